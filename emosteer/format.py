@@ -1,0 +1,315 @@
+"""What is on disk: one safetensors file whose only metadata key is the whole config, and the same config beside it.
+
+A vector file comes from strangers. Everything about it is checked before anything of its size is allocated: the header
+against the file, the config against the header, each tensor against its digest as it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from io import BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from emosteer import strict_json
+from emosteer.config import Config
+from emosteer.errors import FormatError, InputError, ToneError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VECTORS_FILE = "vectors.safetensors"
+CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
+METADATA_KEY = "emosteer"
+DIRECTION = "direction."
+RESIDUAL_NORM = "residual_norm"
+CENTER = "center"
+NEUTRAL_BASIS = "neutral_basis"
+RESERVED = ("readout.", "affect.", "direction@")
+MAX_HEADER = 16 * 2**20
+MAX_HEADER_TOKENS = 200_000  # brackets and commas: an object costs Python memory, however few bytes it has
+DTYPES = {"F32": ("<f4", 1e-4), "F16": ("<f2", 4e-3)}  # safetensors name → numpy name, tolerance of a unit norm
+
+__all__ = ["CARD_FILE", "CONFIG_FILE", "VECTORS_FILE", "VectorFile", "serialise", "write_folder"]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class VectorFile:
+    """A vector file that is open: its header has been checked, its tensors are read and checked one by one.
+
+    Args:
+        config: What the file says of itself.
+        name: Of the file, for messages.
+    """
+
+    config: Config
+    name: str
+    _stream: BufferedReader
+    _entries: Mapping[str, _Entry]
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[VectorFile]:
+        """Open a folder of the format, or its single `.safetensors` file.
+
+        Args:
+            path: Folder or file.
+
+        Raises:
+            FormatError: There is nothing there, or it is not a vector file that this version reads.
+        """
+        file = path / VECTORS_FILE if path.is_dir() else path
+        try:
+            with file.open("rb") as stream:
+                header, start = _header(stream, file.name)
+                metadata = header.pop("__metadata__", None)
+                if not isinstance(metadata, dict) or set(metadata) != {METADATA_KEY}:
+                    _bad(file.name, "it is a safetensors file, but not one of emosteer: its metadata says nothing")
+                entries = _entries(header, os.fstat(stream.fileno()).st_size - start, start, file.name)
+                raw = _parse(metadata[METADATA_KEY], f"the config in {file.name}")
+                config = Config.from_dict(raw)
+                if path.is_dir():
+                    _compare(path / CONFIG_FILE, raw)
+                _check_tensors(entries, config, file.name)
+                yield cls(config, file.name, stream, entries)
+        except OSError as error:
+            raise FormatError(
+                f"{file} cannot be read ({error.strerror or error}).",
+                f"Vectors are a folder with a {VECTORS_FILE} in it, or that file.",
+            ) from error
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def read(self, name: str) -> Tensor:
+        """Read one tensor as float32 and check it against its digest.
+
+        Args:
+            name: As in the file, `direction.joy` for example.
+
+        Raises:
+            FormatError: Its bytes are not those that were written, or one of them is not a finite number.
+        """
+        import numpy as np
+        import torch
+
+        entry = self._entries[name]
+        data = bytearray(entry.end - entry.begin)
+        self._stream.seek(entry.begin)
+        if self._stream.readinto(data) != len(data):
+            _bad(self.name, f"it ends inside the tensor {name}")
+        if hashlib.sha256(data).hexdigest() != self.config.digests[name]:
+            _bad(self.name, f"the bytes of {name} are not those that were written", "Copy or download it again.")
+        dtype, tolerance = DTYPES[entry.dtype]
+        tensor = torch.from_numpy(np.frombuffer(data, dtype).astype(np.float32).reshape(entry.shape))
+        if not bool(torch.isfinite(tensor).all()):
+            _bad(self.name, f"{name} holds numbers that are not finite")
+        if name.startswith(DIRECTION) and bool(((tensor.norm(dim=-1) - 1).abs() > tolerance).any()):
+            _bad(self.name, f"the rows of {name} are not of unit length")
+        if name == RESIDUAL_NORM and not bool((tensor > 0).all()):
+            _bad(self.name, "a residual norm is not positive")
+        return tensor
+
+    def directions(self, emotions: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Read the directions of some emotions, by default of all.
+
+        Args:
+            emotions: Names; only their bytes are read.
+
+        Raises:
+            ToneError: One of them is not in the file.
+            FormatError: As for `read`.
+        """
+        names = tuple(self.config.emotions) if emotions is None else tuple(emotions)
+        if missing := [name for name in names if name not in self.config.emotions]:
+            raise ToneError(
+                f"{self.name} has no emotion {missing[0]!r}.", f"It has: {', '.join(self.config.emotions)}."
+            )
+        return {name: self.read(DIRECTION + name) for name in names}
+
+
+def serialise(tensors: Mapping[str, Tensor], config: Config) -> tuple[bytes, Config]:
+    """The bytes of a vector file, the same for the same input, and the config with the digests that stand in it.
+
+    Args:
+        tensors: Name in the file → float32 or float16 tensor.
+        config: Everything else; its digests are made here.
+
+    Raises:
+        FormatError: The config is too large for a header.
+    """
+    import safetensors.torch
+
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    digests = {
+        name: hashlib.sha256(tensor.numpy().astype(tensor.numpy().dtype.newbyteorder("<")).tobytes()).hexdigest()
+        for name, tensor in kept.items()
+    }
+    config = replace(config, digests=digests)
+    data: bytes = safetensors.torch.save(kept, {METADATA_KEY: strict_json.canonical(config.to_dict())})
+    if struct.unpack_from("<Q", data)[0] > MAX_HEADER:
+        raise FormatError("The metadata of these vectors is larger than the 16 MiB that a header may have.")
+    return data, config
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files so that each is either there whole or not at all.
+
+    All are written beside their places first, and put there only when every one has been written.
+
+    Args:
+        folder: Created if it is not there.
+        files: File name → content.
+
+    Raises:
+        InputError: The folder cannot be written or the disk is full; what was there is unchanged.
+    """
+    scratch: dict[str, Path] = {}
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for name, content in files.items():
+                descriptor, scratch_name = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+                scratch[name] = Path(scratch_name)
+                with os.fdopen(descriptor, "wb") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            mask = os.umask(0)
+            os.umask(mask)
+            for name, path in scratch.items():
+                path.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner may read
+                path.replace(folder / name)
+        finally:
+            for path in scratch.values():
+                path.unlink(missing_ok=True)
+            if made and not any(folder.iterdir()):
+                folder.rmdir()
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror or error}).", "Nothing was changed; name another folder."
+        ) from error
+
+
+def _bad(name: str, found: str, hint: str | None = None) -> NoReturn:
+    raise FormatError(f"{name} is not a valid emosteer vector file: {found}.", hint)
+
+
+def _header(stream: BufferedReader, name: str) -> tuple[dict[str, Any], int]:
+    """The parsed header, and where the tensors begin."""
+    size = os.fstat(stream.fileno()).st_size
+    prefix = stream.read(8)
+    if len(prefix) < 8:
+        _bad(name, f"it has {size} bytes, too few for a header")
+    (length,) = struct.unpack("<Q", prefix)
+    if length > MAX_HEADER or length > size - 8:
+        _bad(name, f"its header would be {length} bytes long, in a file of {size}", "It may be cut off: copy it again.")
+    raw = stream.read(length)
+    if sum(raw.count(mark) for mark in (b"{", b"[", b",")) > MAX_HEADER_TOKENS:
+        _bad(name, "its header lists more than any set of vectors has")
+    header = _parse(raw, f"the header of {name}")
+    if not isinstance(header, dict):
+        _bad(name, "its header is not a JSON object")
+    return header, 8 + length
+
+
+def _parse(text: Any, what: str) -> Any:
+    if not isinstance(text, (str, bytes)):
+        raise FormatError(f"{what} is not a text.")
+    try:
+        return strict_json.loads(text)
+    except ValueError as error:
+        raise FormatError(f"{what} cannot be read: {error}.", "The file is damaged: copy it again.") from None
+
+
+def _entries(header: Mapping[str, Any], size: int, start: int, name: str) -> dict[str, _Entry]:
+    """Check where the header says the tensors are: of known kinds, one after the other, filling the file."""
+    found: dict[str, _Entry] = {}
+    for key, value in header.items():
+        shown = repr(key[:70])
+        if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
+            _bad(name, f"the header entry {shown} is not that of a tensor")
+        dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+        if dtype == "BF16":
+            _bad(name, f"{shown} is BF16, in which a unit vector is off by up to 0.4 %", "Save it as F32 or F16.")
+        if not isinstance(dtype, str) or dtype not in DTYPES:
+            _bad(name, f"the tensor {shown} has the dtype {str(dtype)[:20]!r}, expected F32 or F16")
+        if not _whole(shape) or len(shape) > 3 or not _whole(offsets) or len(offsets) != 2:
+            _bad(name, f"shape or offsets of {shown} are not whole numbers")
+        length = 2 if dtype == "F16" else 4
+        for extent in shape:
+            length *= extent
+        if offsets[1] - offsets[0] != length:
+            _bad(name, f"the tensor {shown} of shape {shape} does not fill its place")
+        found[key] = _Entry(dtype, tuple(shape), start + offsets[0], start + offsets[1])
+    at = start
+    for key, entry in sorted(found.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if entry.begin != at:
+            _bad(name, f"the tensor {key[:70]!r} overlaps another or leaves a gap")
+        at = entry.end
+    if at != start + size:
+        _bad(name, f"its tensors are {at - start} bytes, the file has {size} for them", "It may be cut off.")
+    return found
+
+
+def _whole(value: Any) -> bool:
+    # Eighteen digits are more than any file has bytes, and keep the product of three of them small.
+    return isinstance(value, list) and all(type(n) is int and 0 <= n < 10**18 for n in value)
+
+
+def _check_tensors(entries: Mapping[str, _Entry], config: Config, name: str) -> None:
+    """Do the tensors fit what the config says: none missing, none foreign, each of its shape?"""
+    rows, width = len(config.layers), config.base_model.hidden_size
+    expected: dict[str, tuple[int, ...]] = {DIRECTION + emotion: (rows, width) for emotion in config.emotions}
+    expected |= {RESIDUAL_NORM: (rows,)}
+    if missing := expected.keys() - entries.keys():
+        _bad(name, f"the tensor {min(missing)[:70]!r} is missing")
+    optional: dict[str, tuple[int, ...]] = {CENTER: (rows, width)}
+    if NEUTRAL_BASIS in entries:
+        components = entries[NEUTRAL_BASIS].shape[1:2]
+        optional[NEUTRAL_BASIS] = (rows, *components, width)
+    for key, entry in entries.items():
+        if key.startswith(RESERVED):
+            continue
+        shape = expected.get(key) or optional.get(key)
+        if shape is None:
+            _bad(name, f"it holds a tensor {key[:70]!r} that its config does not mention")
+        if entry.shape != shape:
+            _bad(name, f"{key} has the shape {list(entry.shape)}, its config says {list(shape)}")
+        if key == RESIDUAL_NORM and entry.dtype != "F32":
+            _bad(name, f"{key} must be F32")
+    if config.digests.keys() != entries.keys():
+        odd = min(config.digests.keys() ^ entries.keys())
+        _bad(name, f"its config and its tensors disagree about {odd[:70]!r}")
+
+
+def _compare(file: Path, config: Any) -> None:
+    """A `config.json` beside the vectors is for people and for the Hub; it must say what the file says."""
+    if not file.exists():
+        raise FormatError(
+            f"There is no {CONFIG_FILE} beside {VECTORS_FILE} in {file.parent}.",
+            f"The folder is not complete; the file {VECTORS_FILE} can be loaded on its own.",
+        )
+    if file.stat().st_size > MAX_HEADER:
+        raise FormatError(f"{file} is larger than any config.")
+    if _parse(file.read_bytes(), CONFIG_FILE) != config:
+        raise FormatError(
+            f"{CONFIG_FILE} and the config inside {VECTORS_FILE} differ in {file.parent}.",
+            "One of them was changed; get the folder again, or save the vectors anew.",
+        )

@@ -1,0 +1,59 @@
+"""Whatever a user calls a model → the model and its tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emosteer import embedded
+from emosteer.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+EMBEDDED = "embedded"
+
+__all__ = ["EMBEDDED", "load_model"]
+
+
+def load_model(source: str | Path, **options: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a causal language model for inference.
+
+    Args:
+        source: `"embedded"` for the small model that comes as a package, a Hub id, a folder, or a `.gguf` file.
+        **options: For `AutoModelForCausalLM.from_pretrained`: `dtype`, `device_map`, `revision`, …
+
+    Returns:
+        The model in evaluation mode, and its tokenizer.
+
+    Raises:
+        InputError: There is no such model, or it cannot be loaded.
+        MissingExtraError: A GGUF file, and not what reads it.
+    """
+    if str(source) == EMBEDDED:
+        return embedded.load(options.get("dtype"))
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path, where = Path(source), str(source)
+    revision = {key: options[key] for key in ("revision", "token") if key in options}
+    gguf: dict[str, str] = {}
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise InputError(f"There is no GGUF file {path}.")
+        where, gguf = str(path.parent), {"gguf_file": path.name}
+        embedded.require_gguf(path.name)
+    elif path.is_dir() and not (path / "config.json").is_file():
+        raise InputError(f"The folder {path} holds no model: it has no config.json.", "Name a folder that has one.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, **gguf, **revision)
+        model = AutoModelForCausalLM.from_pretrained(where, **gguf, **options)
+    except MissingExtraError:
+        raise
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        # transformers explains at length; the first line says what.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"The model {str(source)!r} could not be loaded: {reason}",
+            "Give 'embedded', a Hub id such as HuggingFaceTB/SmolLM2-135M-Instruct, a folder, or a .gguf file.",
+        ) from error
+    return model.eval(), tokenizer

@@ -1,0 +1,332 @@
+"""SteeredModel: a model, its tokenizer and its emotion vectors in one object that generates and chats in a tone."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
+
+from emosteer.errors import IncompatibleModelError, InputError, ToneError
+from emosteer.layers import decoder_layers, hidden_of, hidden_size, input_device
+from emosteer.steering.hooks import Steering
+from emosteer.steering.plan import Tone, plan
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
+
+    from emosteer.vectors import EmotionVectors
+
+Messages = Sequence[Mapping[str, str]]
+MAX_NEW_TOKENS = 256
+"""How long an answer of `chat` gets unless the caller says otherwise."""
+
+__all__ = ["SteeredModel"]
+
+
+class SteeredModel:
+    """A model that can be asked to speak in a tone.
+
+        steered = emosteer.SteeredModel(model, tokenizer, vectors)
+        steered.chat("How was your morning?", emotion={"joy": 0.8})
+
+    The model is checked once, by a tiny forward pass. Nothing is installed on it between calls.
+
+    Args:
+        model: Any causal language model of transformers.
+        tokenizer: Its tokenizer.
+        vectors: Made for it.
+
+    Raises:
+        IncompatibleModelError: The vectors are for another shape of model, or the model's blocks do not give a residual
+            stream that can be steered.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, vectors: EmotionVectors) -> None:
+        vectors.check_model(model)
+        _check_blocks(model)
+        self.model = model
+        self.tokenizer = tokenizer
+        self.vectors = vectors
+        self._streams: set[Callable[[], None]] = set()  # what ends each answer that is being streamed
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str | Path, *, vectors: str | Path | EmotionVectors, **options: Any
+    ) -> SteeredModel:
+        """Load a model and its vectors.
+
+        Args:
+            model: `"embedded"`, a Hub id, a folder or a GGUF file.
+            vectors: A folder, a `.safetensors` file, or vectors.
+            **options: For `AutoModelForCausalLM.from_pretrained`: `dtype`, `device_map`, `revision`, …
+
+        Raises:
+            InputError: The model is not there.
+            FormatError: The vectors cannot be read.
+            IncompatibleModelError: They do not belong together.
+        """
+        from emosteer.loading import load_model
+        from emosteer.vectors import EmotionVectors
+
+        loaded = vectors if isinstance(vectors, EmotionVectors) else EmotionVectors.from_pretrained(vectors)
+        return cls(*load_model(model, **options), loaded)
+
+    def steer(self, emotion: Tone | Sequence[Tone | None] | None, *, layers: Sequence[int] | None = None) -> Steering:
+        """A context manager that gives the model a tone, for whatever is run inside: see `emosteer.steer`.
+
+        Args:
+            emotion: Emotion → strength in calibrated doses, or one such tone for each row of a batch.
+            layers: Steer after these layers instead of those of the dose.
+
+        Raises:
+            ToneError: An emotion or a layer is not there, or a strength is not a finite number up to ±10.
+        """
+        return Steering(self.model, plan(self.vectors, emotion, layers=layers))
+
+    def generate(self, *, emotion: Tone | Sequence[Tone | None] | None = None, **inputs: Any) -> Any:
+        """`model.generate` in a tone.
+
+        Args:
+            emotion: One tone for all rows, or a list with a tone or None for each row of the batch. Beams and returned
+                sequences have the tone of the row they come from.
+            **inputs: As for the model's own `generate`: `input_ids`, `attention_mask`, `max_new_tokens`, …
+
+        Returns:
+            What the model's own `generate` returns.
+
+        Raises:
+            ToneError: The tone cannot be given, or there is not one for each row.
+            InputError: A prompt is longer than the model's context.
+        """
+        ids = inputs.get("input_ids", inputs.get("inputs_embeds"))
+        if ids is not None:
+            rows, length = ids.shape[0], ids.shape[1]
+            if not (emotion is None or isinstance(emotion, Mapping)) and len(emotion) != rows:
+                raise ToneError(f"There are {len(emotion)} tones for a batch of {rows} rows.", "Give one for each row.")
+            self._check_length(length)
+        with self.steer(emotion):
+            return self.model.generate(**inputs)  # type: ignore[operator]  # typed as a Tensor or Module by torch
+
+    @overload
+    def chat(
+        self,
+        message: str | Messages,
+        *,
+        emotion: Tone | None = ...,
+        stream: Literal[False] = ...,
+        seed: int | None = ...,
+        **options: Any,
+    ) -> str: ...
+
+    @overload
+    def chat(
+        self,
+        message: str | Messages,
+        *,
+        emotion: Tone | None = ...,
+        stream: Literal[True],
+        seed: int | None = ...,
+        **options: Any,
+    ) -> Iterator[str]: ...
+
+    def chat(
+        self,
+        message: str | Messages,
+        *,
+        emotion: Tone | None = None,
+        stream: bool = False,
+        seed: int | None = None,
+        **options: Any,
+    ) -> str | Iterator[str]:
+        """Answer a message, or the last of a conversation, in a tone.
+
+        Args:
+            message: What the user says, or messages `{"role": …, "content": …}` as for a chat template.
+            emotion: Emotion → strength in calibrated doses; None for the plain model.
+            stream: Return the answer piece by piece, as it is made. Closing the iterator stops the model.
+            seed: Makes sampling repeatable without touching the global random state.
+            **options: For the model's `generate`: `max_new_tokens` (256 by default), `do_sample`, `temperature`, …
+
+        Returns:
+            The answer, or an iterator over its pieces.
+
+        Raises:
+            ToneError: The tone cannot be given.
+            InputError: The message is empty or longer than the model's context, or the tokenizer has no chat template.
+        """
+        inputs = self.prompt(message)
+        options = {"max_new_tokens": MAX_NEW_TOKENS, "pad_token_id": self._padding(), **options}
+        steering = self.steer(emotion)  # before anything is streamed, so that a wrong tone is an error here
+        if stream:
+            return self._streamed(inputs, steering, seed, options)
+        with steering, _seeded(seed, self.model):
+            output = self.model.generate(**inputs, **options)  # type: ignore[operator]
+        answer = output[0, inputs["input_ids"].shape[1] :]
+        return str(self.tokenizer.decode(answer, skip_special_tokens=True))
+
+    def prompt(self, message: str | Messages) -> BatchEncoding:
+        """A conversation as the model reads it: token ids `[1, tokens]` up to where its answer begins.
+
+        Args:
+            message: What the user says, or a list of messages.
+
+        Raises:
+            InputError: It is empty or longer than the model's context, or the tokenizer has no chat template.
+        """
+        messages = [{"role": "user", "content": message}] if isinstance(message, str) else [dict(m) for m in message]
+        if not messages or any(not isinstance(m.get("content"), str) or "role" not in m for m in messages):
+            raise InputError("A conversation is a list of messages, each with a role and a text as content.")
+        if not messages[-1]["content"].strip():
+            raise InputError("The message is empty.")
+        if not self.tokenizer.chat_template:
+            raise InputError(
+                "The tokenizer has no chat template, so this is probably a base model.",
+                "Use generate() with a text to continue, or set tokenizer.chat_template.",
+            )
+        encoding: Any = self.tokenizer.apply_chat_template(
+            messages,
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
+            sanitize_control_tokens=True,  # a user's "<|im_end|>" is text, not the end of the user's turn
+        )
+        self._check_length(encoding["input_ids"].shape[1])
+        on_device: BatchEncoding = encoding.to(input_device(self.model))
+        return on_device
+
+    def close(self) -> None:
+        """End what is still streaming. The model is as it was before it was wrapped."""
+        for halt in tuple(self._streams):
+            halt()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_length(self, tokens: int) -> None:
+        limit = getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+        if limit is not None and tokens >= limit:
+            raise InputError(f"The prompt has {tokens} tokens, the model's context ends at {limit}.", "Shorten it.")
+
+    def _padding(self) -> int | None:
+        """What to pad with, so that generate does not warn for models that name no padding token."""
+        if self.tokenizer.pad_token_id is not None:
+            return int(self.tokenizer.pad_token_id)
+        eos = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        return eos[0] if isinstance(eos, list) else eos
+
+    def _streamed(
+        self, inputs: BatchEncoding, steering: Steering, seed: int | None, options: dict[str, Any]
+    ) -> Iterator[str]:
+        """Run generate in a thread and hand its text over as it comes."""
+        from transformers import StoppingCriteriaList, TextIteratorStreamer
+
+        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        stop = threading.Event()
+        failure: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                with steering, _seeded(seed, self.model):
+                    stopping = StoppingCriteriaList([_StopWhen(stop)])
+                    self.model.generate(  # type: ignore[operator]
+                        **inputs, **options, streamer=streamer, stopping_criteria=stopping
+                    )
+            except BaseException as error:
+                failure.append(error)
+            finally:
+                streamer.end()
+
+        def halt() -> None:
+            self._streams.discard(halt)
+            stop.set()
+            if worker.ident is not None:
+                worker.join()
+
+        # A new thread knows no context variables; the reader's are its own, so tones of outer blocks hold in it.
+        worker = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="emosteer-stream")
+
+        def pieces() -> Iterator[str]:
+            self._streams.add(halt)
+            worker.start()
+            try:
+                yield from filter(None, streamer)
+            finally:
+                halt()
+            if failure:
+                raise failure[0]
+
+        return pieces()
+
+
+class _StopWhen:
+    """A stopping criterion that ends generation when an event is set."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self._event = event
+
+    def __call__(self, ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        import torch
+
+        return torch.full((ids.shape[0],), self._event.is_set(), device=ids.device)
+
+
+class _seeded:  # noqa: N801 - used as a function
+    """Run with a seed of its own and put the global random state back, or do nothing for None."""
+
+    def __init__(self, seed: int | None, model: PreTrainedModel) -> None:
+        self._seed = seed
+        self._device: torch.device = input_device(model)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> None:
+        import torch
+
+        if self._seed is not None:
+            devices = [self._device] if self._device.type == "cuda" else []
+            self._stack.enter_context(torch.random.fork_rng(devices))
+            torch.manual_seed(self._seed)
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+def _check_blocks(model: PreTrainedModel) -> None:
+    """Run three tokens: does every block give one residual stream of the width that the config names?"""
+    import torch
+
+    shapes: dict[int, Any] = {}
+
+    def look(index: int) -> Any:
+        def hook(_module: Any, _args: Any, output: Any) -> None:
+            hidden = hidden_of(output)
+            shapes[index] = tuple(hidden.shape) if isinstance(hidden, torch.Tensor) else type(hidden).__name__
+
+        return hook
+
+    blocks = decoder_layers(model)
+    handles = [block.register_forward_hook(look(i)) for i, block in enumerate(blocks)]
+    try:
+        with torch.inference_mode():
+            model(input_ids=torch.zeros((1, 3), dtype=torch.long, device=input_device(model)), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    expected = (1, 3, hidden_size(model))
+    for index in range(len(blocks)):
+        if shapes.get(index) != expected:
+            raise IncompatibleModelError(
+                f"Block {index} of {type(model).__name__} gives {shapes.get(index, 'nothing')}, expected a residual "
+                f"stream of shape {expected}.",
+                "emosteer cannot steer this architecture yet.",
+            )

@@ -1,0 +1,438 @@
+"""EmotionVectors: directions, residual norms and doses of one set of emotions for one model; algebra, save and load."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from emosteer import card, strict_json
+from emosteer import format as fmt
+from emosteer.concepts.conceptset import NAME
+from emosteer.config import BaseModel, Config, Dose, EmotionInfo, is_repo_id
+from emosteer.errors import EmosteerWarning, FormatError, IncompatibleModelError, InputError, ToneError
+from emosteer.layers import decoder_layers, hidden_of, hidden_size, input_device
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+FALLBACK_DOSE = 0.25
+"""Dose of an emotion that has not been calibrated, spread over the fallback layers: stated in `emosteer info`."""
+
+__all__ = ["FALLBACK_DOSE", "EmotionVectors", "base_model_of", "fallback_dose"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class EmotionVectors:
+    """A set of emotions as directions in one model's residual stream.
+
+    Args:
+        directions: Emotion → `[n_layers, d_model]`, float32, unit rows.
+        residual_norm: `[n_layers]`, float32, mean L2 norm of the residual stream after each layer on neutral text.
+        layers: The layer, 0-based, of each row.
+        base_model: The model they were made from.
+        info: Emotion → labels, human valence and arousal.
+        doses: Emotion → calibrated dose, for those that have one.
+        extraction: How they were made.
+        measured: Results, each with its n.
+        license: SPDX identifier, or None.
+        center: `[n_layers, d_model]`, mean activation of neutral text, or None.
+        neutral_basis: `[n_layers, k, d_model]`, orthonormal components of neutral text that were projected out (rows of
+            zeros where a layer has fewer than k), or None.
+    """
+
+    directions: Mapping[str, Tensor]
+    residual_norm: Tensor
+    layers: tuple[int, ...]
+    base_model: BaseModel
+    info: Mapping[str, EmotionInfo] = field(default_factory=dict)
+    doses: Mapping[str, Dose] = field(default_factory=dict)
+    extraction: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    license: str | None = None
+    center: Tensor | None = None
+    neutral_basis: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        rows, width = len(self.layers), self.base_model.hidden_size
+        for name, direction in self.directions.items():
+            if tuple(direction.shape) != (rows, width):
+                raise FormatError(
+                    f"The direction of {name!r} has the shape {list(direction.shape)}, expected [{rows}, {width}]."
+                )
+        info = {name: self.info.get(name, EmotionInfo()) for name in self.directions}
+        doses = {name: dose for name, dose in self.doses.items() if name in self.directions}
+        for key, value in (("directions", self.directions), ("info", info), ("doses", doses)):
+            object.__setattr__(self, key, dict(value))
+
+    def __repr__(self) -> str:
+        name = self.base_model.repo_id or self.base_model.model_type
+        return f"EmotionVectors({name}: {len(self.emotions)} emotions, {len(self.layers)} layers × {self.hidden_size})"
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Names of the emotions, in order."""
+        return tuple(self.directions)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the residual stream that the directions live in."""
+        return self.base_model.hidden_size
+
+    def dose(self, emotion: str) -> Dose:
+        """The calibrated dose of an emotion, or the fallback if it has none.
+
+        Raises:
+            ToneError: There is no such emotion.
+        """
+        self._require(emotion)
+        return self.doses.get(emotion) or fallback_dose(self.layers, self.base_model.num_hidden_layers)
+
+    def deltas(self, emotion: str, dose: Dose | None = None) -> dict[int, Tensor]:
+        """What strength 1.0 of an emotion adds: layer → `[d_model]`, float32.
+
+        `dose · weight[l] · residual_norm[l] · direction[l]`, for every layer that the dose names.
+
+        Args:
+            emotion: Its name.
+            dose: Another dose than its own.
+
+        Raises:
+            ToneError: There is no such emotion.
+        """
+        dose = dose or self.dose(emotion)
+        row = {layer: i for i, layer in enumerate(self.layers)}
+        return {
+            layer: self.directions[emotion][row[layer]] * (dose.dose * weight * float(self.residual_norm[row[layer]]))
+            for layer, weight in zip(dose.layers, dose.weights, strict=True)
+        }
+
+    # Algebra. Every operation gives a new object and leaves this one as it was.
+
+    def select(self, emotions: Sequence[str]) -> EmotionVectors:
+        """Only these emotions, in this order.
+
+        Raises:
+            ToneError: One of them is not here.
+        """
+        for name in emotions:
+            self._require(name)
+        return replace(self, directions={name: self.directions[name] for name in emotions})
+
+    def merge(self, other: EmotionVectors) -> EmotionVectors:
+        """These emotions and those of another set for the same model, which adds but does not replace.
+
+        Raises:
+            IncompatibleModelError: The other set belongs to a model of another shape, or has other layers.
+            ToneError: An emotion stands in both.
+        """
+        if (self.layers, self.hidden_size) != (other.layers, other.hidden_size):
+            raise IncompatibleModelError(
+                f"The two sets differ in layers or width: {self!r} and {other!r}.", "Extract both with the same model."
+            )
+        if twice := sorted(set(self.emotions) & set(other.emotions)):
+            raise ToneError(f"Both sets have {', '.join(twice)}.", "Select from one of them before merging.")
+        if self.base_model != other.base_model:
+            warnings.warn(f"Merging vectors of two models: {self!r} and {other!r}.", EmosteerWarning, stacklevel=2)
+        return replace(
+            self,
+            directions={**self.directions, **other.directions},
+            info={**self.info, **other.info},
+            doses={**self.doses, **other.doses},
+            license=self.license if self.license == other.license else None,
+        )
+
+    def scale(self, factors: float | Mapping[str, float]) -> EmotionVectors:
+        """The same directions with doses multiplied.
+
+        Args:
+            factors: One positive factor for all emotions, or one for each that is named.
+
+        Raises:
+            ToneError: An emotion is not here, or a factor is not a positive number.
+        """
+        named = dict.fromkeys(self.emotions, factors) if isinstance(factors, (int, float)) else dict(factors)
+        doses = dict(self.doses)
+        for name, factor in named.items():
+            if not 0 < factor < float("inf"):
+                raise ToneError(f"The factor of {name!r} is {factor}, it must be a positive number.")
+            dose = self.dose(name)
+            # What was measured at the old dose is not true of the new one.
+            doses[name] = Dose(dose.dose * factor, dose.layers, dose.weights, dose.scope)
+        return replace(self, doses=doses)
+
+    def add(self, name: str, mixture: Mapping[str, float]) -> EmotionVectors:
+        """One more emotion, a mixture of those that are here: its strength 1.0 is what the mixture itself would add.
+
+        Args:
+            name: Of the new emotion.
+            mixture: Emotion → strength, as for steering.
+
+        Raises:
+            ToneError: The name is taken or not a name, an emotion is not here, or the mixture cancels out.
+        """
+        import torch
+
+        if name in self.directions or not NAME.fullmatch(name):
+            raise ToneError(
+                f"{name!r} is taken or not a name for an emotion.",
+                "Use lower-case letters, digits, - and _, a letter first.",
+            )
+        total = torch.zeros(len(self.layers), self.hidden_size)
+        row = {layer: i for i, layer in enumerate(self.layers)}
+        for emotion, strength in mixture.items():
+            for layer, delta in self.deltas(emotion).items():
+                total[row[layer]] += strength * delta
+        shares = total.norm(dim=-1) / self.residual_norm
+        steered = shares > 1e-6
+        if not bool(steered.any()):
+            raise ToneError(f"The mixture for {name!r} cancels out.", "Give it other strengths.")
+        unit = total / total.norm(dim=-1, keepdim=True).clamp_min(1e-30)
+        unit[~steered] = _mean_direction(list(self.directions.values()))[~steered]  # a row must be a unit vector
+        layers = tuple(layer for layer, used in zip(self.layers, steered.tolist(), strict=True) if used)
+        peak = float(shares.max())
+        dose = Dose(peak, layers, tuple(float(shares[row[layer]]) / peak for layer in layers))
+        return replace(self, directions={**self.directions, name: unit}, doses={**self.doses, name: dose})
+
+    def cosines(self, layer: int | None = None) -> Tensor:
+        """How alike the emotions are: `[n_emotions, n_emotions]`, cosine of their directions.
+
+        Args:
+            layer: At this layer; by default the mean over all.
+
+        Raises:
+            ToneError: The set has no such layer.
+        """
+        import torch
+
+        if layer is not None and layer not in self.layers:
+            raise ToneError(f"The vectors have no layer {layer}.", f"They have {_span(self.layers)}.")
+        stacked = torch.stack(list(self.directions.values()), dim=1)  # [n_layers, n_emotions, d_model]
+        table = stacked @ stacked.transpose(1, 2)
+        return table.mean(0) if layer is None else table[self.layers.index(layer)]
+
+    # Controls.
+
+    @classmethod
+    def random(cls, model: PreTrainedModel, emotions: Sequence[str], *, seed: int = 0) -> EmotionVectors:
+        """Random unit directions for a model: what vectors without any meaning do.
+
+        Args:
+            model: Whose shape they take; its residual norms are measured on 64 random tokens.
+            emotions: Names to give them.
+            seed: Of the directions and the tokens.
+
+        Returns:
+            Vectors for every layer, without doses.
+        """
+        import torch
+
+        generator = torch.Generator().manual_seed(seed)
+        blocks, width = decoder_layers(model), hidden_size(model)
+        tokens = torch.randint(_vocabulary(model), (1, 64), generator=generator)
+        norms: list[float] = []
+        handles = [
+            block.register_forward_hook(
+                lambda _m, _a, output: norms.append(float(hidden_of(output)[0, 1:].float().norm(dim=-1).mean())),
+                prepend=True,
+            )
+            for block in blocks
+        ]
+        try:
+            with torch.inference_mode():
+                model(tokens.to(input_device(model)), use_cache=False)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return cls(
+            {name: _random_units(len(blocks), width, generator) for name in emotions},
+            torch.tensor(norms),
+            tuple(range(len(blocks))),
+            base_model_of(model),
+        )
+
+    @classmethod
+    def random_like(cls, vectors: EmotionVectors, *, seed: int = 0) -> EmotionVectors:
+        """The control of equal norm: the same emotions, doses, layers and residual norms with random directions."""
+        import torch
+
+        generator = torch.Generator().manual_seed(seed)
+        shape = len(vectors.layers), vectors.hidden_size
+        directions = {name: _random_units(*shape, generator) for name in vectors.emotions}
+        return replace(vectors, directions=directions, extraction={"method": "random", "seed": seed}, measured={})
+
+    # Disk.
+
+    def save_pretrained(self, folder: str | Path, *, dtype: str = "float32") -> None:
+        """Write `vectors.safetensors`, `config.json` and the card `README.md`; the same vectors give the same bytes.
+
+        What people wrote into a card that is already there, outside the part between emosteer's marks, is kept.
+
+        Args:
+            folder: Where; made if it is not there.
+            dtype: Of the directions on disk: `"float32"`, or `"float16"` for half the size.
+
+        Raises:
+            InputError: The dtype is neither, or the folder cannot be written; nothing is left half-written.
+        """
+        import torch
+
+        dtypes = {"float32": torch.float32, "float16": torch.float16}
+        if dtype not in dtypes:
+            raise InputError(f"Vectors are saved as float32 or float16, not as {dtype!r}.")
+        folder = Path(folder)
+        tensors = {fmt.DIRECTION + name: direction.to(dtypes[dtype]) for name, direction in self.directions.items()}
+        tensors[fmt.RESIDUAL_NORM] = self.residual_norm
+        if self.center is not None:
+            tensors[fmt.CENTER] = self.center
+        if self.neutral_basis is not None:
+            tensors[fmt.NEUTRAL_BASIS] = self.neutral_basis.to(dtypes[dtype])
+        data, config = fmt.serialise(tensors, self._config())
+        config_json = strict_json.pretty(config.to_dict())
+        text = card.updated(folder / fmt.CARD_FILE, self)
+        fmt.write_folder(
+            folder, {fmt.VECTORS_FILE: data, fmt.CONFIG_FILE: config_json.encode(), fmt.CARD_FILE: text.encode()}
+        )
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, *, emotions: Sequence[str] | None = None) -> EmotionVectors:
+        """Load vectors from a folder or a single `.safetensors` file.
+
+        Args:
+            source: The folder or the file.
+            emotions: Read only these; all by default.
+
+        Raises:
+            FormatError: It is missing, damaged, foreign or of a later version.
+            ToneError: An emotion asked for is not in it.
+        """
+        with fmt.VectorFile.open(Path(source)) as file:
+            config = file.config
+            return cls(
+                directions=file.directions(emotions),
+                residual_norm=file.read(fmt.RESIDUAL_NORM),
+                layers=config.layers,
+                base_model=config.base_model,
+                info=config.emotions if emotions is None else {name: config.emotions[name] for name in emotions},
+                doses=config.doses,
+                extraction=config.extraction,
+                measured=config.measured,
+                license=config.license,
+                center=file.read(fmt.CENTER) if fmt.CENTER in file else None,
+                neutral_basis=file.read(fmt.NEUTRAL_BASIS) if fmt.NEUTRAL_BASIS in file else None,
+            )
+
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Do these vectors belong to this model?
+
+        A model of another shape is an error. Another architecture, a fine-tune or other weights are a warning; other
+        weights of the same model (a quantised and the full-precision variant) are only a log line.
+
+        Raises:
+            IncompatibleModelError: Depth or width differ.
+        """
+        ours, theirs = self.base_model, base_model_of(model)
+        if (ours.num_hidden_layers, ours.hidden_size) != (theirs.num_hidden_layers, theirs.hidden_size):
+            raise IncompatibleModelError(
+                f"These vectors are for {_described(ours)}, the model is {_described(theirs)}.",
+                "Extract vectors for this model: emosteer extract --model …",
+            )
+        if ours.model_type != theirs.model_type:
+            found = f"another architecture ({theirs.model_type} instead of {ours.model_type})"
+        elif None in (ours.fingerprint, theirs.fingerprint) or ours.fingerprint == theirs.fingerprint:
+            return
+        elif ours.repo_id is not None and ours.repo_id == theirs.repo_id:
+            variants = ours.weights_variant or "as published", theirs.weights_variant or "as published"
+            _log.info("These vectors were made from other weights of %s (%s; here: %s).", ours.repo_id, *variants)
+            return
+        else:
+            found = f"other weights ({theirs.repo_id or 'a local model'} instead of {ours.repo_id or 'a local model'})"
+        warnings.warn(
+            f"These vectors were made from a model like this one with {found}: the tones may be weaker or mixed up.",
+            EmosteerWarning,
+            stacklevel=3,
+        )
+
+    def _config(self) -> Config:
+        return Config(self.base_model, self.layers, self.info, self.doses, self.extraction, self.measured, self.license)
+
+    def _require(self, emotion: str) -> None:
+        if emotion not in self.directions:
+            from difflib import get_close_matches
+
+            near = get_close_matches(str(emotion), self.emotions, n=3, cutoff=0.5)
+            hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(self.emotions)}."
+            raise ToneError(f"There is no emotion {str(emotion)[:64]!r} in these vectors.", hint)
+
+
+def fallback_dose(layers: Sequence[int], depth: int) -> Dose:
+    """The dose of an emotion without calibration: `FALLBACK_DOSE`, shared evenly by the middle third of the layers.
+
+    Args:
+        layers: Those that the vectors have.
+        depth: Number of blocks of the model.
+    """
+    middle = tuple(layer for layer in layers if depth // 3 <= layer < 2 * depth // 3) or tuple(layers)
+    return Dose(FALLBACK_DOSE, middle, (1 / len(middle),) * len(middle))
+
+
+def base_model_of(model: PreTrainedModel) -> BaseModel:
+    """How a model is named in vector files."""
+    config = model.config
+    name = str(getattr(config, "name_or_path", "") or "")
+    return BaseModel(
+        model_type=config.model_type,
+        num_hidden_layers=len(decoder_layers(model)),
+        hidden_size=hidden_size(model),
+        repo_id=name if is_repo_id(name) and not Path(name).exists() else None,
+        revision=getattr(config, "_commit_hash", None),
+        weights_variant=getattr(config, "weights_variant", None),
+        fingerprint=_fingerprint(model),
+    )
+
+
+def _fingerprint(model: PreTrainedModel) -> str | None:
+    """sha256 over 16 weights of each of up to 64 parameters, rounded to bfloat16 so that a cast does not change it."""
+    import torch
+
+    parameters = sorted(decoder_layers(model).named_parameters())
+    digest = hashlib.sha256()
+    for name, parameter in parameters[:: max(1, len(parameters) // 64)][:64]:
+        if parameter.device.type == "meta" or not parameter.is_floating_point():
+            return None
+        flat = parameter.detach().reshape(-1)
+        sample = flat[torch.linspace(0, len(flat) - 1, 16).long().to(flat.device)].to(torch.bfloat16)
+        digest.update(name.encode() + sample.cpu().view(torch.int16).numpy().astype("<i2").tobytes())
+    return digest.hexdigest()
+
+
+def _vocabulary(model: PreTrainedModel) -> int:
+    return cast("Tensor", model.get_input_embeddings().weight).shape[0]
+
+
+def _random_units(rows: int, width: int, generator: torch.Generator) -> Tensor:
+    import torch
+
+    return torch.nn.functional.normalize(torch.randn(rows, width, generator=generator), dim=-1)
+
+
+def _mean_direction(directions: Sequence[Tensor]) -> Tensor:
+    import torch
+
+    return torch.nn.functional.normalize(torch.stack(list(directions)).mean(0), dim=-1)
+
+
+def _described(base: BaseModel) -> str:
+    return f"{base.repo_id or base.model_type} ({base.num_hidden_layers} layers, width {base.hidden_size})"
+
+
+def _span(layers: Sequence[int]) -> str:
+    return ", ".join(map(str, layers))
