@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emosteer.errors import InputError
+
 if TYPE_CHECKING:
     from emosteer.vectors import EmotionVectors
 
@@ -20,10 +22,16 @@ def updated(path: Path, vectors: EmotionVectors) -> str:
     Args:
         path: Of the card, which may not exist.
         vectors: What it describes.
+
+    Raises:
+        InputError: The card that is there cannot be read.
     """
     body = f"{BEGIN}\n{render(vectors)}{END}\n"
     if path.is_file():
-        before, mark, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+        try:
+            before, mark, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"The card {path} that is already there cannot be read ({error}).") from error
         _, end, after = rest.partition(f"{END}\n")
         if mark and end:
             return before + body + after

@@ -11,7 +11,7 @@ import os
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
@@ -37,7 +37,7 @@ MAX_HEADER = 16 * 2**20
 MAX_HEADER_TOKENS = 200_000  # brackets and commas: an object costs Python memory, however few bytes it has
 DTYPES = {"F32": ("<f4", 1e-4), "F16": ("<f2", 4e-3)}  # safetensors name → numpy name, tolerance of a unit norm
 
-__all__ = ["CARD_FILE", "CONFIG_FILE", "VECTORS_FILE", "VectorFile", "serialise", "write_folder"]
+__all__ = ["CARD_FILE", "CONFIG_FILE", "VECTORS_FILE", "VectorFile", "require_writable", "serialise", "write_folder"]
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,7 @@ def serialise(tensors: Mapping[str, Tensor], config: Config) -> tuple[bytes, Con
         for name, tensor in kept.items()
     }
     config = replace(config, digests=digests)
+    Config.from_dict(config.to_dict())  # what cannot be read back is not written
     data: bytes = safetensors.torch.save(kept, {METADATA_KEY: strict_json.canonical(config.to_dict())})
     if struct.unpack_from("<Q", data)[0] > MAX_HEADER:
         raise FormatError("The metadata of these vectors is larger than the 16 MiB that a header may have.")
@@ -180,7 +181,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         InputError: The folder cannot be written or the disk is full; what was there is unchanged.
     """
     scratch: dict[str, Path] = {}
-    made = not folder.exists()
+    made = _missing(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -199,12 +200,38 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         finally:
             for path in scratch.values():
                 path.unlink(missing_ok=True)
-            if made and not any(folder.iterdir()):
-                folder.rmdir()
+            _remove_empty(made)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be written ({error.strerror or error}).", "Nothing was changed; name another folder."
         ) from error
+
+
+def require_writable(folder: Path) -> None:
+    """Check that a folder can be made and written, and leave nothing behind.
+
+    Args:
+        folder: It need not be there.
+
+    Raises:
+        InputError: It cannot.
+    """
+    probe = f".probe-{os.getpid()}"
+    made = _missing(folder)
+    write_folder(folder, {probe: b""})
+    (folder / probe).unlink()
+    _remove_empty(made)
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The folder and those above it that are not there yet, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # not empty, or never made
+            folder.rmdir()
 
 
 def _bad(name: str, found: str, hint: str | None = None) -> NoReturn:

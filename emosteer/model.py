@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -190,11 +191,7 @@ class SteeredModel:
                 "Use generate() with a text to continue, or set tokenizer.chat_template.",
             )
         encoding: Any = self.tokenizer.apply_chat_template(
-            messages,
-            add_generation_prompt=True,
-            return_tensors="pt",
-            return_dict=True,
-            sanitize_control_tokens=True,  # a user's "<|im_end|>" is text, not the end of the user's turn
+            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True, **self._sanitising(messages)
         )
         self._check_length(encoding["input_ids"].shape[1])
         on_device: BatchEncoding = encoding.to(input_device(self.model))
@@ -212,6 +209,18 @@ class SteeredModel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _sanitising(self, messages: list[dict[str, str]]) -> dict[str, Any]:
+        """A user's "<|im_end|>" is text, not the end of the user's turn."""
+        if "sanitize_control_tokens" in inspect.signature(self.tokenizer.apply_chat_template).parameters:
+            return {"sanitize_control_tokens": True}
+        for token in self.tokenizer.all_special_tokens:
+            if any(token in message["content"] for message in messages):
+                raise InputError(
+                    f"A message contains the control token {token!r}, which this transformers would obey.",
+                    "Take it out, or upgrade transformers.",
+                )
+        return {}
 
     def _check_length(self, tokens: int) -> None:
         limit = getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", None)

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FALLBACK_DOSE = 0.25
 """Dose of an emotion that has not been calibrated, spread over the fallback layers: stated in `emosteer info`."""
+
+NAME_RULE = "Use lower-case letters, digits, - and _, a letter first, at most 64."
 
 __all__ = ["FALLBACK_DOSE", "EmotionVectors", "base_model_of", "fallback_dose"]
 
@@ -47,6 +49,9 @@ class EmotionVectors:
         center: `[n_layers, d_model]`, mean activation of neutral text, or None.
         neutral_basis: `[n_layers, k, d_model]`, orthonormal components of neutral text that were projected out (rows of
             zeros where a layer has fewer than k), or None.
+
+    Raises:
+        FormatError: Shapes do not fit each other, a row is not a unit vector, or a name is not one.
     """
 
     directions: Mapping[str, Tensor]
@@ -64,10 +69,18 @@ class EmotionVectors:
     def __post_init__(self) -> None:
         rows, width = len(self.layers), self.base_model.hidden_size
         for name, direction in self.directions.items():
+            if not NAME.fullmatch(name):
+                raise FormatError(f"{name!r} is not a name for an emotion.", NAME_RULE)
             if tuple(direction.shape) != (rows, width):
                 raise FormatError(
                     f"The direction of {name!r} has the shape {list(direction.shape)}, expected [{rows}, {width}]."
                 )
+            if not bool(((direction.norm(dim=-1) - 1).abs() < 5e-3).all()):
+                raise FormatError(f"The rows of the direction of {name!r} are not finite or not of unit length.")
+        if tuple(self.residual_norm.shape) != (rows,) or not 0 < float(self.residual_norm.min()) <= float(
+            self.residual_norm.max()
+        ) < float("inf"):
+            raise FormatError(f"The residual norms must be {rows} positive numbers, one a layer.")
         info = {name: self.info.get(name, EmotionInfo()) for name in self.directions}
         doses = {name: dose for name, dose in self.doses.items() if name in self.directions}
         for key, value in (("directions", self.directions), ("info", info), ("doses", doses)):
@@ -113,6 +126,27 @@ class EmotionVectors:
         return {
             layer: self.directions[emotion][row[layer]] * (dose.dose * weight * float(self.residual_norm[row[layer]]))
             for layer, weight in zip(dose.layers, dose.weights, strict=True)
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """What the set holds, as plain data: what `emosteer info --json` prints."""
+        stability = self.extraction.get("stability", {})
+        return {
+            "base_model": asdict(self.base_model),
+            "layers": list(self.layers),
+            "license": self.license,
+            "extraction": dict(self.extraction),
+            "measured": dict(self.measured),
+            "emotions": [
+                {
+                    "name": name,
+                    **asdict(self.info[name]),
+                    "dose": asdict(self.dose(name)),
+                    "calibrated": name in self.doses,
+                    "stability": stability.get(name),
+                }
+                for name in self.emotions
+            ],
         }
 
     # Algebra. Every operation gives a new object and leaves this one as it was.
@@ -184,7 +218,7 @@ class EmotionVectors:
         if name in self.directions or not NAME.fullmatch(name):
             raise ToneError(
                 f"{name!r} is taken or not a name for an emotion.",
-                "Use lower-case letters, digits, - and _, a letter first.",
+                NAME_RULE,
             )
         total = torch.zeros(len(self.layers), self.hidden_size)
         row = {layer: i for i, layer in enumerate(self.layers)}
@@ -289,7 +323,7 @@ class EmotionVectors:
         if dtype not in dtypes:
             raise InputError(f"Vectors are saved as float32 or float16, not as {dtype!r}.")
         folder = Path(folder)
-        tensors = {fmt.DIRECTION + name: direction.to(dtypes[dtype]) for name, direction in self.directions.items()}
+        tensors = {fmt.DIRECTION + name: _unit(rows).to(dtypes[dtype]) for name, rows in self.directions.items()}
         tensors[fmt.RESIDUAL_NORM] = self.residual_norm
         if self.center is not None:
             tensors[fmt.CENTER] = self.center
@@ -422,6 +456,12 @@ def _random_units(rows: int, width: int, generator: torch.Generator) -> Tensor:
     import torch
 
     return torch.nn.functional.normalize(torch.randn(rows, width, generator=generator), dim=-1)
+
+
+def _unit(rows: Tensor) -> Tensor:
+    """Rows of unit length; those that are already, to float32's precision, bit for bit as they were."""
+    length = rows.norm(dim=-1, keepdim=True)
+    return rows if bool(((length - 1).abs() < 1e-5).all()) else rows / length
 
 
 def _mean_direction(directions: Sequence[Tensor]) -> Tensor:

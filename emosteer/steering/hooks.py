@@ -132,7 +132,10 @@ class Steering:
             return None
         hidden = hidden_of(output)
         delta = self._delta(layer, hidden)
-        steered = self._pass.steered
+        try:
+            steered = self._pass.steered
+        except AttributeError:
+            raise ToneError("A block was run outside of its model, so it is not known which tokens to steer.") from None
         if steered is not None:
             delta = delta * steered.to(hidden)
         return with_hidden(output, hidden + delta)

