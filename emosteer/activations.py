@@ -111,6 +111,8 @@ def collect(
 
     blocks = decoder_layers(model)
     wanted = tuple(range(len(blocks))) if layers is None else tuple(layers)
+    if not wanted:
+        raise ToneError("No layer is to be read.", "Name at least one, or leave layers out for all.")
     for layer in wanted:
         if not 0 <= layer < len(blocks):
             raise ToneError(f"There is no layer {layer}: the model has layers 0 to {len(blocks) - 1}.")
@@ -164,8 +166,10 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str | Passage, model: PreT
         spans: list[tuple[int, int]] = encoding["offset_mapping"]
         inside = [start < passage.end and end > passage.start for start, end in spans]
     else:  # a slow tokenizer knows no characters: count the tokens up to either end
+        bare = tokenizer(passage.text, add_special_tokens=False)["input_ids"]
+        lead = next(i for i in range(len(ids)) if ids[i : i + len(bare)] == bare)  # specials before the text
         first, last = (
-            len(tokenizer(passage.text[:at], add_special_tokens=passage.special_tokens)["input_ids"])
+            lead + len(tokenizer(passage.text[:at], add_special_tokens=False)["input_ids"])
             for at in (passage.start, passage.end)
         )
         inside = [first <= i < last for i in range(len(ids))]
@@ -209,9 +213,9 @@ def _pooled(
         if hidden.device not in on_device:
             on_device[hidden.device] = content.to(hidden.device)
         kept = on_device[hidden.device]
-        pooled = pool(hidden.float(), kept).cpu()
-        lengths = torch.linalg.vector_norm(hidden, dim=-1, dtype=torch.float32)
-        mean_length = ((lengths * kept).sum(1) / kept.sum(1)).cpu()
+        values = hidden.float()
+        pooled = pool(values, kept).cpu()
+        mean_length = ((values.norm(dim=-1) * kept).sum(1) / kept.sum(1)).cpu()
         for column in columns[layer]:
             states[here, column] = pooled
             norms[here, column] = mean_length

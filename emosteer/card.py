@@ -27,15 +27,17 @@ def updated(path: Path, vectors: EmotionVectors) -> str:
         InputError: The card that is there cannot be read.
     """
     body = f"{BEGIN}\n{render(vectors)}{END}\n"
-    if path.is_file():
-        try:
-            before, mark, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"The card {path} that is already there cannot be read ({error}).") from error
-        _, end, after = rest.partition(f"{END}\n")
-        if mark and end:
-            return before + body + after
-    return _front_matter(vectors) + body
+    if not path.is_file():
+        return _front_matter(vectors) + body
+    try:
+        before, mark, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The card {path} that is already there cannot be read ({error}).") from error
+    _, end, after = rest.partition(END)
+    if mark and end:
+        return before + body + after.removeprefix("\n")
+    theirs = before + mark + rest  # written by hand: kept whole, with ours after it
+    return ("" if theirs.startswith("---\n") else _front_matter(vectors)) + f"{theirs.rstrip()}\n\n{body}"
 
 
 def render(vectors: EmotionVectors) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any, NoReturn
 
 from emosteer import strict_json
-from emosteer.concepts.conceptset import NAME
-from emosteer.errors import EmosteerWarning, FormatError
+from emosteer.concepts.conceptset import LANGUAGE, NAME
+from emosteer.errors import FormatError, warn
 
 FORMAT_VERSION = 1
 SITES = ("block_output",)
@@ -145,6 +144,8 @@ class Config:
             _bad("its config is not a JSON object")
         _check_version(data)
         data = dict(data)
+        seal = data.pop("config_digest", None)
+        written = _seal(data)  # with what a later emosteer put in and sealed, and before any migration
         while data["format_version"] < FORMAT_VERSION:
             data = MIGRATIONS[data["format_version"]](data)
         known, unknown = _known(data)
@@ -155,21 +156,19 @@ class Config:
             layers=checked.layers(),
             emotions=checked.emotions(),
             doses=checked.doses(),
-            extraction=checked.mapping("extraction"),
+            extraction=checked.extraction(),
             measured=checked.mapping("measured"),
             license=checked.text(known, "license", "license"),
             site=checked.choice(known.get("site"), "site", SITES),
             digests=checked.digests(),
             emosteer_version=checked.text(known, "emosteer_version", "emosteer_version") or "unknown",
         )
-        if "config_digest" in known and known.pop("config_digest") != _seal(known):
+        if seal is not None and seal not in (written, _seal(known)):  # fields added by hand do no harm
             _bad("its config was changed after it was written", "Load it from where it came, or save it anew.")
         if unknown:
-            warnings.warn(
+            warn(
                 f"The vector file has fields this emosteer does not know ({', '.join(sorted(unknown))}): they are "
-                "ignored. A later emosteer may understand them: pip install -U emosteer",
-                EmosteerWarning,
-                stacklevel=2,
+                "ignored. A later emosteer may understand them: pip install -U emosteer"
             )
         return config
 
@@ -285,8 +284,8 @@ class _Checker:
             if not isinstance(name, str) or not NAME.fullmatch(name) or name in found:
                 _bad(f"{str(name)[:70]!r} is not the name of an emotion, or stands twice")
             labels = entry.get("labels", {})
-            if not isinstance(labels, dict):
-                _bad(f"the labels of {name} are not an object")
+            if not isinstance(labels, dict) or not all(map(LANGUAGE.fullmatch, labels)):
+                _bad(f"the labels of {name} are not an object of languages")
             found[name] = EmotionInfo(
                 {language: self.text(labels, language, f"a label of {name}") or "" for language in labels},
                 self.number(entry.get("valence"), f"the valence of {name}", -1, 1),
@@ -318,6 +317,21 @@ class _Checker:
                 self.number(entry.get("hit_rate"), f"{at}: hit_rate", 0, 1),
                 self.text(entry, "stopped", f"{at}: stopped"),
             )
+        return found
+
+    def extraction(self) -> dict[str, Any]:
+        found = self.mapping("extraction")
+        for name in ("method", "pooling", "concepts", "concepts_digest"):
+            self.text(found, name, f"extraction.{name}")
+        for name in ("stability", "counts"):
+            numbers = found.get(name, {})
+            if not isinstance(numbers, dict):
+                _bad(f"extraction.{name} is not an object")
+            for key, value in numbers.items():
+                self.number(value, f"extraction.{name} of {key[:70]!r}", -1e9, 1e9)
+        languages = found.get("languages", [])
+        if not isinstance(languages, list) or not all(isinstance(n, str) and LANGUAGE.fullmatch(n) for n in languages):
+            _bad("extraction.languages is not a list of languages")
         return found
 
     def digests(self) -> dict[str, str]:

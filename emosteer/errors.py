@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 class EmosteerError(Exception):
     """Base of every error that emosteer raises on purpose.
@@ -42,3 +45,11 @@ class MissingExtraError(EmosteerError, ImportError):
 
 class EmosteerWarning(UserWarning):
     """Something works, but perhaps not as the caller thinks."""
+
+
+def warn(message: str) -> None:
+    """Warn at the line outside of emosteer that led here, however deep in emosteer it was noticed."""
+    depth, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "emosteer":
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, EmosteerWarning, stacklevel=depth)

@@ -6,6 +6,7 @@ against the file, the config against the header, each tensor against its digest 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import struct
@@ -34,7 +35,7 @@ CENTER = "center"
 NEUTRAL_BASIS = "neutral_basis"
 RESERVED = ("readout.", "affect.", "direction@")
 MAX_HEADER = 16 * 2**20
-MAX_HEADER_TOKENS = 200_000  # brackets and commas: an object costs Python memory, however few bytes it has
+MAX_CONFIG = 2 * 2**20  # that of a thousand emotions has half of it
 DTYPES = {"F32": ("<f4", 1e-4), "F16": ("<f2", 4e-3)}  # safetensors name → numpy name, tolerance of a unit norm
 
 __all__ = ["CARD_FILE", "CONFIG_FILE", "VECTORS_FILE", "VectorFile", "require_writable", "serialise", "write_folder"]
@@ -73,25 +74,22 @@ class VectorFile:
         Raises:
             FormatError: There is nothing there, or it is not a vector file that this version reads.
         """
-        file = path / VECTORS_FILE if path.is_dir() else path
-        try:
-            with file.open("rb") as stream:
+        file, folder, stream = _open(path)
+        with stream:
+            try:
                 header, start = _header(stream, file.name)
                 metadata = header.pop("__metadata__", None)
                 if not isinstance(metadata, dict) or set(metadata) != {METADATA_KEY}:
                     _bad(file.name, "it is a safetensors file, but not one of emosteer: its metadata says nothing")
+                raw = _parse(metadata.pop(METADATA_KEY), f"the config in {file.name}")
+                config = Config.from_dict(raw)  # before the tensors: a later version may have other kinds of them
                 entries = _entries(header, os.fstat(stream.fileno()).st_size - start, start, file.name)
-                raw = _parse(metadata[METADATA_KEY], f"the config in {file.name}")
-                config = Config.from_dict(raw)
-                if path.is_dir():
+                if folder:
                     _compare(path / CONFIG_FILE, raw)
                 _check_tensors(entries, config, file.name)
-                yield cls(config, file.name, stream, entries)
-        except OSError as error:
-            raise FormatError(
-                f"{file} cannot be read ({error.strerror or error}).",
-                f"Vectors are a folder with a {VECTORS_FILE} in it, or that file.",
-            ) from error
+            except OSError as error:
+                raise _unreadable(file, error) from error
+            yield cls(config, file.name, stream, entries)
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries
@@ -155,17 +153,35 @@ def serialise(tensors: Mapping[str, Tensor], config: Config) -> tuple[bytes, Con
     """
     import safetensors.torch
 
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # A copy each: safetensors refuses tensors that share memory.
+    kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    entries = {name: _Entry(_dtype_name(name, tensor), tuple(tensor.shape), 0, 0) for name, tensor in kept.items()}
+    for name, tensor in kept.items():
+        if not bool(tensor.isfinite().all()):
+            raise FormatError(f"{name} holds numbers that are not finite.")
     digests = {
         name: hashlib.sha256(tensor.numpy().astype(tensor.numpy().dtype.newbyteorder("<")).tobytes()).hexdigest()
         for name, tensor in kept.items()
     }
-    config = replace(config, digests=digests)
-    Config.from_dict(config.to_dict())  # what cannot be read back is not written
-    data: bytes = safetensors.torch.save(kept, {METADATA_KEY: strict_json.canonical(config.to_dict())})
-    if struct.unpack_from("<Q", data)[0] > MAX_HEADER:
-        raise FormatError("The metadata of these vectors is larger than the 16 MiB that a header may have.")
+    try:
+        config = Config.from_dict(replace(config, digests=digests).to_dict())  # what cannot be read is not written
+    except FormatError:
+        raise
+    except (RecursionError, ValueError) as error:
+        raise FormatError(f"What these vectors say of themselves cannot be written as JSON: {error}.") from error
+    _check_tensors(entries, config, VECTORS_FILE)
+    text = strict_json.canonical(config.to_dict())
+    if len(text) > MAX_CONFIG:
+        raise FormatError(f"The metadata of these vectors is larger than the {MAX_CONFIG // 2**20} MiB it may have.")
+    data: bytes = safetensors.torch.save(kept, {METADATA_KEY: text})
     return data, config
+
+
+def _dtype_name(name: str, tensor: Tensor) -> str:
+    names = {"torch.float32": "F32", "torch.float16": "F16"}
+    if str(tensor.dtype) not in names:
+        raise FormatError(f"{name} is {str(tensor.dtype)[6:]}, expected float32.")
+    return names[str(tensor.dtype)]
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -181,10 +197,12 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         InputError: The folder cannot be written or the disk is full; what was there is unchanged.
     """
     scratch: dict[str, Path] = {}
-    made = _missing(folder)
+    kept: dict[str, Path] = {}  # what stood there, until everything is in its place
+    made: list[Path] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        made = _missing(folder)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             for name, content in files.items():
                 descriptor, scratch_name = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
                 scratch[name] = Path(scratch_name)
@@ -196,9 +214,22 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
             os.umask(mask)
             for name, path in scratch.items():
                 path.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner may read
-                path.replace(folder / name)
+                if (folder / name).is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            try:
+                for name, path in scratch.items():
+                    if (folder / name).exists():
+                        kept[name] = (folder / name).replace(path.with_suffix(".old"))
+                    path.replace(folder / name)
+            except BaseException:  # an interrupt too: all files are new, or all are what they were
+                for name, path in scratch.items():
+                    if name in kept:
+                        kept[name].replace(folder / name)
+                    elif not path.exists():
+                        (folder / name).unlink(missing_ok=True)
+                raise
         finally:
-            for path in scratch.values():
+            for path in (*scratch.values(), *kept.values()):
                 path.unlink(missing_ok=True)
             _remove_empty(made)
     except OSError as error:
@@ -221,6 +252,27 @@ def require_writable(folder: Path) -> None:
     write_folder(folder, {probe: b""})
     (folder / probe).unlink()
     _remove_empty(made)
+
+
+def _open(path: Path) -> tuple[Path, bool, BufferedReader]:
+    """The file to read, whether it stands in a folder of the format, and its stream."""
+    file = path
+    try:
+        folder = path.is_dir()
+        file = path / VECTORS_FILE if folder else path
+        return file, folder, file.open("rb")
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: OSError | ValueError) -> FormatError:
+    shown = str(file) if len(str(file)) < 300 else f"{str(file)[:300]}…"
+    if not shown.isprintable():
+        shown = ascii(shown)
+    why = getattr(error, "strerror", None) or str(error)
+    return FormatError(
+        f"{shown} cannot be read ({why}).", f"Vectors are a folder with a {VECTORS_FILE} in it, or that file."
+    )
 
 
 def _missing(folder: Path) -> list[Path]:
@@ -247,10 +299,7 @@ def _header(stream: BufferedReader, name: str) -> tuple[dict[str, Any], int]:
     (length,) = struct.unpack("<Q", prefix)
     if length > MAX_HEADER or length > size - 8:
         _bad(name, f"its header would be {length} bytes long, in a file of {size}", "It may be cut off: copy it again.")
-    raw = stream.read(length)
-    if sum(raw.count(mark) for mark in (b"{", b"[", b",")) > MAX_HEADER_TOKENS:
-        _bad(name, "its header lists more than any set of vectors has")
-    header = _parse(raw, f"the header of {name}")
+    header = _parse(stream.read(length), f"the header of {name}")
     if not isinstance(header, dict):
         _bad(name, "its header is not a JSON object")
     return header, 8 + length
@@ -259,6 +308,8 @@ def _header(stream: BufferedReader, name: str) -> tuple[dict[str, Any], int]:
 def _parse(text: Any, what: str) -> Any:
     if not isinstance(text, (str, bytes)):
         raise FormatError(f"{what} is not a text.")
+    if isinstance(text, str) and len(text) > MAX_CONFIG:
+        raise FormatError(f"{what} is larger than any config.")
     try:
         return strict_json.loads(text)
     except ValueError as error:
@@ -333,7 +384,7 @@ def _compare(file: Path, config: Any) -> None:
             f"There is no {CONFIG_FILE} beside {VECTORS_FILE} in {file.parent}.",
             f"The folder is not complete; the file {VECTORS_FILE} can be loaded on its own.",
         )
-    if file.stat().st_size > MAX_HEADER:
+    if file.stat().st_size > 2 * MAX_CONFIG:  # with room for its spaces
         raise FormatError(f"{file} is larger than any config.")
     if _parse(file.read_bytes(), CONFIG_FILE) != config:
         raise FormatError(

@@ -25,9 +25,9 @@ def decoder(model: PreTrainedModel) -> nn.Module:
     Raises:
         IncompatibleModelError: The model has none, as an encoder or a diffusion model.
     """
-    if not hasattr(model, "get_decoder") or not hasattr(model, "config"):
+    if not (hasattr(model, "get_decoder") and hasattr(model, "config") and model.can_generate()):
         raise IncompatibleModelError(
-            f"{type(model).__name__} is not a transformers language model.",
+            f"{type(model).__name__} is not a causal language model of transformers.",
             "Load it with AutoModelForCausalLM.from_pretrained.",
         )
     found: nn.Module = model.get_decoder()
@@ -38,20 +38,25 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     """The decoder blocks in the order in which they run.
 
     They are the list of modules nearest to the decoder's root that is as long as the text config says the model is
-    deep. Searching by name ("layers") would also hit vision towers and encoders.
+    deep; among lists that stand beside each other, the one of transformers' decoder layers. Searching by name
+    ("layers") would also hit vision towers and encoders.
 
     Raises:
         IncompatibleModelError: No such list exists.
     """
     from torch import nn
+    from transformers.modeling_layers import GradientCheckpointingLayer
 
     root, depth = decoder(model), _text_config(model).num_hidden_layers
     queue: deque[nn.Module] = deque([root])
     while queue:
-        module = queue.popleft()
-        if isinstance(module, nn.ModuleList) and len(module) == depth:
-            return module
-        queue.extend(module.children())
+        children = list(queue.popleft().children())
+        lists = [child for child in children if isinstance(child, nn.ModuleList) and len(child) == depth]
+        if len(lists) > 1:
+            lists = [one for one in lists if isinstance(one[0], GradientCheckpointingLayer)]
+        if len(lists) == 1:
+            return lists[0]
+        queue.extend(children)
     raise IncompatibleModelError(
         f"No list of {depth} decoder blocks was found in {type(model).__name__}.",
         "emosteer steers causal language models whose blocks stand in one list.",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextvars
 import inspect
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -17,7 +18,6 @@ from emosteer.steering.hooks import Steering
 from emosteer.steering.plan import Tone, plan
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
     from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -105,10 +105,11 @@ class SteeredModel:
             ToneError: The tone cannot be given, or there is not one for each row.
             InputError: A prompt is longer than the model's context.
         """
-        ids = inputs.get("input_ids", inputs.get("inputs_embeds"))
+        names = ("input_ids", "inputs", "inputs_embeds")
+        ids = next((inputs[name] for name in names if inputs.get(name) is not None), None)
         if ids is not None:
             rows, length = ids.shape[0], ids.shape[1]
-            if not (emotion is None or isinstance(emotion, Mapping)) and len(emotion) != rows:
+            if isinstance(emotion, Sequence) and not isinstance(emotion, str) and len(emotion) != rows:
                 raise ToneError(f"There are {len(emotion)} tones for a batch of {rows} rows.", "Give one for each row.")
             self._check_length(length)
         with self.steer(emotion):
@@ -162,12 +163,13 @@ class SteeredModel:
             InputError: The message is empty or longer than the model's context, or the tokenizer has no chat template.
         """
         inputs = self.prompt(message)
-        options = {"max_new_tokens": MAX_NEW_TOKENS, "pad_token_id": self._padding(), **options}
         steering = self.steer(emotion)  # before anything is streamed, so that a wrong tone is an error here
+        room = self._context() - inputs["input_ids"].shape[1]
+        options = {"max_new_tokens": min(MAX_NEW_TOKENS, room), "pad_token_id": self._padding(), **options}
         if stream:
             return self._streamed(inputs, steering, seed, options)
-        with steering, _seeded(seed, self.model):
-            output = self.model.generate(**inputs, **options)  # type: ignore[operator]
+        with steering, _drawing(seed, self.model, options) as drawn:
+            output = self.model.generate(**inputs, **drawn)  # type: ignore[operator]
         answer = output[0, inputs["input_ids"].shape[1] :]
         return str(self.tokenizer.decode(answer, skip_special_tokens=True))
 
@@ -180,9 +182,10 @@ class SteeredModel:
         Raises:
             InputError: It is empty or longer than the model's context, or the tokenizer has no chat template.
         """
-        messages = [{"role": "user", "content": message}] if isinstance(message, str) else [dict(m) for m in message]
-        if not messages or any(not isinstance(m.get("content"), str) or "role" not in m for m in messages):
+        given = [{"role": "user", "content": message}] if isinstance(message, str) else message
+        if not isinstance(given, Sequence) or not given or not all(map(_is_message, given)):
             raise InputError("A conversation is a list of messages, each with a role and a text as content.")
+        messages = [dict(one) for one in given]
         if not messages[-1]["content"].strip():
             raise InputError("The message is empty.")
         if not self.tokenizer.chat_template:
@@ -223,9 +226,14 @@ class SteeredModel:
         return {}
 
     def _check_length(self, tokens: int) -> None:
-        limit = getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", None)
-        if limit is not None and tokens >= limit:
-            raise InputError(f"The prompt has {tokens} tokens, the model's context ends at {limit}.", "Shorten it.")
+        if tokens >= self._context():
+            raise InputError(
+                f"The prompt has {tokens} tokens, the model's context ends at {self._context()}.", "Shorten it."
+            )
+
+    def _context(self) -> int:
+        """How many tokens the model reads at most; recurrent ones know no limit."""
+        return getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", None) or sys.maxsize
 
     def _padding(self) -> int | None:
         """What to pad with, so that generate does not warn for models that name no padding token."""
@@ -238,23 +246,25 @@ class SteeredModel:
         self, inputs: BatchEncoding, steering: Steering, seed: int | None, options: dict[str, Any]
     ) -> Iterator[str]:
         """Run generate in a thread and hand its text over as it comes."""
-        from transformers import StoppingCriteriaList, TextIteratorStreamer
+        import torch
+        from transformers import TextIteratorStreamer
 
         streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         stop = threading.Event()
         failure: list[BaseException] = []
 
+        def halted(ids: Tensor, _scores: Tensor) -> Tensor:
+            return torch.full((ids.shape[0],), stop.is_set(), device=ids.device)
+
+        options = {**options, "stopping_criteria": [halted, *options.get("stopping_criteria", ())]}
+
         def run() -> None:
             try:
-                with steering, _seeded(seed, self.model):
-                    stopping = StoppingCriteriaList([_StopWhen(stop)])
-                    self.model.generate(  # type: ignore[operator]
-                        **inputs, **options, streamer=streamer, stopping_criteria=stopping
-                    )
-            except BaseException as error:
+                with steering, _drawing(seed, self.model, options) as drawn:
+                    self.model.generate(**inputs, **drawn, streamer=streamer)  # type: ignore[operator]
+            except BaseException as error:  # raised again in the thread that reads
                 failure.append(error)
-            finally:
-                streamer.end()
+                streamer.on_finalized_text("", stream_end=True)
 
         def halt() -> None:
             self._streams.discard(halt)
@@ -267,8 +277,8 @@ class SteeredModel:
 
         def pieces() -> Iterator[str]:
             self._streams.add(halt)
-            worker.start()
             try:
+                worker.start()
                 yield from filter(None, streamer)
             finally:
                 halt()
@@ -278,36 +288,61 @@ class SteeredModel:
         return pieces()
 
 
-class _StopWhen:
-    """A stopping criterion that ends generation when an event is set."""
-
-    def __init__(self, event: threading.Event) -> None:
-        self._event = event
-
-    def __call__(self, ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
-        import torch
-
-        return torch.full((ids.shape[0],), self._event.is_set(), device=ids.device)
+def _is_message(one: object) -> bool:
+    return isinstance(one, Mapping) and isinstance(one.get("content"), str) and isinstance(one.get("role"), str)
 
 
-class _seeded:  # noqa: N801 - used as a function
-    """Run with a seed of its own and put the global random state back, or do nothing for None."""
+_one_draws = threading.Lock()  # torch has one random state for all threads
 
-    def __init__(self, seed: int | None, model: PreTrainedModel) -> None:
-        self._seed = seed
-        self._device: torch.device = input_device(model)
-        self._stack = ExitStack()
 
-    def __enter__(self) -> None:
-        import torch
+@contextmanager
+def _drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Options for generate with which it draws from a random state of its own; for no seed, the options as they are.
 
-        if self._seed is not None:
-            devices = [self._device] if self._device.type == "cuda" else []
-            self._stack.enter_context(torch.random.fork_rng(devices))
-            torch.manual_seed(self._seed)
+    The state is put in place of the global one between a step's logits and the token drawn from them, and taken out
+    again, under a lock: whoever else draws, in this thread or another, draws what it would have drawn without us.
+    """
+    import torch
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    if seed is None:
+        yield options
+        return
+    device = input_device(model)
+    on_cuda = device.type == "cuda"
+
+    def state() -> list[Tensor]:
+        return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if on_cuda else [])]
+
+    def put(states: list[Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        if on_cuda:
+            torch.cuda.set_rng_state(states[1], device)
+
+    places = [torch.device("cpu"), *([device] if on_cuda else [])]
+    own = [torch.Generator(place).manual_seed(seed).get_state() for place in places]
+    outer: list[list[Tensor]] = []  # holds the global state while ours is in its place
+
+    def restore() -> None:
+        own[:] = state()
+        put(outer.pop())
+        _one_draws.release()
+
+    def before(_ids: Tensor, scores: Tensor) -> Tensor:
+        _one_draws.acquire()
+        outer.append(state())
+        put(own)
+        return scores
+
+    def after(ids: Tensor, _scores: Tensor) -> Tensor:
+        restore()
+        return torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
+
+    processors, criteria = options.get("logits_processor", ()), options.get("stopping_criteria", ())
+    try:
+        yield {**options, "logits_processor": [*processors, before], "stopping_criteria": [after, *criteria]}
+    finally:
+        if outer:  # generation ended between the two
+            restore()
 
 
 def _check_blocks(model: PreTrainedModel) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import warnings
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +15,7 @@ from emosteer import card, strict_json
 from emosteer import format as fmt
 from emosteer.concepts.conceptset import NAME
 from emosteer.config import BaseModel, Config, Dose, EmotionInfo, is_repo_id
-from emosteer.errors import EmosteerWarning, FormatError, IncompatibleModelError, InputError, ToneError
+from emosteer.errors import FormatError, IncompatibleModelError, InputError, ToneError, warn
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, input_device
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ FALLBACK_DOSE = 0.25
 
 NAME_RULE = "Use lower-case letters, digits, - and _, a letter first, at most 64."
 
-__all__ = ["FALLBACK_DOSE", "EmotionVectors", "base_model_of", "fallback_dose"]
+__all__ = ["FALLBACK_DOSE", "EmotionVectors", "base_model_of", "fallback_dose", "finite_strength"]
 
 _log = logging.getLogger(__name__)
 
@@ -175,12 +176,14 @@ class EmotionVectors:
         if twice := sorted(set(self.emotions) & set(other.emotions)):
             raise ToneError(f"Both sets have {', '.join(twice)}.", "Select from one of them before merging.")
         if self.base_model != other.base_model:
-            warnings.warn(f"Merging vectors of two models: {self!r} and {other!r}.", EmosteerWarning, stacklevel=2)
+            warn(f"Merging vectors of two models: {self!r} and {other!r}.")
+        stability = {**self.extraction.get("stability", {}), **other.extraction.get("stability", {})}
         return replace(
             self,
             directions={**self.directions, **other.directions},
             info={**self.info, **other.info},
-            doses={**self.doses, **other.doses},
+            doses={**self.doses, **{name: self._in_own_norms(dose, other) for name, dose in other.doses.items()}},
+            extraction={**self.extraction, **({"stability": stability} if stability else {})},
             license=self.license if self.license == other.license else None,
         )
 
@@ -193,11 +196,11 @@ class EmotionVectors:
         Raises:
             ToneError: An emotion is not here, or a factor is not a positive number.
         """
-        named = dict.fromkeys(self.emotions, factors) if isinstance(factors, (int, float)) else dict(factors)
+        named = dict(factors) if isinstance(factors, Mapping) else dict.fromkeys(self.emotions, factors)
         doses = dict(self.doses)
         for name, factor in named.items():
-            if not 0 < factor < float("inf"):
-                raise ToneError(f"The factor of {name!r} is {factor}, it must be a positive number.")
+            if not isinstance(factor, Real) or not 0 < factor < float("inf"):
+                raise ToneError(f"The factor of {name!r} is {factor!r}, it must be a positive number.")
             dose = self.dose(name)
             # What was measured at the old dose is not true of the new one.
             doses[name] = Dose(dose.dose * factor, dose.layers, dose.weights, dose.scope)
@@ -211,7 +214,8 @@ class EmotionVectors:
             mixture: Emotion → strength, as for steering.
 
         Raises:
-            ToneError: The name is taken or not a name, an emotion is not here, or the mixture cancels out.
+            ToneError: The name is taken or not a name, an emotion is not here, a strength is not a finite number, the
+                emotions are steered at different tokens, or the mixture cancels out.
         """
         import torch
 
@@ -222,9 +226,13 @@ class EmotionVectors:
             )
         total = torch.zeros(len(self.layers), self.hidden_size)
         row = {layer: i for i, layer in enumerate(self.layers)}
-        for emotion, strength in mixture.items():
+        for emotion, given in mixture.items():
+            strength = finite_strength(emotion, given)
             for layer, delta in self.deltas(emotion).items():
                 total[row[layer]] += strength * delta
+        scopes = {self.dose(emotion).scope for emotion in mixture}
+        if len(scopes) > 1:
+            raise ToneError(f"The emotions of {name!r} are steered at different tokens: {', '.join(sorted(scopes))}.")
         shares = total.norm(dim=-1) / self.residual_norm
         steered = shares > 1e-6
         if not bool(steered.any()):
@@ -233,7 +241,7 @@ class EmotionVectors:
         unit[~steered] = _mean_direction(list(self.directions.values()))[~steered]  # a row must be a unit vector
         layers = tuple(layer for layer, used in zip(self.layers, steered.tolist(), strict=True) if used)
         peak = float(shares.max())
-        dose = Dose(peak, layers, tuple(float(shares[row[layer]]) / peak for layer in layers))
+        dose = Dose(peak, layers, tuple(float(shares[row[layer]]) / peak for layer in layers), scopes.pop())
         return replace(self, directions={**self.directions, name: unit}, doses={**self.doses, name: dose})
 
     def cosines(self, layer: int | None = None) -> Tensor:
@@ -331,7 +339,12 @@ class EmotionVectors:
             tensors[fmt.NEUTRAL_BASIS] = self.neutral_basis.to(dtypes[dtype])
         data, config = fmt.serialise(tensors, self._config())
         config_json = strict_json.pretty(config.to_dict())
-        text = card.updated(folder / fmt.CARD_FILE, self)
+        try:
+            text = card.updated(folder / fmt.CARD_FILE, self)
+        except (OSError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{str(folder)[:300]} cannot be written ({error}).") from error
         fmt.write_folder(
             folder, {fmt.VECTORS_FILE: data, fmt.CONFIG_FILE: config_json.encode(), fmt.CARD_FILE: text.encode()}
         )
@@ -389,14 +402,16 @@ class EmotionVectors:
             return
         else:
             found = f"other weights ({theirs.repo_id or 'a local model'} instead of {ours.repo_id or 'a local model'})"
-        warnings.warn(
-            f"These vectors were made from a model like this one with {found}: the tones may be weaker or mixed up.",
-            EmosteerWarning,
-            stacklevel=3,
-        )
+        warn(f"These vectors were made from a model like this one with {found}: the tones may be weaker or mixed up.")
 
     def _config(self) -> Config:
         return Config(self.base_model, self.layers, self.info, self.doses, self.extraction, self.measured, self.license)
+
+    def _in_own_norms(self, dose: Dose, other: EmotionVectors) -> Dose:
+        """A dose of another set that adds here what it adds there."""
+        row = {layer: i for i, layer in enumerate(self.layers)}
+        ratios = [float(other.residual_norm[row[n]]) / float(self.residual_norm[row[n]]) for n in dose.layers]
+        return replace(dose, weights=tuple(w * ratio for w, ratio in zip(dose.weights, ratios, strict=True)))
 
     def _require(self, emotion: str) -> None:
         if emotion not in self.directions:
@@ -416,6 +431,28 @@ def fallback_dose(layers: Sequence[int], depth: int) -> Dose:
     """
     middle = tuple(layer for layer in layers if depth // 3 <= layer < 2 * depth // 3) or tuple(layers)
     return Dose(FALLBACK_DOSE, middle, (1 / len(middle),) * len(middle))
+
+
+def finite_strength(emotion: str, given: object) -> float:
+    """A strength as a float.
+
+    Args:
+        emotion: Of which, for the message.
+        given: What the caller gave.
+
+    Raises:
+        ToneError: It is not a finite number.
+    """
+    try:
+        strength = float(given) if isinstance(given, Real) and not isinstance(given, bool) else math.nan
+    except OverflowError:
+        strength = math.inf
+    if not math.isfinite(strength):
+        raise ToneError(
+            f"The strength of {emotion!r} is {str(given)[:20]!r}, it must be a finite number.",
+            "1.0 is the calibrated dose.",
+        )
+    return strength
 
 
 def base_model_of(model: PreTrainedModel) -> BaseModel:

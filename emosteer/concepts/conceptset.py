@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
@@ -30,6 +31,8 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 PARTS = ("words", "sentences", "situations")
 MAX_CHARACTERS = 2_000
+_CONTROL = {"Cc", "Cs", "Zl", "Zp"}
+_OVERRIDES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # they reorder what a terminal shows
 
 T = TypeVar("T", bound="Texts | Neutral")
 K = TypeVar("K")
@@ -181,14 +184,14 @@ class ConceptSet:
             ConceptError: As for `load`.
         """
         top = _fields(data, where, {"schema_version", "name", "emotions", "neutral"}, {"license", "description"})
-        if top["schema_version"] != SCHEMA_VERSION:
+        if top["schema_version"] != SCHEMA_VERSION or isinstance(top["schema_version"], bool):
             raise ConceptError(
                 f"{where}: schema_version is {top['schema_version']!r}, this emosteer reads {SCHEMA_VERSION}.",
                 "A later emosteer may read it." if isinstance(top["schema_version"], int) else None,
             )
         neutral = {}
         for language, value in _object(top["neutral"], f"{where}: neutral").items():
-            at = f"{where}: neutral: {language}"
+            at = f"{where}: neutral: {_shown(language)}"
             _check_language(language, at)
             part = _fields(value, at, {"sentences"}, {"held_out", "frames"})
             neutral[language] = Neutral(
@@ -196,13 +199,14 @@ class ConceptSet:
                 _texts(part.get("held_out", []), f"{at}: held_out", may_be_empty=True),
                 _texts(part.get("frames", list(Neutral.frames)), f"{at}: frames"),
             )
+            _check_held_out(neutral[language].sentences, neutral[language].held_out, f"{at}: held_out")
             for i, frame in enumerate(neutral[language].frames):
                 if frame.count("{}") != 1 or frame.startswith("{}"):
                     raise ConceptError(
                         f"{at}: frames[{i}] needs one {{}} for the word, not at its beginning: {frame!r}."
                     )
         concepts = {
-            name: _emotion(name, value, f"{where}: {name}", neutral)
+            name: _emotion(name, value, f"{where}: {_shown(name)}", neutral)
             for name, value in _object(top["emotions"], f"{where}: emotions").items()
         }
         if not isinstance(top["name"], str) or not top["name"].isprintable() or not 0 < len(top["name"]) <= 64:
@@ -261,7 +265,9 @@ class ConceptSet:
         return replace(self, concepts=concepts, neutral={language: self.neutral[language] for language in kept})
 
     def merge(self, other: ConceptSet, *, name: str | None = None) -> ConceptSet:
-        """Both sets in one: emotions, languages and texts of either; a text that stands in both is kept once.
+        """Both sets in one: emotions, languages and texts of either.
+
+        A text that stands in both is kept once; one that either set builds vectors from is not held out any more.
 
         Args:
             other: A set in the same or in other languages; every emotion must end up with texts in every language.
@@ -284,7 +290,7 @@ class ConceptSet:
                         "Take subsets of the emotions that both have first.",
                     )
         shared = self.license if self.license == other.license else None
-        return ConceptSet(name or f"{self.name}+{other.name}", concepts, neutral, shared)
+        return ConceptSet(name or f"{self.name}+{other.name}"[:64], concepts, neutral, shared)
 
     def summary(self) -> list[dict[str, Any]]:
         """One row per emotion and language: how many texts of each part, and the human ratings."""
@@ -317,7 +323,7 @@ def _emotion(name: str, value: Any, where: str, neutral: Mapping[str, Neutral]) 
     entry = _fields(value, where, {"texts"}, {"labels", "valence", "arousal", "source"})
     texts = {}
     for language, lists in _object(entry["texts"], f"{where}: texts").items():
-        at = f"{where}: {language}"
+        at = f"{where}: {_shown(language)}"
         _check_language(language, at)
         parts = _fields(lists, at, set(PARTS), {"word_family", "held_out"})
         held_out = _fields(parts.get("held_out", {}), f"{at}: held_out", set(), set(PARTS[1:]))
@@ -329,6 +335,9 @@ def _emotion(name: str, value: Any, where: str, neutral: Mapping[str, Neutral]) 
                 for part in PARTS[1:]
             },
         )
+        for part in PARTS[1:]:
+            built, kept = getattr(texts[language], part), getattr(texts[language], f"held_out_{part}")
+            _check_held_out(built, kept, f"{at}: held_out {part}")
     if set(texts) != set(neutral):
         raise ConceptError(
             f"{where}: has texts in {_listed(texts)}, the neutral part is in {_listed(neutral)}.",
@@ -362,6 +371,9 @@ def _united(ours: T | None, theirs: T) -> T:
     both: dict[str, Any] = {}
     for part in fields(ours):
         both[part.name] = tuple(dict.fromkeys((*getattr(ours, part.name), *getattr(theirs, part.name))))
+    for name in [name for name in both if name.startswith("held_out")]:
+        learned = both[name.removeprefix("held_out_") if name != "held_out" else "sentences"]
+        both[name] = tuple(text for text in both[name] if text not in learned)
     return replace(ours, **both)
 
 
@@ -390,8 +402,8 @@ def _texts(value: Any, where: str, *, may_be_empty: bool = False) -> tuple[str, 
             raise ConceptError(f"{where}[{i}] is empty or not a text.")
         if len(text) > MAX_CHARACTERS:
             raise ConceptError(f"{where}[{i}] has {len(text)} characters, at most {MAX_CHARACTERS} are read.")
-        if not text.isprintable():
-            raise ConceptError(f"{where}[{i}] contains a line break or a control character: {text[:40]!r}.")
+        if any(unicodedata.category(c) in _CONTROL or unicodedata.bidirectional(c) in _OVERRIDES for c in text):
+            raise ConceptError(f"{where}[{i}] contains a line break or a control character: {text[:40]!a}.")
         if text in seen:
             raise ConceptError(f"{where}[{i}] is the same text as [{seen[text]}]: {text[:40]!r}.")
         seen[text] = i
@@ -401,10 +413,22 @@ def _texts(value: Any, where: str, *, may_be_empty: bool = False) -> tuple[str, 
 def _optional(entry: Mapping[str, Any], key: str, kind: type[K], where: str) -> K | None:
     value = entry.get(key)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 1e9 else float("inf")  # a longer number may not fit a float
     if value is not None and not isinstance(value, kind):
         raise ConceptError(f"{where}: {key} must be {'a number' if kind is float else 'a text'} or null.")
+    if isinstance(value, str) and not (value.isprintable() and len(value) <= 1_000):
+        raise ConceptError(f"{where}: {key} must be one line of at most 1000 characters.")
     return value
+
+
+def _check_held_out(built: tuple[str, ...], held_out: tuple[str, ...], where: str) -> None:
+    for i, text in enumerate(held_out):
+        if text in built:
+            raise ConceptError(f"{where}[{i}] is the same text as one that vectors are built from: {text[:40]!r}.")
+
+
+def _shown(name: str) -> str:
+    return name[:70] if name.isprintable() else ascii(name[:70])
 
 
 def _check_language(code: str, where: str) -> None:

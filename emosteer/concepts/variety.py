@@ -68,7 +68,7 @@ def variety(concepts: ConceptSet, language: str) -> Variety:
     first_words = 1.0
     for name in (*concepts.emotions, "neutral"):
         firsts = Counter(tokens[0] for where, tokens in words.items() if where.startswith(f"{name}/") and tokens)
-        share = len(firsts) / firsts.total()
+        share = len(firsts) / max(1, firsts.total())
         first_words = min(first_words, share)
         if share < MIN_FIRST_WORDS:
             problems.append(f"{name}: only {share:.2f} of the items begin with a word of their own")
@@ -76,7 +76,7 @@ def variety(concepts: ConceptSet, language: str) -> Variety:
     overlap = 0.0
     sets = {where: frozenset(tokens) for where, tokens in words.items()}
     for (a, left), (b, right) in combinations(sets.items(), 2):
-        shared = len(left & right) / len(left | right)
+        shared = len(left & right) / max(1, len(left | right))
         overlap = max(overlap, shared)
         if shared > MAX_OVERLAP:
             problems.append(f"{a} and {b} share {shared:.0%} of their words")

@@ -11,7 +11,7 @@ from emosteer import strict_json
 from emosteer.activations import Passage, collect
 from emosteer.concepts import ConceptSet
 from emosteer.config import EmotionInfo
-from emosteer.errors import ConceptError, InputError
+from emosteer.errors import ConceptError, InputError, ToneError
 from emosteer.extraction.methods import METHODS, Method
 from emosteer.vectors import EmotionVectors, base_model_of
 
@@ -71,6 +71,10 @@ def extract(
         tuple(range(model.config.get_text_config(decoder=True).num_hidden_layers)) if layers is None else tuple(layers)
     )
     kept = tuple(sorted(set(kept)))
+    if not kept:
+        raise ToneError("No layer is to be kept.", "Name at least one, or leave layers out for all.")
+    if twins := corpus.twins(corpus.all):
+        raise ConceptError(f"{twins[0]!r} and {twins[1]!r} have the same texts.", "Give each texts of its own.")
     states, norms = collect(
         model, tokenizer, corpus.passages, layers=kept, pooling=pooling, batch_size=batch_size, progress=progress
     )
@@ -79,7 +83,9 @@ def extract(
     basis = _principal_components(neutral - center, NEUTRAL_VARIANCE)
     directions = _directions(states, corpus.all, corpus, METHODS[method], basis)
     stability: dict[str, float] = {}
-    if all({corpus.labels[row] for row in half} == set(corpus.labels) for half in corpus.halves):
+    if all({corpus.labels[row] for row in half} == set(corpus.labels) for half in corpus.halves) and not any(
+        corpus.twins(half) for half in corpus.halves
+    ):
         first, second = (_directions(states, half, corpus, METHODS[method], basis) for half in corpus.halves)
         cosine = (first * second).sum(-1).mean(-1)
         stability = {name: round(float(cosine[i]), 3) for i, name in enumerate(concepts.emotions)}
@@ -131,6 +137,18 @@ class _Corpus:
     @property
     def all(self) -> tuple[int, ...]:
         return tuple(range(len(self.passages)))
+
+    def twins(self, rows: Sequence[int]) -> tuple[str, str] | None:
+        """Two emotions that these rows give the same texts, if there are such."""
+        texts: list[list[str]] = [[] for _ in self.emotions]
+        for row in rows:
+            if self.labels[row] < len(self.emotions):
+                texts[self.labels[row]].append(self.passages[row].text)
+        seen: dict[tuple[str, ...], str] = {}
+        for name, own in zip(self.emotions, texts, strict=True):
+            if (twin := seen.setdefault(tuple(sorted(own)), name)) != name:
+                return twin, name
+        return None
 
     @classmethod
     def of(cls, concepts: ConceptSet) -> _Corpus:

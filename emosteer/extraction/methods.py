@@ -55,7 +55,9 @@ def pca(states: Tensor, labels: Tensor, n_emotions: int) -> Tensor:
 
 
 def logistic(states: Tensor, labels: Tensor, n_emotions: int) -> Tensor:
-    """Normals of a multinomial logistic regression that tells the emotions apart, in units of each dimension's spread.
+    """Normals of a multinomial logistic regression that tells the emotions apart.
+
+    It is regularised in units of each dimension's spread within emotions, so the unit of a dimension does not matter.
 
     Needs scikit-learn (the extra `eval`).
 
@@ -67,20 +69,22 @@ def logistic(states: Tensor, labels: Tensor, n_emotions: int) -> Tensor:
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
+    import numpy as np
     import torch
 
     try:
         from sklearn.linear_model import LogisticRegression
-        from sklearn.preprocessing import StandardScaler
     except ImportError as error:
         raise MissingExtraError(
             "The method 'logistic' needs scikit-learn.", "Install it with: pip install 'emosteer[eval]'"
         ) from error
-    scaler = StandardScaler()
-    model = LogisticRegression(C=0.01, max_iter=1_000).fit(scaler.fit_transform(states.numpy()), labels.numpy())
-    normals = model.coef_ if n_emotions > 2 else [-model.coef_[0], model.coef_[0]]
-    # A normal in standardised space divided by the spread is the normal in the model's own space, where it is added.
-    return torch.tensor(normals / scaler.scale_, dtype=states.dtype)
+    means = _class_means(states, labels, n_emotions)
+    spread = (states - means[labels]).std(0)  # within emotions: what sets them apart must not be scaled away
+    spread[spread == 0] = 1
+    scaled = ((states - means.mean(0)) / spread).numpy()
+    model = LogisticRegression(C=0.01, max_iter=1_000).fit(scaled, labels.numpy())
+    normals = torch.from_numpy(model.coef_ if n_emotions > 2 else np.concatenate([-model.coef_, model.coef_]))
+    return normals.to(states.dtype) / spread
 
 
 METHODS: dict[str, Method] = {"logistic": logistic, "mean_difference": mean_difference, "pca": pca}

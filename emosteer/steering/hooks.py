@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Steering", "steer"]
 
+CACHES = ("past_key_values", "cache_params", "state")  # what architectures call the memory of earlier tokens
+
 _active: ContextVar[tuple[Steering, ...]] = ContextVar("emosteer_active", default=())
 
 
@@ -80,7 +82,7 @@ class Steering:
         self.plan = plan
         self._model = model
         self._handles: list[RemovableHandle] = []
-        self._pass = threading.local()  # `.steered`: what the pre-hook found for the forward pass under way
+        self._pass = threading.local()  # what the pre-hook found out about the forward pass under way in a thread
         self._ready: dict[tuple[int, torch.dtype, torch.device, int], Tensor] = {}
 
     def __enter__(self) -> Self:
@@ -109,23 +111,43 @@ class Steering:
             handle.remove()
         self._handles.clear()
         self._ready.clear()
+        self._pass = threading.local()
         _active.set(tuple(one for one in _active.get() if one is not self))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # a model that is copied inside the block brings its hooks along; they end with this block
 
-    def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Which tokens of this pass are steered: `[batch, tokens, 1]` bool, or None for all."""
-        if self not in _active.get():
+    def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+        """Which tokens of this pass are steered: `[batch, tokens, 1]` bool, or None for all.
+
+        torch leaves out `kwargs` when another thread removes the hook in the middle of this pass, which then is not
+        steered by it.
+        """
+        if kwargs is None or self not in _active.get():
             return
-        tokens = kwargs.get("input_ids")
-        if tokens is None:
-            tokens = args[0] if args else kwargs.get("inputs_embeds")
+        given = (kwargs.get("input_ids"), *args[:1], kwargs.get("inputs_embeds"))
+        tokens = next((one for one in given if one is not None), None)
         if tokens is None:
             raise ToneError(f"{type(module).__name__} was called without input_ids or inputs_embeds.")
-        cache = kwargs.get("past_key_values")
-        start = 0 if cache is None else int(cache.get_seq_length())
-        self._pass.steered = None if start and tokens.shape[1] == 1 else _after_sink(tokens, start, kwargs)
+        start = self._start(kwargs)
+        self._pass.count = start + tokens.shape[1]
+        if start and tokens.shape[1] == 1 and not getattr(self._pass, "waiting", False):
+            self._pass.steered = None  # one more token of every row: the common case, in which nothing is worked out
+        else:
+            self._pass.steered, self._pass.waiting = _after_sink(tokens, start, kwargs.get("attention_mask"))
+
+    def _start(self, kwargs: dict[str, Any]) -> int:
+        """The absolute position of the first token of this pass: what the cache holds, by its own account or ours."""
+        cache = next((kwargs[name] for name in CACHES if kwargs.get(name) is not None), None)
+        before, self._pass.cache = getattr(self._pass, "cache", None), cache
+        if cache is None:
+            return 0
+        try:
+            return int(cache.get_seq_length())
+        except AttributeError:  # a bare recurrent state, which is passed only to go on from it
+            return max(1, getattr(self._pass, "count", 1))
+        except ValueError:  # a cache of recurrent states alone, which knows no length: new, or the one of the last pass
+            return int(self._pass.count) if cache is before else 0
 
     def _after(self, layer: int, module: nn.Module, args: Any, output: Any) -> Any:
         if self not in _active.get():
@@ -158,13 +180,17 @@ class Steering:
         return ready
 
 
-def _after_sink(tokens: Tensor, start: int, kwargs: dict[str, Any]) -> Tensor:
-    """True where a token stands after the first real one of its row: `[batch or 1, tokens, 1]`."""
+def _after_sink(tokens: Tensor, start: int, mask: Any) -> tuple[Tensor, bool]:
+    """True where a token stands after the first real one of its row, `[batch or 1, tokens, 1]`.
+
+    Also whether some row has had no real token yet, as in the first chunks of a prompt with padding on the left.
+    """
     import torch
 
     positions = torch.arange(start, start + tokens.shape[1], device=tokens.device).unsqueeze(0)
-    mask = kwargs.get("attention_mask")
-    if isinstance(mask, torch.Tensor) and mask.dim() == 2:
-        sink = mask.to(torch.int).argmax(1, keepdim=True)  # the first token that the mask lets be seen
-        return (positions > sink).unsqueeze(-1)
-    return (positions > 0).unsqueeze(-1)
+    if not (isinstance(mask, torch.Tensor) and mask.dim() == 2):
+        return (positions > 0).unsqueeze(-1), False
+    seen = mask.to(torch.int)
+    begun = seen.any(1, keepdim=True)
+    sink = seen.argmax(1, keepdim=True).masked_fill(~begun, start + tokens.shape[1])  # the first that the mask shows
+    return (positions > sink).unsqueeze(-1), not bool(begun.all())

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emosteer.config import Dose
-from emosteer.errors import EmosteerWarning, ToneError
+from emosteer.errors import ToneError, warn
+from emosteer.vectors import EmotionVectors, finite_strength
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from emosteer.vectors import EmotionVectors
 
 LOUD = 3.0
 LIMIT = 10.0
@@ -58,9 +55,16 @@ def plan(
         _check_layers(vectors, layers)
     if tone is None or isinstance(tone, Mapping):
         return Plan(_deltas(vectors, tone or {}, layers))
-    rows = [_deltas(vectors, one or {}, layers) for one in tone]
-    if not rows:
+    if isinstance(tone, Sequence) and not tone:
         raise ToneError("The list of tones is empty.", "Give one tone for each row of the batch; None is no tone.")
+    if isinstance(tone, str) or not isinstance(tone, Sequence):
+        raise ToneError(
+            f"{tone!r} is not a tone.", "A tone is a mapping such as {'joy': 0.8}, or a list of one for each row."
+        )
+    for one in tone:
+        if not (one is None or isinstance(one, Mapping)):
+            raise ToneError(f"{one!r} is not the tone of a row.", "Give a mapping such as {'joy': 0.8}, or None.")
+    rows = [_deltas(vectors, one or {}, layers) for one in tone]
     still = torch.zeros(vectors.hidden_size)
     steered = sorted({layer for deltas in rows for layer in deltas})
     return Plan({layer: torch.stack([deltas.get(layer, still) for deltas in rows]) for layer in steered}, len(rows))
@@ -68,8 +72,8 @@ def plan(
 
 def _deltas(vectors: EmotionVectors, tone: Tone, layers: Sequence[int] | None) -> dict[int, Tensor]:
     total: dict[int, Tensor] = {}
-    for emotion, strength in tone.items():
-        _check_strength(emotion, strength)
+    for emotion, given in tone.items():
+        strength = _checked(emotion, given)
         dose = vectors.dose(emotion)  # asked for even at strength 0, so that a misspelt emotion is always an error
         if strength == 0:
             continue
@@ -85,22 +89,16 @@ def _spread(dose: Dose, layers: Sequence[int] | None) -> Dose:
     return Dose(dose.dose, tuple(layers), (share,) * len(layers), dose.scope)
 
 
-def _check_strength(emotion: str, strength: object) -> None:
-    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not math.isfinite(strength):
-        raise ToneError(
-            f"The strength of {emotion!r} is {strength!r}, it must be a finite number.", "1.0 is the calibrated dose."
-        )
+def _checked(emotion: str, given: object) -> float:
+    strength = finite_strength(emotion, given)
     if abs(strength) > LIMIT:
         raise ToneError(
             f"The strength of {emotion!r} is {strength:g}, beyond ±{LIMIT:g} there is no language left.",
             "1.0 is the calibrated dose.",
         )
     if abs(strength) > LOUD:
-        warnings.warn(
-            f"The strength of {emotion!r} is {strength:g}: beyond ±{LOUD:g} doses text falls apart.",
-            EmosteerWarning,
-            stacklevel=5,
-        )
+        warn(f"The strength of {emotion!r} is {strength:g}: beyond ±{LOUD:g} doses text falls apart.")
+    return strength
 
 
 def _check_layers(vectors: EmotionVectors, layers: Sequence[int]) -> None:

@@ -15,6 +15,7 @@ import argparse
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 import emosteer
 from emosteer import embedded
@@ -78,7 +79,7 @@ def measure(n_prompts: int, n_seeds: int, split: str, *, controls: bool = True) 
     rows = []
     arms = [("tone", steered, 1.0)] + ([("random", random, 1.0), ("flipped", steered, -1.0)] if controls else [])
     for arm, speaker, strength in arms:
-        for emotion in BASIC:
+        for emotion in tqdm(BASIC, desc=f"Answering: {arm}", disable=None, leave=False):
             figures = compare(speaker, judge, emotion, strength, plain, prompts, seeds)
             rows.append({"arm": arm, "emotion": emotion, **figures})
         mine = [row for row in rows if row["arm"] == arm]
