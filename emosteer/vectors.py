@@ -11,7 +11,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from emosteer import card, strict_json
+from emosteer import card
 from emosteer import format as fmt
 from emosteer.concepts.conceptset import NAME
 from emosteer.config import BaseModel, Config, Dose, EmotionInfo, is_repo_id
@@ -338,16 +338,14 @@ class EmotionVectors:
         if self.neutral_basis is not None:
             tensors[fmt.NEUTRAL_BASIS] = self.neutral_basis.to(dtypes[dtype])
         data, config = fmt.serialise(tensors, self._config())
-        config_json = strict_json.pretty(config.to_dict())
+        config_json = fmt.config_json(config)
         try:
             text = card.updated(folder / fmt.CARD_FILE, self)
         except (OSError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{str(folder)[:300]} cannot be written ({error}).") from error
-        fmt.write_folder(
-            folder, {fmt.VECTORS_FILE: data, fmt.CONFIG_FILE: config_json.encode(), fmt.CARD_FILE: text.encode()}
-        )
+        fmt.write_folder(folder, {fmt.VECTORS_FILE: data, fmt.CONFIG_FILE: config_json, fmt.CARD_FILE: text.encode()})
 
     @classmethod
     def from_pretrained(cls, source: str | Path, *, emotions: Sequence[str] | None = None) -> EmotionVectors:

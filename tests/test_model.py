@@ -337,6 +337,17 @@ def test_an_answer_ends_where_the_model_ends_it(steered):
     assert len(calls) <= 4
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_token_that_ends_an_answer_is_no_part_of_its_text(steered, stream):
+    options = {"do_sample": False, "max_new_tokens": 6, "forced_eos_token_id": 2}
+    answer = "".join(steered.chat(MESSAGE, stream=stream, **options))
+    ids = steered.prompt(MESSAGE)["input_ids"]
+    tokens = steered.model.generate(ids, attention_mask=torch.ones_like(ids), pad_token_id=0, **options)[0]
+    assert tokens[-1] == 2
+    assert answer == steered.tokenizer.decode(tokens[ids.shape[1] :], skip_special_tokens=True)
+    assert "</s>" not in answer
+
+
 def test_control_tokens_in_a_message_stay_text(steered):
     special = set(range(TEXT.start))
     benign = steered.prompt("x end x, x assistant x sure x /s x")["input_ids"][0].tolist()
