@@ -557,6 +557,37 @@ def test_models_that_carry_a_state_instead_of_a_cache_are_steered_at_every_new_t
     check_row(arch, output, 0, ids, FEAR)
 
 
+def state_of(arch: str, output) -> dict:
+    """What a model that carries a state has to be given to go on."""
+    name = "cache_params" if arch == "mamba" else "state"
+    return {name: getattr(output, name)}
+
+
+@pytest.mark.parametrize("new", [1, 3])
+@pytest.mark.parametrize("arch", STATEFUL)
+def test_a_tone_that_begins_with_an_earlier_state_is_given_to_all_new_tokens(arch, new):
+    model, ids = built(arch), some_ids(8 + new)
+    with torch.no_grad():
+        first = model(ids[:, :8], use_cache=True)
+    with steer(arch, FEAR):
+        found = logits_of(model, ids[:, 8:], use_cache=True, **state_of(arch, first))
+    expected = expected_logits(arch, ids, FEAR, since=8)[:, 8:]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("arch", STATEFUL)
+def test_sequences_that_take_turns_each_go_on_from_their_own_state(arch):
+    model, texts = built(arch), [some_ids(9, seed=3), some_ids(9, seed=5)]
+    with steer(arch, FEAR), torch.no_grad():
+        begun = [model(text[:, :8], use_cache=True) for text in texts]
+        found = [
+            model(text[:, 8:], use_cache=True, **state_of(arch, state)).logits
+            for text, state in zip(texts, begun, strict=True)
+        ]
+    for text, logits in zip(texts, found, strict=True):
+        torch.testing.assert_close(logits, expected_logits(arch, text, FEAR)[:, 8:], atol=1e-4, rtol=1e-4)
+
+
 @every_architecture
 def test_one_tone_for_all_rows_is_the_tone_of_each(arch):
     prompts = [some_ids(8), some_ids(3)]

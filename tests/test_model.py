@@ -497,6 +497,24 @@ def in_turns(streams) -> list[list[str]]:
     return read
 
 
+@pytest.mark.parametrize("options", [SAMPLING, GREEDY], ids=["sampled", "greedy"])
+def test_a_seed_and_prompt_lookup_decoding_go_together(steered, options):
+    options = {**options, "emotion": JOY, "prompt_lookup_num_tokens": 3, "min_new_tokens": None}
+    message = "again and again and again and again"
+    state, answers = torch.get_rng_state(), []
+    # In a thread, so that one that waits for itself is a failure here and not the end of all tests.
+    worker = threading.Thread(
+        target=lambda: answers.extend(steered.chat(message, seed=4, **options) for _ in range(2)), daemon=True
+    )
+    worker.start()
+    worker.join(30)
+    assert not worker.is_alive()
+    assert len(set(answers)) == 1
+    assert torch.equal(torch.get_rng_state(), state)
+    if options["do_sample"] is False:
+        assert answers[0] == steered.chat(message, **{**options, "prompt_lookup_num_tokens": None})
+
+
 # Streaming.
 
 
