@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -206,6 +207,8 @@ def main() -> NoReturn:
 
 def _quieten() -> None:
     """The libraries below report to people who debug them; progress is for terminals only."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported, by transformers for one
     from transformers.utils import logging
 
     logging.set_verbosity_error()

@@ -236,6 +236,7 @@ def test_variety_finds_near_duplicates_across_emotions():
         ("fear", "Fear", "the name"),
         ("fear", "afraid", "the word family"),
         ("fear", "dread's", "a possessive of a word of the list"),
+        ("joy", "Joy's", "a possessive of the name"),
         ("fear", "jealously", "a form of a word of the list"),
         ("joy", "GLADNESS", "a word of the list in capitals"),
     ],

@@ -42,7 +42,10 @@ CAUSAL = {
     "stablelm": ("model.layers", GROUPED),
     "gpt2": ("transformer.h", GPT),
     "gptj": ("transformer.h", {**GPT, "rotary_dim": 4}),
-    "gpt_bigcode": ("transformer.h", GPT),
+    "gpt_neo": (
+        "transformer.h",
+        {"hidden_size": 32, "num_layers": 3, "num_heads": 4, "attention_types": [[["global"], 3]]},
+    ),
     "codegen": ("transformer.h", {**GPT, "rotary_dim": 4}),
     "bloom": ("transformer.h", {"hidden_size": 32, "n_layer": 3, "n_head": 4}),
     "falcon": ("transformer.h", DEEP),

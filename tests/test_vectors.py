@@ -521,17 +521,20 @@ def test_a_model_of_another_shape_is_an_error_that_names_both_sides(vectors, cha
         vectors.check_model(other)
 
 
-def check(vectors: EmotionVectors, model) -> None:
-    """One frame between the check and the test, as `steer` and `SteeredModel` are."""
-    vectors.check_model(model)
-
-
 def test_another_architecture_of_the_same_shape_warns(vectors):
     sizes = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 64}
     other = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt_neox", vocab_size=400, **sizes))
     with pytest.warns(EmosteerWarning, match=r"another architecture \(gpt_neox instead of llama\)") as caught:
-        check(vectors, other)
-    assert [warning.filename for warning in caught] == [__file__]
+        vectors.check_model(other)
+    assert len(caught) == 1
+
+
+def test_the_warning_points_at_the_line_that_steers(vectors):
+    here = test_the_warning_points_at_the_line_that_steers.__code__
+    with pytest.warns(EmosteerWarning, match="other weights") as caught:
+        emosteer.steer(tiny_model(seed=1), vectors, {"joy": 1.0})
+    (warning,) = caught
+    assert (warning.filename, warning.lineno) == (here.co_filename, here.co_firstlineno + 3)
 
 
 @pytest.mark.parametrize(
@@ -545,7 +548,7 @@ def test_another_architecture_of_the_same_shape_warns(vectors):
 def test_other_weights_of_the_same_shape_warn(ours, theirs, said):
     vectors = EmotionVectors.random(named(tiny_model(), ours), ["joy"])
     with pytest.warns(EmosteerWarning, match=said):
-        check(vectors, named(tiny_model(seed=1), theirs))
+        vectors.check_model(named(tiny_model(seed=1), theirs))
 
 
 def test_another_variant_of_the_same_weights_is_a_note_and_no_alarm(caplog):
