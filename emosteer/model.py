@@ -256,12 +256,13 @@ class SteeredModel:
         def halted(ids: Tensor, _scores: Tensor) -> Tensor:
             return torch.full((ids.shape[0],), stop.is_set(), device=ids.device)
 
-        options = {**options, "stopping_criteria": [halted, *options.get("stopping_criteria", ())]}
+        criteria = [halted, *options.get("stopping_criteria", ())]
+        options = {**options, "stopping_criteria": criteria, "streamer": streamer}
 
         def run() -> None:
             try:
                 with steering, _drawing(seed, self.model, options) as drawn:
-                    self.model.generate(**inputs, **drawn, streamer=streamer)  # type: ignore[operator]
+                    self.model.generate(**inputs, **drawn)  # type: ignore[operator]
             except BaseException as error:  # raised again in the thread that reads
                 failure.append(error)
                 streamer.on_finalized_text("", stream_end=True)
@@ -300,7 +301,7 @@ def _drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) 
     """Options for generate with which it draws from a random state of its own; for no seed, the options as they are.
 
     The state is put in place of the global one between a step's logits and the token drawn from them, and taken out
-    again, under a lock: whoever else draws, in this thread or another, draws what it would have drawn without us.
+    again, under a lock. Seeded answers that are made at once do not disturb each other, nor what their readers draw.
     """
     import torch
 
@@ -323,14 +324,16 @@ def _drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) 
     outer: list[list[Tensor]] = []  # holds the global state while ours is in its place
 
     def restore() -> None:
-        own[:] = state()
-        put(outer.pop())
-        _one_draws.release()
+        if outer:
+            own[:] = state()
+            put(outer.pop())
+            _one_draws.release()
 
     def before(_ids: Tensor, scores: Tensor) -> Tensor:
-        _one_draws.acquire()
-        outer.append(state())
-        put(own)
+        if not outer:  # assisted decoding asks for several tokens' logits before it draws
+            _one_draws.acquire()
+            outer.append(state())
+            put(own)
         return scores
 
     def after(ids: Tensor, _scores: Tensor) -> Tensor:
@@ -338,11 +341,27 @@ def _drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) 
         return torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
 
     processors, criteria = options.get("logits_processor", ()), options.get("stopping_criteria", ())
+    drawn = {**options, "logits_processor": [*processors, before], "stopping_criteria": [after, *criteria]}
+    if "streamer" in drawn:  # some versions of transformers hand a token over before they ask the criteria
+        drawn["streamer"] = _Restoring(drawn["streamer"], restore)
     try:
-        yield {**options, "logits_processor": [*processors, before], "stopping_criteria": [after, *criteria]}
+        yield drawn
     finally:
-        if outer:  # generation ended between the two
-            restore()
+        restore()  # generation may have ended between the two
+
+
+class _Restoring:
+    """A streamer before which the global random state is put back."""
+
+    def __init__(self, streamer: Any, restore: Callable[[], None]) -> None:
+        self._streamer, self._restore = streamer, restore
+
+    def put(self, value: Tensor) -> None:
+        self._restore()
+        self._streamer.put(value)
+
+    def end(self) -> None:
+        self._streamer.end()
 
 
 def _check_blocks(model: PreTrainedModel) -> None:

@@ -475,8 +475,8 @@ def _fingerprint(model: PreTrainedModel) -> str | None:
     parameters = sorted(decoder_layers(model).named_parameters())
     digest = hashlib.sha256()
     for name, parameter in parameters[:: max(1, len(parameters) // 64)][:64]:
-        if parameter.device.type == "meta" or not parameter.is_floating_point():
-            return None
+        if parameter.device.type == "meta" or parameter.dtype not in (torch.float64, torch.float32, torch.bfloat16):
+            return None  # offloaded, packed, or float16, from which bfloat16 rounds differently
         flat = parameter.detach().reshape(-1)
         sample = flat[torch.linspace(0, len(flat) - 1, 16).long().to(flat.device)].to(torch.bfloat16)
         digest.update(name.encode() + sample.cpu().view(torch.int16).numpy().astype("<i2").tobytes())

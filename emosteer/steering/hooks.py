@@ -129,25 +129,11 @@ class Steering:
         tokens = next((one for one in given if one is not None), None)
         if tokens is None:
             raise ToneError(f"{type(module).__name__} was called without input_ids or inputs_embeds.")
-        start = self._start(kwargs)
-        self._pass.count = start + tokens.shape[1]
+        start = _tokens_before(kwargs)
         if start and tokens.shape[1] == 1 and not getattr(self._pass, "waiting", False):
             self._pass.steered = None  # one more token of every row: the common case, in which nothing is worked out
         else:
             self._pass.steered, self._pass.waiting = _after_sink(tokens, start, kwargs.get("attention_mask"))
-
-    def _start(self, kwargs: dict[str, Any]) -> int:
-        """The absolute position of the first token of this pass: what the cache holds, by its own account or ours."""
-        cache = next((kwargs[name] for name in CACHES if kwargs.get(name) is not None), None)
-        before, self._pass.cache = getattr(self._pass, "cache", None), cache
-        if cache is None:
-            return 0
-        try:
-            return int(cache.get_seq_length())
-        except AttributeError:  # a bare recurrent state, which is passed only to go on from it
-            return max(1, getattr(self._pass, "count", 1))
-        except ValueError:  # a cache of recurrent states alone, which knows no length: new, or the one of the last pass
-            return int(self._pass.count) if cache is before else 0
 
     def _after(self, layer: int, module: nn.Module, args: Any, output: Any) -> Any:
         if self not in _active.get():
@@ -178,6 +164,19 @@ class Steering:
             delta = delta.repeat_interleave(copies, 0).unsqueeze(1)
         ready = self._ready[key] = delta.to(hidden.device, hidden.dtype)
         return ready
+
+
+def _tokens_before(kwargs: dict[str, Any]) -> int:
+    """The absolute position of the first token of a pass: how many the model's cache holds already."""
+    cache = next((kwargs[name] for name in CACHES if kwargs.get(name) is not None), None)
+    if cache is None:
+        return 0
+    try:
+        return int(cache.get_seq_length())
+    except AttributeError:  # a bare recurrent state, which is passed only to go on from it: some
+        return 1
+    except ValueError:  # a cache of recurrent states alone counts no tokens: none or some
+        return int(cache.has_previous_state())
 
 
 def _after_sink(tokens: Tensor, start: int, mask: Any) -> tuple[Tensor, bool]:

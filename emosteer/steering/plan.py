@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from emosteer.config import Dose
@@ -77,8 +77,10 @@ def _deltas(vectors: EmotionVectors, tone: Tone, layers: Sequence[int] | None) -
         dose = vectors.dose(emotion)  # asked for even at strength 0, so that a misspelt emotion is always an error
         if strength == 0:
             continue
-        for layer, delta in vectors.deltas(emotion, _spread(dose, layers)).items():
-            total[layer] = total[layer] + strength * delta if layer in total else strength * delta
+        # One factor a layer, so that rounding is that of one multiplication.
+        scaled = replace(_spread(dose, layers), dose=strength * dose.dose)
+        for layer, delta in vectors.deltas(emotion, scaled).items():
+            total[layer] = total[layer] + delta if layer in total else delta
     return dict(sorted(total.items()))
 
 
