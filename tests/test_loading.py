@@ -411,7 +411,7 @@ def test_without_the_package_the_model_is_asked_of_the_hub_by_name(absent, reque
 
 def test_without_the_package_and_offline_one_line_says_what_to_install(no_package, monkeypatch):
     def offline(cls, *_args, **_options):
-        raise OSError("We couldn't connect to 'https://huggingface.co'\nand more lines.")
+        raise OSError("We couldn't connect to the hub\nand more lines.")
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", classmethod(offline))
     with pytest.raises(InputError) as caught:
