@@ -313,7 +313,8 @@ def test_the_first_token_of_a_sequence_is_not_steered(arch):
     with steer(arch, JOY):
         steered = block_outputs(arch, model, ids)
     for before, after in zip(plain, steered, strict=True):
-        assert torch.equal(stream_of(after)[:, 0], stream_of(before)[:, 0])
+        # Not to the bit: a mixture of experts computes together the tokens that choose the same expert.
+        torch.testing.assert_close(stream_of(after)[:, 0], stream_of(before)[:, 0], rtol=1e-5, atol=1e-6)
     assert (stream_of(steered[1]) - stream_of(plain[1]))[:, 1:].norm(dim=-1).min() > 1e-3
 
 
