@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from emosteer.errors import IncompatibleModelError, InputError, ToneError
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, input_device
 from emosteer.steering.hooks import Steering
-from emosteer.steering.plan import Tone, plan
+from emosteer.steering.plan import plan
+from emosteer.steering.tones import Tone
 
 if TYPE_CHECKING:
     from torch import Tensor

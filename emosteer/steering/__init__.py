@@ -1,5 +1,6 @@
-"""Tones → what is added to the residual stream, and the hooks that add it."""
+"""Tones → what is done to the residual stream, and the hooks that do it."""
 
-from emosteer.steering.hooks import Steering, steer
+from emosteer.steering.hooks import Steering, steer, unsteered
+from emosteer.steering.tones import Keyframes, Tone
 
-__all__ = ["Steering", "steer"]
+__all__ = ["Keyframes", "Steering", "Tone", "steer", "unsteered"]

@@ -1,9 +1,8 @@
-"""The hooks that add a plan to a running model, and nothing else of it.
+"""The hooks that carry a plan out on a running model, and nothing else of it.
 
 A `Steering` puts one forward hook on each block it steers and one pre-hook on the decoder, which works out for every
-forward pass which tokens are to be steered: all but the first of each sequence, the attention sink, and the padding
-before it. Positions are absolute, counted by the model's own cache, so that cached, uncached, chunked and rolled-back
-decoding are all steered alike.
+forward pass how much of the tone each token gets: none before and at the first of each sequence, the attention sink,
+and at the others what the plan's curves say of their place.
 
 A hook acts only where its `with` block was entered: `_active` is a context variable, so another thread or task that
 runs the same model at the same time passes through it untouched.
@@ -12,15 +11,21 @@ runs the same model at the same time passes through it untouched.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import fields
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from emosteer.errors import ToneError
 from emosteer.layers import decoder, decoder_layers, hidden_of, with_hidden
-from emosteer.steering.plan import Plan, Tone, plan
+from emosteer.steering.operations import OPERATIONS, Site
+from emosteer.steering.passes import after_sink, prompt, tokens_before, unwatch, watch
+from emosteer.steering.plan import Plan, plan
+from emosteer.steering.schedules import Schedule
+from emosteer.steering.tones import Wanted
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +35,7 @@ if TYPE_CHECKING:
 
     from emosteer.vectors import EmotionVectors
 
-__all__ = ["Steering", "steer"]
-
-CACHES = ("past_key_values", "cache_params", "state")  # what architectures call the memory of earlier tokens
+__all__ = ["Steering", "steer", "unsteered"]
 
 _active: ContextVar[tuple[Steering, ...]] = ContextVar("emosteer_active", default=())
 
@@ -40,9 +43,12 @@ _active: ContextVar[tuple[Steering, ...]] = ContextVar("emosteer_active", defaul
 def steer(
     model: PreTrainedModel,
     vectors: EmotionVectors,
-    tone: Tone | Sequence[Tone | None] | None,
+    tone: Wanted,
     *,
     layers: Sequence[int] | None = None,
+    scope: str | None = None,
+    schedule: Schedule | None = None,
+    operation: str = "add",
 ) -> Steering:
     """Give a plain transformers model a tone while a `with` block is open.
 
@@ -52,22 +58,47 @@ def steer(
     Blocks may be nested: their tones add up. The tone holds in the thread or task that opened the block; a thread that
     is started inside it must be given its context (`contextvars.copy_context().run`), as for every context variable.
 
+    The answer begins where the prompt of `generate` ends. In forward passes outside of `generate`, the prompt is what
+    the first pass of a sequence holds.
+
+    While any block is open, models compiled with `torch.compile` run eagerly, in the whole process: compiled code would
+    pass hooks by.
+
     Args:
         model: Any causal language model of transformers.
         vectors: Made for it.
         tone: Emotion → strength in calibrated doses (1.0 is the strongest tone that still reads naturally, 0 is off and
-            bit-identical to the plain model, negative steers away), or a list with one tone for each row of the batch.
+            bit-identical to the plain model, negative steers away), `Keyframes`, or a list with one of them for each
+            row of the batch.
         layers: Steer after these layers instead of those of the dose.
+        scope: Steer `"all"` tokens, those of the `"prompt"` or those that are `"generated"`, instead of what the dose
+            says. The first of a sequence, the attention sink, never is.
+        schedule: Factor on the strengths along the answer, from `emosteer.schedules`.
+        operation: What is done with the stream: `"add"`; `"norm_preserving"`, which adds and keeps the stream's length;
+            `"ablate"`, which takes the share `strength` of the emotion out of every layer; `"project"`, which sets the
+            emotion to the level that the strength would have given neutral text, 0 being neutral itself.
 
     Returns:
         A context manager. Outside its `with` block the model is as it was.
 
     Raises:
-        ToneError: An emotion or a layer is not there, or a strength is not a finite number up to ±10.
+        ToneError: An emotion, a layer, a scope or an operation is not there, or a strength is not a finite number up
+            to ±10.
         IncompatibleModelError: The vectors belong to a model of another shape.
     """
     vectors.check_model(model)
-    return Steering(model, plan(vectors, tone, layers=layers))
+    options = {"layers": layers, "scope": scope, "schedule": schedule, "operation": operation}
+    return Steering(model, plan(vectors, tone, **options))  # type: ignore[arg-type]
+
+
+@contextmanager
+def unsteered() -> Iterator[None]:
+    """The plain model inside a steered block: for whatever is run here, in this thread or task, no tone is in force."""
+    token = _active.set(())
+    try:
+        yield
+    finally:
+        _active.reset(token)
 
 
 class Steering:
@@ -75,26 +106,29 @@ class Steering:
 
     Args:
         model: The model.
-        plan: What to add; an empty one installs nothing.
+        plan: What to do; an empty one installs nothing.
     """
 
     def __init__(self, model: PreTrainedModel, plan: Plan) -> None:
         self.plan = plan
-        self._model = model
+        self.model: PreTrainedModel = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+        self._operation = OPERATIONS[plan.operation]
         self._handles: list[RemovableHandle] = []
         self._pass = threading.local()  # what the pre-hook found out about the forward pass under way in a thread
-        self._ready: dict[tuple[int, torch.dtype, torch.device, int], Tensor] = {}
+        self._ready: dict[tuple[int, torch.dtype, torch.device, int], Site] = {}
 
     def __enter__(self) -> Self:
         if self._handles:
             raise ToneError("This steering is already in force.", "Make another one to add to it.")
-        if self.plan.deltas:
-            blocks = decoder_layers(self._model)
+        if self.plan.sites:
+            blocks = decoder_layers(self.model)
+            watch(self.model, _refuse)
+            _eager.enter()
             try:
                 self._handles.append(
-                    decoder(self._model).register_forward_pre_hook(self._before, prepend=True, with_kwargs=True)
+                    decoder(self.model).register_forward_pre_hook(self._before, prepend=True, with_kwargs=True)
                 )
-                for layer in self.plan.deltas:
+                for layer in self.plan.sites:
                     # First in line, so that whoever else reads the block's output reads what the next block will.
                     hook = partial(self._after, layer)
                     self._handles.append(blocks[layer].register_forward_hook(hook, prepend=True))
@@ -107,6 +141,9 @@ class Steering:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.plan.sites:
+            unwatch(self.model)
+            _eager.leave()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -118,7 +155,7 @@ class Steering:
         return self  # a model that is copied inside the block brings its hooks along; they end with this block
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
-        """Which tokens of this pass are steered: `[batch, tokens, 1]` bool, or None for all.
+        """Work out the gain of each column at each token of this pass.
 
         torch leaves out `kwargs` when another thread removes the hook in the middle of this pass, which then is not
         steered by it.
@@ -129,31 +166,60 @@ class Steering:
         tokens = next((one for one in given if one is not None), None)
         if tokens is None:
             raise ToneError(f"{type(module).__name__} was called without input_ids or inputs_embeds.")
-        start = _tokens_before(kwargs)
-        if start and tokens.shape[1] == 1 and not getattr(self._pass, "waiting", False):
-            self._pass.steered = None  # one more token of every row: the common case, in which nothing is worked out
-        else:
-            self._pass.steered, self._pass.waiting = _after_sink(tokens, start, kwargs.get("attention_mask"))
+        now, start, length = self._pass, tokens_before(kwargs), tokens.shape[1]
+        now.gains = {}
+        if start and length == 1 and self.plan.steady and not getattr(now, "waiting", False):
+            now.gain = None  # one more token of every row: the common case, in which nothing is worked out
+            return
+        begun = prompt.get()
+        mask = kwargs.get("attention_mask")
+        if getattr(mask, "ndim", 0) != 2:  # as for static caches; generate was given the plain one, before beams
+            mask = None if begun is None or begun.mask is None or start >= begun.length else begun.mask
+            mask = mask if mask is None else mask.repeat_interleave(max(1, tokens.shape[0] // mask.shape[0]), 0)
+        steered, now.waiting = after_sink(start, length, mask)
+        if start == 0 or not hasattr(now, "prompt"):
+            now.prompt = start or length
+        now.gain = self._gain(steered, start, now.prompt if begun is None else begun.length)
+
+    def _gain(self, steered: Tensor, start: int, answer: int) -> Tensor:
+        """`[batch or 1, tokens, columns]` on the CPU."""
+        import torch
+
+        places = torch.arange(start - answer, start - answer + steered.shape[1], dtype=torch.float32)
+        scopes = {"all": places == places, "prompt": places < 0, "generated": places >= 0}
+        columns = []
+        for scope, schedule in self.plan.curves:
+            factor = torch.ones_like(places) if schedule is None else schedule(places)
+            columns.append(factor * scopes[scope])
+        return steered.unsqueeze(-1) * torch.stack(columns, -1)
 
     def _after(self, layer: int, module: nn.Module, args: Any, output: Any) -> Any:
         if self not in _active.get():
             return None
         hidden = hidden_of(output)
-        delta = self._delta(layer, hidden)
         try:
-            steered = self._pass.steered
+            gain = self._pass.gain
         except AttributeError:
             raise ToneError("A block was run outside of its model, so it is not known which tokens to steer.") from None
-        if steered is not None:
-            delta = delta * steered.to(hidden)
-        return with_hidden(output, hidden + delta)
+        if gain is not None:
+            gains = self._pass.gains
+            if hidden.device not in gains:
+                gains[hidden.device] = gain.to(hidden.device) if bool(gain.any()) else None
+            gain = gains[hidden.device]
+            if gain is None:
+                return None
+        return with_hidden(output, self._operation(hidden, self._site(layer, hidden), gain))
 
-    def _delta(self, layer: int, hidden: Tensor) -> Tensor:
-        """The delta of a layer as the stream wants it: its dtype, its device, `[d_model]` or `[batch, 1, d_model]`."""
+    def _site(self, layer: int, hidden: Tensor) -> Site:
+        """What the plan has for a layer, on the stream's device, with one row for each of the batch."""
+        import torch
+
         key = layer, hidden.dtype, hidden.device, hidden.shape[0]
         if (ready := self._ready.get(key)) is not None:
             return ready
-        delta = self.plan.deltas[layer]
+        # A steady tone is rounded to the stream's dtype once; what changes from token to token stays exact until added.
+        dtype = hidden.dtype if self.plan.steady and self.plan.operation == "add" else torch.float32
+        copies = 1
         if self.plan.rows is not None:
             # Beams and returned sequences stand next to each other: row 0 k times, row 1 k times, …
             copies, rest = divmod(hidden.shape[0], self.plan.rows)
@@ -161,35 +227,47 @@ class Steering:
                 raise ToneError(
                     f"There are {self.plan.rows} tones for a batch of {hidden.shape[0]} rows.", "Give one for each row."
                 )
-            delta = delta.repeat_interleave(copies, 0).unsqueeze(1)
-        ready = self._ready[key] = delta.to(hidden.device, hidden.dtype)
+        site = self.plan.sites[layer]
+        tensors = {field.name: getattr(site, field.name) for field in fields(site)}
+        ready = self._ready[key] = Site(
+            **{
+                name: None if tensor is None else tensor.repeat_interleave(copies, 0).to(hidden.device, dtype)
+                for name, tensor in tensors.items()
+            }
+        )
         return ready
 
 
-def _tokens_before(kwargs: dict[str, Any]) -> int:
-    """The absolute position of the first token of a pass: how many the model's cache holds already."""
-    cache = next((kwargs[name] for name in CACHES if kwargs.get(name) is not None), None)
-    if cache is None:
-        return 0
-    try:
-        return int(cache.get_seq_length())
-    except AttributeError:  # a bare recurrent state, which is passed only to go on from it: some
-        return 1
-    except ValueError:  # a cache of recurrent states alone counts no tokens: none or some
-        return int(cache.has_previous_state())
+def _refuse(model: PreTrainedModel, method: str, given: Mapping[str, Any]) -> None:
+    """What cannot be steered as asked is refused before it runs."""
+    if method == "init_continuous_batching" and any(one.model is model for one in _active.get()):
+        raise ToneError(
+            "Continuous batching runs the model in a thread of its own with rows that come and go: it cannot be steered.",
+            "Use generate with a batch, each row with its own tone.",
+        )
 
 
-def _after_sink(tokens: Tensor, start: int, mask: Any) -> tuple[Tensor, bool]:
-    """True where a token stands after the first real one of its row, `[batch or 1, tokens, 1]`.
+class _Eager:
+    """Compiled code passes hooks by, so while any model is steered torch runs everything eagerly."""
 
-    Also whether some row has had no real token yet, as in the first chunks of a prompt with padding on the left.
-    """
-    import torch
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._stance: Any = None
 
-    positions = torch.arange(start, start + tokens.shape[1], device=tokens.device).unsqueeze(0)
-    if not (isinstance(mask, torch.Tensor) and mask.dim() == 2):
-        return (positions > 0).unsqueeze(-1), False
-    seen = mask.to(torch.int)
-    begun = seen.any(1, keepdim=True)
-    sink = seen.argmax(1, keepdim=True).masked_fill(~begun, start + tokens.shape[1])  # the first that the mask shows
-    return (positions > sink).unsqueeze(-1), not bool(begun.all())
+    def enter(self) -> None:
+        import torch
+
+        with self._lock:
+            self._count += 1
+            if self._count == 1:
+                self._stance = torch.compiler.set_stance("force_eager")
+
+    def leave(self) -> None:
+        with self._lock:
+            self._count -= 1
+            if not self._count:
+                self._stance.__exit__(None, None, None)
+
+
+_eager = _Eager()

@@ -1,0 +1,73 @@
+"""What one may ask for: a tone, one that changes along the answer, or a point of valence and arousal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from emosteer.errors import ToneError, warn
+from emosteer.vectors import finite_strength
+
+LOUD = 3.0
+LIMIT = 10.0
+
+Tone = Mapping[str, float]
+"""Emotion → strength in calibrated doses: 1.0 is the strongest tone that reads naturally, negative steers away."""
+
+__all__ = ["LIMIT", "LOUD", "Keyframes", "Tone", "checked"]
+
+
+@dataclass(frozen=True)
+class Keyframes:
+    """A tone that changes along the answer: from calm to joy over 80 tokens is.
+
+        Keyframes({0: {"calm": 1.0}, 80: {"joy": 1.0}})
+
+    Strengths are linear between the places and level outside; the prompt has those of the first. Place 0 is the first
+    token of the answer.
+
+    Args:
+        tones: Place → tone, or None for no tone.
+
+    Raises:
+        ToneError: There are no keyframes, or a place is not a finite number.
+    """
+
+    tones: Mapping[float, Tone | None]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.tones, Mapping) or not self.tones:
+            raise ToneError(f"{self.tones!r} names no keyframes.", "Give places and tones: {0: {'calm': 1.0}, …}.")
+        for tone in self.tones.values():
+            if not (tone is None or isinstance(tone, Mapping)):
+                raise ToneError(f"{tone!r} is not the tone of a keyframe.", "Give one such as {'joy': 0.8}, or None.")
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Every emotion that has a strength at some place, in order of appearance."""
+        return tuple(dict.fromkeys(emotion for tone in self.tones.values() for emotion in tone or {}))
+
+    def strengths(self, emotion: str) -> dict[float, float]:
+        """Place → strength of one emotion."""
+        return {place: checked(emotion, (tone or {}).get(emotion, 0.0)) for place, tone in self.tones.items()}
+
+
+def checked(emotion: str, given: object) -> float:
+    """A strength that a model can be steered with.
+
+    Raises:
+        ToneError: It is not a finite number up to ±10.
+    """
+    strength = finite_strength(emotion, given)
+    if abs(strength) > LIMIT:
+        raise ToneError(
+            f"The strength of {emotion!r} is {strength:g}, beyond ±{LIMIT:g} there is no language left.",
+            "1.0 is the calibrated dose.",
+        )
+    if abs(strength) > LOUD:
+        warn(f"The strength of {emotion!r} is {strength:g}: beyond ±{LOUD:g} doses text falls apart.")
+    return strength
+
+
+Wanted = Tone | Keyframes | Sequence[Tone | Keyframes | None] | None
+"""What `steer` takes: one for all rows, or a list with one for each row of the batch."""
