@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from emosteer.errors import EmosteerError, EmosteerWarning
     from emosteer.extraction import extract
     from emosteer.model import SteeredModel
-    from emosteer.steering import steer
+    from emosteer.steering import Keyframes, steer
     from emosteer.vectors import EmotionVectors
 
 # Name → module that defines it. Resolved on first use, so that `import emosteer` loads neither torch nor transformers.
@@ -19,13 +19,23 @@ _HOME = {
     "EmosteerError": "emosteer.errors",
     "EmosteerWarning": "emosteer.errors",
     "EmotionVectors": "emosteer.vectors",
+    "Keyframes": "emosteer.steering",
     "SteeredModel": "emosteer.model",
     "extract": "emosteer.extraction",
     "steer": "emosteer.steering",
 }
-_ROOMS = ("embedded", "eval", "layers")
+_ROOMS = ("embedded", "eval", "layers", "schedules")
 
-__all__ = ["ConceptSet", "EmosteerError", "EmosteerWarning", "EmotionVectors", "SteeredModel", "extract", "steer"]
+__all__ = [
+    "ConceptSet",
+    "EmosteerError",
+    "EmosteerWarning",
+    "EmotionVectors",
+    "Keyframes",
+    "SteeredModel",
+    "extract",
+    "steer",
+]
 
 
 def __getattr__(name: str) -> Any:

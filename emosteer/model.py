@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from emosteer.errors import IncompatibleModelError, InputError, ToneError
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, input_device
+from emosteer.schedules import Schedule
 from emosteer.steering.hooks import Steering
 from emosteer.steering.plan import plan
-from emosteer.steering.tones import Tone
+from emosteer.steering.tones import Keyframes, Tone, Wanted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,24 +80,48 @@ class SteeredModel:
         loaded = vectors if isinstance(vectors, EmotionVectors) else EmotionVectors.from_pretrained(vectors)
         return cls(*load_model(model, **options), loaded)
 
-    def steer(self, emotion: Tone | Sequence[Tone | None] | None, *, layers: Sequence[int] | None = None) -> Steering:
+    def steer(
+        self,
+        emotion: Wanted,
+        *,
+        layers: Sequence[int] | None = None,
+        scope: str | None = None,
+        schedule: Schedule | None = None,
+        operation: str = "add",
+    ) -> Steering:
         """A context manager that gives the model a tone, for whatever is run inside: see `emosteer.steer`.
 
         Args:
-            emotion: Emotion → strength in calibrated doses, or one such tone for each row of a batch.
+            emotion: Emotion → strength in calibrated doses, `Keyframes`, or one of them for each row of a batch.
             layers: Steer after these layers instead of those of the dose.
+            scope: Steer `"all"` tokens, those of the `"prompt"` or those that are `"generated"`.
+            schedule: Factor on the strengths along the answer, from `emosteer.schedules`.
+            operation: `"add"`, `"norm_preserving"`, `"ablate"` or `"project"`.
 
         Raises:
-            ToneError: An emotion or a layer is not there, or a strength is not a finite number up to ±10.
+            ToneError: An emotion, a layer, a scope or an operation is not there, or a strength is not a finite number
+                up to ±10.
         """
-        return Steering(self.model, plan(self.vectors, emotion, layers=layers))
+        wanted = plan(self.vectors, emotion, layers=layers, scope=scope, schedule=schedule, operation=operation)
+        return Steering(self.model, wanted)
 
-    def generate(self, *, emotion: Tone | Sequence[Tone | None] | None = None, **inputs: Any) -> Any:
+    def generate(
+        self,
+        *,
+        emotion: Wanted = None,
+        scope: str | None = None,
+        schedule: Schedule | None = None,
+        operation: str = "add",
+        **inputs: Any,
+    ) -> Any:
         """`model.generate` in a tone.
 
         Args:
             emotion: One tone for all rows, or a list with a tone or None for each row of the batch. Beams and returned
                 sequences have the tone of the row they come from.
+            scope: As for `steer`.
+            schedule: As for `steer`.
+            operation: As for `steer`.
             **inputs: As for the model's own `generate`: `input_ids`, `attention_mask`, `max_new_tokens`, …
 
         Returns:
@@ -113,7 +138,7 @@ class SteeredModel:
             if isinstance(emotion, Sequence) and not isinstance(emotion, str) and len(emotion) != rows:
                 raise ToneError(f"There are {len(emotion)} tones for a batch of {rows} rows.", "Give one for each row.")
             self._check_length(length)
-        with self.steer(emotion):
+        with self.steer(emotion, scope=scope, schedule=schedule, operation=operation):
             return self.model.generate(**inputs)  # type: ignore[operator]  # typed as a Tensor or Module by torch
 
     @overload
@@ -121,7 +146,10 @@ class SteeredModel:
         self,
         message: str | Messages,
         *,
-        emotion: Tone | None = ...,
+        emotion: Tone | Keyframes | None = ...,
+        scope: str | None = ...,
+        schedule: Schedule | None = ...,
+        operation: str = ...,
         stream: Literal[False] = ...,
         seed: int | None = ...,
         **options: Any,
@@ -132,7 +160,10 @@ class SteeredModel:
         self,
         message: str | Messages,
         *,
-        emotion: Tone | None = ...,
+        emotion: Tone | Keyframes | None = ...,
+        scope: str | None = ...,
+        schedule: Schedule | None = ...,
+        operation: str = ...,
         stream: Literal[True],
         seed: int | None = ...,
         **options: Any,
@@ -142,7 +173,10 @@ class SteeredModel:
         self,
         message: str | Messages,
         *,
-        emotion: Tone | None = None,
+        emotion: Tone | Keyframes | None = None,
+        scope: str | None = None,
+        schedule: Schedule | None = None,
+        operation: str = "add",
         stream: bool = False,
         seed: int | None = None,
         **options: Any,
@@ -151,7 +185,10 @@ class SteeredModel:
 
         Args:
             message: What the user says, or messages `{"role": …, "content": …}` as for a chat template.
-            emotion: Emotion → strength in calibrated doses; None for the plain model.
+            emotion: Emotion → strength in calibrated doses, or `Keyframes`; None for the plain model.
+            scope: As for `steer`.
+            schedule: As for `steer`.
+            operation: As for `steer`.
             stream: Return the answer piece by piece, as it is made. Closing the iterator stops the model.
             seed: Makes sampling repeatable without touching the global random state.
             **options: For the model's `generate`: `max_new_tokens` (256 by default), `do_sample`, `temperature`, …
@@ -164,7 +201,8 @@ class SteeredModel:
             InputError: The message is empty or longer than the model's context, or the tokenizer has no chat template.
         """
         inputs = self.prompt(message)
-        steering = self.steer(emotion)  # before anything is streamed, so that a wrong tone is an error here
+        # Before anything is streamed, so that a wrong tone is an error here.
+        steering = self.steer(emotion, scope=scope, schedule=schedule, operation=operation)
         room = self._context() - inputs["input_ids"].shape[1]
         options = {"max_new_tokens": min(MAX_NEW_TOKENS, room), "pad_token_id": self._padding(), **options}
         if stream:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from emosteer.errors import ToneError
 from emosteer.layers import decoder, decoder_layers, hidden_of, with_hidden
+from emosteer.schedules import Schedule
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.passes import after_sink, prompt, tokens_before, unwatch, watch
 from emosteer.steering.plan import Plan, plan
-from emosteer.steering.schedules import Schedule
 from emosteer.steering.tones import Wanted
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Steering:
         import torch
 
         places = torch.arange(start - answer, start - answer + steered.shape[1], dtype=torch.float32)
-        scopes = {"all": places == places, "prompt": places < 0, "generated": places >= 0}
+        scopes = {"all": torch.ones_like(places), "prompt": places < 0, "generated": places >= 0}
         columns = []
         for scope, schedule in self.plan.curves:
             factor = torch.ones_like(places) if schedule is None else schedule(places)
@@ -228,13 +228,11 @@ class Steering:
                     f"There are {self.plan.rows} tones for a batch of {hidden.shape[0]} rows.", "Give one for each row."
                 )
         site = self.plan.sites[layer]
-        tensors = {field.name: getattr(site, field.name) for field in fields(site)}
-        ready = self._ready[key] = Site(
-            **{
-                name: None if tensor is None else tensor.repeat_interleave(copies, 0).to(hidden.device, dtype)
-                for name, tensor in tensors.items()
-            }
-        )
+        tensors: dict[str, Any] = {field.name: getattr(site, field.name) for field in fields(site)}
+        for name, tensor in tensors.items():
+            if tensor is not None:
+                tensors[name] = tensor.repeat_interleave(copies, 0).to(hidden.device, dtype)
+        ready = self._ready[key] = Site(**tensors)
         return ready
 
 
@@ -242,8 +240,8 @@ def _refuse(model: PreTrainedModel, method: str, given: Mapping[str, Any]) -> No
     """What cannot be steered as asked is refused before it runs."""
     if method == "init_continuous_batching" and any(one.model is model for one in _active.get()):
         raise ToneError(
-            "Continuous batching runs the model in a thread of its own with rows that come and go: it cannot be steered.",
-            "Use generate with a batch, each row with its own tone.",
+            "Continuous batching runs the model in a thread of its own, in which no tone is in force.",
+            "Use generate with a batch: each row can have its own tone.",
         )
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from emosteer.config import SCOPES, Dose
 from emosteer.errors import ToneError
+from emosteer.schedules import Schedule, keyframes
 from emosteer.steering.operations import OPERATIONS, Site
-from emosteer.steering.schedules import Schedule, keyframes
 from emosteer.steering.tones import Keyframes, Wanted, checked
 from emosteer.vectors import EmotionVectors
 
