@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from emosteer.errors import EmosteerError, EmosteerWarning
     from emosteer.extraction import extract
     from emosteer.model import SteeredModel
-    from emosteer.steering import Keyframes, steer
+    from emosteer.steering import Keyframes, Thermostat, steer
     from emosteer.vectors import EmotionVectors
 
 # Name → module that defines it. Resolved on first use, so that `import emosteer` loads neither torch nor transformers.
@@ -21,6 +21,7 @@ _HOME = {
     "EmotionVectors": "emosteer.vectors",
     "Keyframes": "emosteer.steering",
     "SteeredModel": "emosteer.model",
+    "Thermostat": "emosteer.steering",
     "extract": "emosteer.extraction",
     "steer": "emosteer.steering",
 }
@@ -33,6 +34,7 @@ __all__ = [
     "EmotionVectors",
     "Keyframes",
     "SteeredModel",
+    "Thermostat",
     "extract",
     "steer",
 ]

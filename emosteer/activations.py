@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["POOLINGS", "Activations", "Passage", "collect"]
+__all__ = ["POOLINGS", "Activations", "Encoded", "Passage", "collect", "encode"]
 
 Pooling = Callable[["Tensor", "Tensor"], "Tensor"]
 
@@ -120,7 +120,7 @@ def collect(
         raise InputError(f"Unknown pooling {pooling!r}.", f"Choose one of: {', '.join(POOLINGS)}.")
     if batch_size < 1:
         raise InputError(f"The batch size is {batch_size}, it must be at least 1.")
-    encoded = [_encode(tokenizer, text, model, i) for i, text in enumerate(texts)]
+    encoded = [encode(tokenizer, text, model, f"Text {i}") for i, text in enumerate(texts)]
     states = torch.empty(len(texts), len(wanted), hidden_size(model))
     norms = torch.empty(len(texts), len(wanted))
     device, padding = input_device(model), tokenizer.pad_token_id or 0
@@ -142,15 +142,35 @@ def collect(
     return Activations(states, norms)
 
 
-class _Encoded(NamedTuple):
+class Encoded(NamedTuple):
+    """A text as token ids.
+
+    Args:
+        ids: All that the model reads.
+        inside: Positions of the tokens of the part that counts.
+        content: Those of them that say something: no special token and not the first of the sequence.
+    """
+
     ids: list[int]
+    inside: list[int]
     content: list[int]
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str | Passage, model: PreTrainedModel, index: int) -> _Encoded:
+def encode(tokenizer: PreTrainedTokenizerBase, text: str | Passage, model: PreTrainedModel, called: str) -> Encoded:
+    """Turn a text into token ids and find those that count.
+
+    Args:
+        tokenizer: The model's.
+        text: What to read.
+        model: That will read it.
+        called: What an error calls the text.
+
+    Raises:
+        InputError: It is empty, has no content token or is longer than the model's context.
+    """
     passage = Passage.whole(text) if isinstance(text, str) else text
     if not passage.text[passage.start : passage.end].strip():
-        raise InputError(f"Text {index} is empty.")
+        raise InputError(f"{called} is empty.")
     encoding = tokenizer(
         passage.text, add_special_tokens=passage.special_tokens, return_offsets_mapping=tokenizer.is_fast
     )
@@ -158,13 +178,13 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str | Passage, model: PreT
     limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     if limit is not None and len(ids) > limit:
         raise InputError(
-            f"Text {index} has {len(ids)} tokens, the model reads at most {limit}: {passage.text[:40]!r}…",
+            f"{called} has {len(ids)} tokens, the model reads at most {limit}: {passage.text[:40]!r}…",
             "Shorten or split it.",
         )
     special = set(tokenizer.all_special_ids)
     if tokenizer.is_fast:
         spans: list[tuple[int, int]] = encoding["offset_mapping"]
-        inside = [start < passage.end and end > passage.start for start, end in spans]
+        inside = [i for i, (start, end) in enumerate(spans) if start < passage.end and end > passage.start]
     else:  # a slow tokenizer knows no characters: count the tokens up to either end
         bare = tokenizer(passage.text, add_special_tokens=False)["input_ids"]
         lead = next(i for i in range(len(ids)) if ids[i : i + len(bare)] == bare)  # specials before the text
@@ -172,14 +192,14 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str | Passage, model: PreT
             lead + len(tokenizer(passage.text[:at], add_special_tokens=False)["input_ids"])
             for at in (passage.start, passage.end)
         )
-        inside = [first <= i < last for i in range(len(ids))]
-    content = [i for i, token in enumerate(ids) if i > 0 and inside[i] and token not in special]
+        inside = list(range(first, last))
+    content = [i for i in inside if i > 0 and ids[i] not in special]
     if not content:
         raise InputError(
-            f"Text {index} is a single token, which the model uses as its attention sink: {passage.text!r}.",
+            f"{called} is a single token, which the model uses as its attention sink: {passage.text!r}.",
             "Put it into a sentence.",
         )
-    return _Encoded(ids, content)
+    return Encoded(ids, inside, content)
 
 
 class _Enough(Exception):  # noqa: N818 - not an error: the last layer asked for has been read

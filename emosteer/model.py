@@ -12,11 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
+from emosteer.activations import Passage
 from emosteer.errors import IncompatibleModelError, InputError, ToneError
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, input_device
+from emosteer.readout import EmotionReading, Readout, Trace
 from emosteer.schedules import Schedule
-from emosteer.steering.hooks import Steering
+from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import plan
+from emosteer.steering.thermostat import Control, Thermostat
 from emosteer.steering.tones import Keyframes, Tone, Wanted
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ class SteeredModel:
         self.model = model
         self.tokenizer = tokenizer
         self.vectors = vectors
+        self._readout: Readout | None = None
+        self._fitting = threading.Lock()
         self._streams: set[Callable[[], None]] = set()  # what ends each answer that is being streamed
 
     @classmethod
@@ -82,7 +87,7 @@ class SteeredModel:
 
     def steer(
         self,
-        emotion: Wanted,
+        emotion: Wanted | Thermostat,
         *,
         layers: Sequence[int] | None = None,
         scope: str | None = None,
@@ -103,12 +108,55 @@ class SteeredModel:
                 up to ±10.
         """
         wanted = plan(self.vectors, emotion, layers=layers, scope=scope, schedule=schedule, operation=operation)
+        if isinstance(emotion, Thermostat):
+            return Steering(self.model, wanted, Control(emotion, self.readout, self.model, self.tokenizer))
         return Steering(self.model, wanted)
+
+    @property
+    def readout(self) -> Readout:
+        """What emotion is read with; fitted when it is first needed, on some hundred texts."""
+        with self._fitting:
+            if self._readout is None:
+                with unsteered():
+                    self._readout = Readout.fit(self.model, self.tokenizer, self.vectors)
+            return self._readout
+
+    def read(self, text: str | Messages) -> EmotionReading:
+        """Read the emotion in a text, or in the last message of a conversation, with the plain model.
+
+        Args:
+            text: What to read.
+
+        Raises:
+            InputError: It is empty, a single token, or longer than the model's context.
+        """
+        if isinstance(text, str):
+            passage: str | Passage = text
+        else:
+            messages = self._messages(text)
+            said = messages[-1]["content"]
+            whole = str(self.tokenizer.apply_chat_template(messages, tokenize=False))
+            start = whole.rindex(said.strip())
+            passage = Passage(whole, start, start + len(said.strip()), special_tokens=False)
+        readout = self.readout
+        with unsteered():
+            return readout.read(self.model, self.tokenizer, passage)
+
+    def monitor(self) -> Trace:
+        """Scores of every token that the model reads in a `with` block, while it generates.
+
+            with steered.monitor() as live:
+                steered.chat("How was your morning?", emotion={"joy": 0.8})
+            live.scores  # [rows, tokens, emotions and axes], prompt and answer
+
+        Where a tone is in force, what is read has the tone in it; `read` tells what the finished words carry.
+        """
+        return Trace(self.readout, self.model)
 
     def generate(
         self,
         *,
-        emotion: Wanted = None,
+        emotion: Wanted | Thermostat = None,
         scope: str | None = None,
         schedule: Schedule | None = None,
         operation: str = "add",
@@ -146,7 +194,7 @@ class SteeredModel:
         self,
         message: str | Messages,
         *,
-        emotion: Tone | Keyframes | None = ...,
+        emotion: Tone | Keyframes | Thermostat | None = ...,
         scope: str | None = ...,
         schedule: Schedule | None = ...,
         operation: str = ...,
@@ -160,7 +208,7 @@ class SteeredModel:
         self,
         message: str | Messages,
         *,
-        emotion: Tone | Keyframes | None = ...,
+        emotion: Tone | Keyframes | Thermostat | None = ...,
         scope: str | None = ...,
         schedule: Schedule | None = ...,
         operation: str = ...,
@@ -173,7 +221,7 @@ class SteeredModel:
         self,
         message: str | Messages,
         *,
-        emotion: Tone | Keyframes | None = None,
+        emotion: Tone | Keyframes | Thermostat | None = None,
         scope: str | None = None,
         schedule: Schedule | None = None,
         operation: str = "add",
@@ -221,17 +269,7 @@ class SteeredModel:
         Raises:
             InputError: It is empty or longer than the model's context, or the tokenizer has no chat template.
         """
-        given = [{"role": "user", "content": message}] if isinstance(message, str) else message
-        if not isinstance(given, Sequence) or not given or not all(map(_is_message, given)):
-            raise InputError("A conversation is a list of messages, each with a role and a text as content.")
-        messages = [dict(one) for one in given]
-        if not messages[-1]["content"].strip():
-            raise InputError("The message is empty.")
-        if not self.tokenizer.chat_template:
-            raise InputError(
-                "The tokenizer has no chat template, so this is probably a base model.",
-                "Use generate() with a text to continue, or set tokenizer.chat_template.",
-            )
+        messages = self._messages(message)
         encoding: Any = self.tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_tensors="pt", return_dict=True, **self._sanitising(messages)
         )
@@ -251,6 +289,20 @@ class SteeredModel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _messages(self, given: str | Messages) -> list[dict[str, str]]:
+        conversation = [{"role": "user", "content": given}] if isinstance(given, str) else given
+        if not isinstance(conversation, Sequence) or not conversation or not all(map(_is_message, conversation)):
+            raise InputError("A conversation is a list of messages, each with a role and a text as content.")
+        messages = [dict(one) for one in conversation]
+        if not messages[-1]["content"].strip():
+            raise InputError("The message is empty.")
+        if not self.tokenizer.chat_template:
+            raise InputError(
+                "The tokenizer has no chat template, so this is probably a base model.",
+                "Use generate() with a text to continue, or set tokenizer.chat_template.",
+            )
+        return messages
 
     def _sanitising(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         """A user's "<|im_end|>" is text, not the end of the user's turn."""

@@ -1,6 +1,7 @@
 """Tones → what is done to the residual stream, and the hooks that do it."""
 
 from emosteer.steering.hooks import Steering, steer, unsteered
+from emosteer.steering.thermostat import Thermostat
 from emosteer.steering.tones import Keyframes, Tone
 
-__all__ = ["Keyframes", "Steering", "Tone", "steer", "unsteered"]
+__all__ = ["Keyframes", "Steering", "Thermostat", "Tone", "steer", "unsteered"]

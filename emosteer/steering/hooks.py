@@ -25,6 +25,7 @@ from emosteer.schedules import Schedule
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.passes import after_sink, prompt, tokens_before, unwatch, watch
 from emosteer.steering.plan import Plan, plan
+from emosteer.steering.thermostat import Control, Thermostat
 from emosteer.steering.tones import Wanted
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def steer(
             to ±10.
         IncompatibleModelError: The vectors belong to a model of another shape.
     """
+    if isinstance(tone, Thermostat):
+        raise ToneError("A thermostat reads what is written.", "Use SteeredModel, which knows the tokenizer.")
     vectors.check_model(model)
     options = {"layers": layers, "scope": scope, "schedule": schedule, "operation": operation}
     return Steering(model, plan(vectors, tone, **options))  # type: ignore[arg-type]
@@ -107,10 +110,12 @@ class Steering:
     Args:
         model: The model.
         plan: What to do; an empty one installs nothing.
+        control: What sets the strengths of the plan's columns as the answer grows, for a thermostat.
     """
 
-    def __init__(self, model: PreTrainedModel, plan: Plan) -> None:
+    def __init__(self, model: PreTrainedModel, plan: Plan, control: Control | None = None) -> None:
         self.plan = plan
+        self.control = control
         self.model: PreTrainedModel = getattr(model, "_orig_mod", model)  # what torch.compile wraps
         self._operation = OPERATIONS[plan.operation]
         self._handles: list[RemovableHandle] = []
@@ -179,13 +184,20 @@ class Steering:
         steered, now.waiting = after_sink(start, length, mask)
         if start == 0 or not hasattr(now, "prompt"):
             now.prompt = start or length
-        now.gain = self._gain(steered, start, now.prompt if begun is None else begun.length)
+        answer = (now.prompt if begun is None else begun.length) - start
+        gain = self._gain(steered, answer)
+        if self.control is not None:
+            if tokens.ndim != 2:
+                raise ToneError("A thermostat needs the token ids of the answer, this pass has embeddings.")
+            with unsteered():
+                gain = gain * self.control.gain(tokens, answer)
+        now.gain = gain
 
-    def _gain(self, steered: Tensor, start: int, answer: int) -> Tensor:
-        """`[batch or 1, tokens, columns]` on the CPU."""
+    def _gain(self, steered: Tensor, answer: int) -> Tensor:
+        """`[batch or 1, tokens, columns]` on the CPU; the answer begins at token `answer` of the pass."""
         import torch
 
-        places = torch.arange(start - answer, start - answer + steered.shape[1], dtype=torch.float32)
+        places = torch.arange(-answer, steered.shape[1] - answer, dtype=torch.float32)
         scopes = {"all": torch.ones_like(places), "prompt": places < 0, "generated": places >= 0}
         columns = []
         for scope, schedule in self.plan.curves:
@@ -238,11 +250,19 @@ class Steering:
 
 def _refuse(model: PreTrainedModel, method: str, given: Mapping[str, Any]) -> None:
     """What cannot be steered as asked is refused before it runs."""
-    if method == "init_continuous_batching" and any(one.model is model for one in _active.get()):
+    steering = [one for one in _active.get() if one.model is model]
+    if steering and method == "init_continuous_batching":
         raise ToneError(
             "Continuous batching runs the model in a thread of its own, in which no tone is in force.",
             "Use generate with a batch: each row can have its own tone.",
         )
+    if any(one.control is not None for one in steering):
+        config = given.get("generation_config") or model.generation_config
+        for name, usual in (("num_beams", 1), ("assistant_model", None), ("prompt_lookup_num_tokens", None)):
+            if given.get(name, getattr(config, name, usual)) not in (usual, None):
+                raise ToneError(
+                    f"A thermostat follows one answer a row as it grows, {name} goes back and forth.", "Leave it out."
+                )
 
 
 class _Eager:

@@ -10,6 +10,7 @@ from emosteer.config import SCOPES, Dose
 from emosteer.errors import ToneError
 from emosteer.schedules import Schedule, keyframes
 from emosteer.steering.operations import OPERATIONS, Site
+from emosteer.steering.thermostat import Held, Thermostat
 from emosteer.steering.tones import Keyframes, Wanted, checked
 from emosteer.vectors import EmotionVectors
 
@@ -61,7 +62,7 @@ class Plan:
 
 def plan(
     vectors: EmotionVectors,
-    tone: Wanted,
+    tone: Wanted | Thermostat,
     *,
     layers: Sequence[int] | None = None,
     scope: str | None = None,
@@ -118,8 +119,14 @@ class _Asked:
     schedule: Schedule | None
     operation: str
 
-    def columns(self, tone: Mapping[str, float] | Keyframes) -> Iterator[_Column]:
+    def columns(self, tone: Mapping[str, float] | Keyframes | Thermostat) -> Iterator[_Column]:
         """The emotions of a tone that are not off."""
+        if isinstance(tone, Thermostat):
+            # A column each, with strengths that are set while the model runs.
+            for emotion in tone.levels:
+                dose = self._dose(emotion)
+                yield _Column(emotion, 1.0, dose, Curve(self.scope or dose.scope, Held(emotion)))
+            return
         if isinstance(tone, Keyframes):
             if self.schedule is not None or self.operation in ("ablate", "project"):
                 raise ToneError(
@@ -192,9 +199,9 @@ def _settled(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]], operati
     return Plan(sites, tuple(curve for _, curve in keys))
 
 
-def _rows(tone: Wanted) -> list[Mapping[str, float] | Keyframes]:
+def _rows(tone: Wanted | Thermostat) -> list[Mapping[str, float] | Keyframes | Thermostat]:
     """The tone of each row; one row if all share it."""
-    if tone is None or isinstance(tone, (Mapping, Keyframes)):
+    if tone is None or isinstance(tone, (Mapping, Keyframes, Thermostat)):
         return [tone or {}]
     if isinstance(tone, str) or not isinstance(tone, Sequence):
         raise ToneError(
