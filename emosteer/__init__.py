@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from emosteer.errors import EmosteerError, EmosteerWarning
     from emosteer.extraction import extract
     from emosteer.model import SteeredModel
-    from emosteer.steering import Keyframes, Thermostat, steer
+    from emosteer.steering import Affect, Keyframes, Thermostat, steer
     from emosteer.vectors import EmotionVectors
 
 # Name → module that defines it. Resolved on first use, so that `import emosteer` loads neither torch nor transformers.
 _HOME = {
+    "Affect": "emosteer.steering",
     "ConceptSet": "emosteer.concepts",
     "EmosteerError": "emosteer.errors",
     "EmosteerWarning": "emosteer.errors",
@@ -28,6 +29,7 @@ _HOME = {
 _ROOMS = ("embedded", "eval", "layers", "schedules")
 
 __all__ = [
+    "Affect",
     "ConceptSet",
     "EmosteerError",
     "EmosteerWarning",

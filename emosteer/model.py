@@ -17,6 +17,7 @@ from emosteer.errors import IncompatibleModelError, InputError, ToneError
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, input_device
 from emosteer.readout import EmotionReading, Readout, Trace
 from emosteer.schedules import Schedule
+from emosteer.steering.affect import Affect
 from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import plan
 from emosteer.steering.thermostat import Control, Thermostat
@@ -194,7 +195,7 @@ class SteeredModel:
         self,
         message: str | Messages,
         *,
-        emotion: Tone | Keyframes | Thermostat | None = ...,
+        emotion: Tone | Affect | Keyframes | Thermostat | None = ...,
         scope: str | None = ...,
         schedule: Schedule | None = ...,
         operation: str = ...,
@@ -208,7 +209,7 @@ class SteeredModel:
         self,
         message: str | Messages,
         *,
-        emotion: Tone | Keyframes | Thermostat | None = ...,
+        emotion: Tone | Affect | Keyframes | Thermostat | None = ...,
         scope: str | None = ...,
         schedule: Schedule | None = ...,
         operation: str = ...,
@@ -221,7 +222,7 @@ class SteeredModel:
         self,
         message: str | Messages,
         *,
-        emotion: Tone | Keyframes | Thermostat | None = None,
+        emotion: Tone | Affect | Keyframes | Thermostat | None = None,
         scope: str | None = None,
         schedule: Schedule | None = None,
         operation: str = "add",

@@ -1,7 +1,8 @@
 """Tones → what is done to the residual stream, and the hooks that do it."""
 
+from emosteer.steering.affect import Affect
 from emosteer.steering.hooks import Steering, steer, unsteered
 from emosteer.steering.thermostat import Thermostat
 from emosteer.steering.tones import Keyframes, Tone
 
-__all__ = ["Keyframes", "Steering", "Thermostat", "Tone", "steer", "unsteered"]
+__all__ = ["Affect", "Keyframes", "Steering", "Thermostat", "Tone", "steer", "unsteered"]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from emosteer.config import SCOPES, Dose
 from emosteer.errors import ToneError
 from emosteer.schedules import Schedule, keyframes
+from emosteer.steering.affect import Affect
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.thermostat import Held, Thermostat
-from emosteer.steering.tones import Keyframes, Wanted, checked
+from emosteer.steering.tones import Keyframes, Tone, Wanted, checked, named
 from emosteer.vectors import EmotionVectors
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class _Asked:
     schedule: Schedule | None
     operation: str
 
-    def columns(self, tone: Mapping[str, float] | Keyframes | Thermostat) -> Iterator[_Column]:
+    def columns(self, tone: Tone | Affect | Keyframes | Thermostat) -> Iterator[_Column]:
         """The emotions of a tone that are not off."""
         if isinstance(tone, Thermostat):
             # A column each, with strengths that are set while the model runs.
@@ -133,12 +134,12 @@ class _Asked:
                     "Keyframes are a schedule of their own, for a tone that is added.",
                     "Leave schedule and operation out, or give one tone with schedule=.",
                 )
-            for emotion in tone.emotions:
-                dose, strengths = self._dose(emotion), tone.strengths(emotion)
+            for emotion, strengths in tone.strengths(self.vectors).items():
+                dose = self._dose(emotion)
                 if any(strengths.values()):
                     yield _Column(emotion, 1.0, dose, Curve(self.scope or dose.scope, keyframes(strengths)))
             return
-        for emotion, given in tone.items():
+        for emotion, given in named(self.vectors, tone).items():
             strength = checked(emotion, given)
             dose = self._dose(emotion)  # asked for even at strength 0, so that a misspelt emotion is always an error
             if strength or self.operation == "project":  # whose 0 is the level of neutral text
@@ -199,9 +200,9 @@ def _settled(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]], operati
     return Plan(sites, tuple(curve for _, curve in keys))
 
 
-def _rows(tone: Wanted | Thermostat) -> list[Mapping[str, float] | Keyframes | Thermostat]:
+def _rows(tone: Wanted | Thermostat) -> list[Tone | Affect | Keyframes | Thermostat]:
     """The tone of each row; one row if all share it."""
-    if tone is None or isinstance(tone, (Mapping, Keyframes, Thermostat)):
+    if tone is None or isinstance(tone, (Mapping, Affect, Keyframes, Thermostat)):
         return [tone or {}]
     if isinstance(tone, str) or not isinstance(tone, Sequence):
         raise ToneError(
@@ -210,7 +211,7 @@ def _rows(tone: Wanted | Thermostat) -> list[Mapping[str, float] | Keyframes | T
     if not tone:
         raise ToneError("The list of tones is empty.", "Give one tone for each row of the batch; None is no tone.")
     for one in tone:
-        if not (one is None or isinstance(one, (Mapping, Keyframes))):
+        if not (one is None or isinstance(one, (Mapping, Affect, Keyframes))):
             raise ToneError(f"{one!r} is not the tone of a row.", "Give a mapping such as {'joy': 0.8}, or None.")
     return [one or {} for one in tone]
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emosteer.errors import ToneError, warn
-from emosteer.vectors import finite_strength
+from emosteer.steering.affect import Affect, mix
+from emosteer.vectors import EmotionVectors, finite_strength
 
 LOUD = 3.0
 LIMIT = 10.0
@@ -14,7 +15,7 @@ LIMIT = 10.0
 Tone = Mapping[str, float]
 """Emotion → strength in calibrated doses: 1.0 is the strongest tone that reads naturally, negative steers away."""
 
-__all__ = ["LIMIT", "LOUD", "Keyframes", "Tone", "checked"]
+__all__ = ["LIMIT", "LOUD", "Keyframes", "Tone", "Wanted", "checked", "named"]
 
 
 @dataclass(frozen=True)
@@ -33,23 +34,31 @@ class Keyframes:
         ToneError: There are no keyframes, or a place is not a finite number.
     """
 
-    tones: Mapping[float, Tone | None]
+    tones: Mapping[float, Tone | Affect | None]
 
     def __post_init__(self) -> None:
         if not isinstance(self.tones, Mapping) or not self.tones:
             raise ToneError(f"{self.tones!r} names no keyframes.", "Give places and tones: {0: {'calm': 1.0}, …}.")
         for tone in self.tones.values():
-            if not (tone is None or isinstance(tone, Mapping)):
+            if not (tone is None or isinstance(tone, (Mapping, Affect))):
                 raise ToneError(f"{tone!r} is not the tone of a keyframe.", "Give one such as {'joy': 0.8}, or None.")
 
-    @property
-    def emotions(self) -> tuple[str, ...]:
-        """Every emotion that has a strength at some place, in order of appearance."""
-        return tuple(dict.fromkeys(emotion for tone in self.tones.values() for emotion in tone or {}))
+    def strengths(self, vectors: EmotionVectors) -> dict[str, dict[float, float]]:
+        """Emotion → place → strength, for every emotion that has one at some place."""
+        tones = {place: named(vectors, tone) for place, tone in self.tones.items()}
+        return {
+            emotion: {place: checked(emotion, tone.get(emotion, 0.0)) for place, tone in tones.items()}
+            for emotion in dict.fromkeys(emotion for tone in tones.values() for emotion in tone)
+        }
 
-    def strengths(self, emotion: str) -> dict[float, float]:
-        """Place → strength of one emotion."""
-        return {place: checked(emotion, (tone or {}).get(emotion, 0.0)) for place, tone in self.tones.items()}
+
+def named(vectors: EmotionVectors, tone: Tone | Affect | None) -> Tone:
+    """A tone by the names of its emotions.
+
+    Raises:
+        ToneError: An affect cannot be mixed from these vectors.
+    """
+    return mix(vectors, tone) if isinstance(tone, Affect) else tone or {}
 
 
 def checked(emotion: str, given: object) -> float:
@@ -69,5 +78,5 @@ def checked(emotion: str, given: object) -> float:
     return strength
 
 
-Wanted = Tone | Keyframes | Sequence[Tone | Keyframes | None] | None
+Wanted = Tone | Affect | Keyframes | Sequence[Tone | Affect | Keyframes | None] | None
 """What `steer` takes: one for all rows, or a list with one for each row of the batch."""
