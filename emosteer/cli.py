@@ -300,10 +300,7 @@ def _panel(answer: Answer) -> Panel:
     return Panel(Text(_printable(answer.text)), title=title, subtitle=note, title_align="left", subtitle_align="right")
 
 
-_WARM, _COOL = "black on #fdb863", "underline white on #5e3c99"  # told apart by all eyes, and by the line alone
-    "black on #fdb863",
-    "underline white on #5e3c99",
-)  # told apart by all eyes, and without colour by the line
+_WARM, _COOL = "black on #fdb863", "underline white on #5e3c99"  # told apart by the line as well as by colour
 
 
 def _tinted(tokens: Sequence[str], scores: Sequence[float], strong: float) -> Text:
