@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LAYERS = 8
 """At how many layers a readout reads unless it is told."""
 
-TEXTS_AN_EMOTION = 6
+TEXTS_AN_EMOTION = 4
 """Sentences, and as many situations, of each emotion that valence and arousal are fitted on."""
 
 AXES = ("valence", "arousal")
