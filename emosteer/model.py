@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import inspect
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from emosteer.steering.affect import Affect
 from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import plan
 from emosteer.steering.thermostat import Control, Thermostat
-from emosteer.steering.tones import Keyframes, Tone, Wanted
+from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from emosteer.vectors import EmotionVectors
 
-Messages = Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, Any]]
 MAX_NEW_TOKENS = 256
 """How long an answer of `chat` gets unless the caller says otherwise."""
 
@@ -88,7 +89,7 @@ class SteeredModel:
 
     def steer(
         self,
-        emotion: Wanted | Thermostat,
+        emotion: Wanted | Thermostat | Turns,
         *,
         layers: Sequence[int] | None = None,
         scope: str | None = None,
@@ -233,8 +234,11 @@ class SteeredModel:
         """Answer a message, or the last of a conversation, in a tone.
 
         Args:
-            message: What the user says, or messages `{"role": …, "content": …}` as for a chat template.
-            emotion: Emotion → strength in calibrated doses, or `Keyframes`; None for the plain model.
+            message: What the user says, or messages `{"role": …, "content": …}` as for a chat template. A message may
+                have a tone of its own as `"emotion"`, in which it is read again; then no other tone but its own holds
+                in any message, and `emotion` only in the answer.
+            emotion: Emotion → strength in calibrated doses, an `Affect`, `Keyframes` or a `Thermostat`; None for the
+                plain model.
             scope: As for `steer`.
             schedule: As for `steer`.
             operation: As for `steer`.
@@ -250,8 +254,9 @@ class SteeredModel:
             InputError: The message is empty or longer than the model's context, or the tokenizer has no chat template.
         """
         inputs = self.prompt(message)
+        said_in = self._turns(message, emotion, inputs["input_ids"][0].tolist())
         # Before anything is streamed, so that a wrong tone is an error here.
-        steering = self.steer(emotion, scope=scope, schedule=schedule, operation=operation)
+        steering = self.steer(said_in, scope=scope, schedule=schedule, operation=operation)
         room = self._context() - inputs["input_ids"].shape[1]
         options = {"max_new_tokens": min(MAX_NEW_TOKENS, room), "pad_token_id": self._padding(), **options}
         if stream:
@@ -295,7 +300,7 @@ class SteeredModel:
         conversation = [{"role": "user", "content": given}] if isinstance(given, str) else given
         if not isinstance(conversation, Sequence) or not conversation or not all(map(_is_message, conversation)):
             raise InputError("A conversation is a list of messages, each with a role and a text as content.")
-        messages = [dict(one) for one in conversation]
+        messages = [{key: value for key, value in one.items() if key != "emotion"} for one in conversation]
         if not messages[-1]["content"].strip():
             raise InputError("The message is empty.")
         if not self.tokenizer.chat_template:
@@ -304,6 +309,32 @@ class SteeredModel:
                 "Use generate() with a text to continue, or set tokenizer.chat_template.",
             )
         return messages
+
+    def _turns(
+        self, given: str | Messages, answer: Tone | Affect | Keyframes | Thermostat | None, ids: list[int]
+    ) -> Tone | Affect | Keyframes | Thermostat | Turns | None:
+        """The tone of the answer, or of every turn where messages have tones of their own."""
+        tones = [None if isinstance(one, str) else one.get("emotion") for one in given]
+        if not any(tones):
+            return answer
+        if isinstance(answer, Thermostat):
+            raise ToneError("A thermostat cannot stand beside tones of single messages.", "Give the answer a tone.")
+        messages = self._messages(given)
+        turns: list[tuple[Any, float, float]] = []
+        start = 0
+        for i, tone in enumerate(tones):
+            upto: Any = self.tokenizer.apply_chat_template(
+                messages[: i + 1], tokenize=True, return_dict=True, **self._sanitising(messages)
+            )
+            until = list(upto["input_ids"])
+            if ids[: len(until)] != until:
+                raise InputError(
+                    "The chat template does not write message after message, so a single one cannot have a tone.",
+                    "Give one tone for all, as emotion=.",
+                )
+            turns.append((tone, start - len(ids), len(until) - len(ids)))
+            start = len(until)
+        return Turns((*turns, (answer, start - len(ids), math.inf)))
 
     def _sanitising(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         """A user's "<|im_end|>" is text, not the end of the user's turn."""

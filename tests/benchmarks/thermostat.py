@@ -2,8 +2,8 @@
 
 20 held-out everyday prompts are answered in 120 tokens at temperature 0.8 under a thermostat for joy, and at a constant
 strength. What the plain model reads in the finished answer is compared with the level, in standard deviations of
-neutral text: mean distance over prompts, how many lie within .25, and how far the mean of each stretch of 30 tokens is off. The
-constant strength is the one whose mean reading on the development prompts comes nearest to the level.
+neutral text: mean distance over prompts, how many lie within .25, and how far the mean of each stretch of 30 tokens is
+off. The constant strength is the one whose mean reading on development prompts comes nearest to the level.
 
     python -m tests.benchmarks.thermostat [--level 3] [--prompts 20] [--seed 0]
 """
