@@ -74,7 +74,8 @@ def bake(
         bias.data = (bias.detach() + delta).to(bias.dtype)  # not in place: the memory may be the model's
     steered = _logits(plain, deltas)
     error = float((_logits(baked) - steered).norm() / steered.norm())
-    if not error <= torch.finfo(steered.dtype).eps ** 0.5:
+    rounding = max(torch.finfo(one.dtype).eps for one in model.parameters() if one.is_floating_point())
+    if not error <= rounding**0.5:
         raise IncompatibleModelError(
             f"A {type(model).__name__} with the tone in its biases is off by {error:.2g} of the logits.", INSTEAD
         )
@@ -115,39 +116,40 @@ def _with_biases(model: PreTrainedModel, layers: Iterable[int]) -> tuple[PreTrai
         IncompatibleModelError: Neither the model nor a twin by any switch of its config has them.
     """
     settings = model.config.get_text_config(decoder=True).to_dict()
-    switches = [name for name, value in settings.items() if "bias" in name and isinstance(value, bool)]
-    missing = set(layers)
-    for switch in (None, *switches):
-        twin = _twin(model, switch)
-        if twin is None:
-            continue
-        biases = _biases(twin, layers)
-        if not set(layers) - biases.keys():
+    switches = [name for name, value in settings.items() if "bias" in name and value is False]
+    for turned in ([], *([switch] for switch in switches), switches):
+        twin = _twin(model, turned)
+        biases = {} if twin is None else _biases(twin, layers)
+        if twin is not None and biases.keys() == set(layers):
             return twin, biases
-        missing -= biases.keys()
     raise IncompatibleModelError(
-        f"{type(model).__name__} cannot be baked: nothing in block {min(missing)} adds a bias straight to its output, "
-        "and no setting of the config makes it.",
+        f"A {type(model).__name__} cannot be baked: not every block has a bias that is added straight to its output, "
+        "and no setting of the config brings it.",
         INSTEAD,
     )
 
 
-def _twin(model: PreTrainedModel, switch: str | None = None) -> PreTrainedModel | None:
+def _twin(model: PreTrainedModel, switches: Sequence[str] = ()) -> PreTrainedModel | None:
     """A model of the same class that shares the weights, in evaluation mode.
 
     Args:
         model: The model.
-        switch: A setting of its config to turn. Biases that come with it are zeros.
+        switches: Settings of its config to turn on. Biases that come with them are zeros.
 
     Returns:
-        The twin, or None if its parameters are not those of the model and biases.
+        The twin, or None if there is no such model, or its parameters are not those of the model and biases.
     """
     import torch
+    from huggingface_hub.errors import StrictDataclassError
 
     config = copy.deepcopy(model.config)
-    if switch is not None:
-        text = config.get_text_config(decoder=True)
-        setattr(text, switch, not getattr(text, switch))
+    text = config.get_text_config(decoder=True)
+    for switch in switches:
+        setattr(text, switch, True)
+    try:
+        text.validate()
+    except StrictDataclassError:  # the settings do not go together, and could not be saved
+        return None
     with torch.device("meta"):
         twin = type(model)(config)
     state = model.state_dict()
@@ -189,8 +191,11 @@ def _biases(model: PreTrainedModel, layers: Iterable[int]) -> dict[int, tuple[Pa
     found: dict[int, tuple[Parameter, float]] = {}
     for layer, output in outputs.items():
         probe = signs.to(output)
-        candidates = [one for one in decoder_layers(model)[layer].parameters() if one.shape == probe.shape]
-        for candidate in candidates:
+        if output.shape[2:] != probe.shape:
+            continue  # several streams beside each other
+        for candidate in decoder_layers(model)[layer].parameters():
+            if candidate.shape != probe.shape:
+                continue
             passed = [
                 torch.autograd.grad(token, candidate, probe, retain_graph=True, materialize_grads=True)[0]
                 for token in output[0]
