@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from emosteer.concepts import ConceptSet
     from emosteer.errors import EmosteerError, EmosteerWarning
+    from emosteer.export import bake
     from emosteer.extraction import extract
     from emosteer.model import SteeredModel
     from emosteer.steering import steer
@@ -20,12 +21,22 @@ _HOME = {
     "EmosteerWarning": "emosteer.errors",
     "EmotionVectors": "emosteer.vectors",
     "SteeredModel": "emosteer.model",
+    "bake": "emosteer.export",
     "extract": "emosteer.extraction",
     "steer": "emosteer.steering",
 }
 _ROOMS = ("embedded", "eval", "layers")
 
-__all__ = ["ConceptSet", "EmosteerError", "EmosteerWarning", "EmotionVectors", "SteeredModel", "extract", "steer"]
+__all__ = [
+    "ConceptSet",
+    "EmosteerError",
+    "EmosteerWarning",
+    "EmotionVectors",
+    "SteeredModel",
+    "bake",
+    "extract",
+    "steer",
+]
 
 
 def __getattr__(name: str) -> Any:
