@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from emosteer.concepts import ConceptSet
     from emosteer.errors import EmosteerError, EmosteerWarning
+    from emosteer.export import bake
     from emosteer.extraction import extract
     from emosteer.model import SteeredModel
     from emosteer.steering import Affect, Keyframes, Thermostat, steer
@@ -23,6 +24,7 @@ _HOME = {
     "Keyframes": "emosteer.steering",
     "SteeredModel": "emosteer.model",
     "Thermostat": "emosteer.steering",
+    "bake": "emosteer.export",
     "extract": "emosteer.extraction",
     "steer": "emosteer.steering",
 }
@@ -37,6 +39,7 @@ __all__ = [
     "Keyframes",
     "SteeredModel",
     "Thermostat",
+    "bake",
     "extract",
     "steer",
 ]
