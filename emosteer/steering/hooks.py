@@ -12,7 +12,8 @@ runs the same model at the same time passes through it untouched.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from emosteer.vectors import EmotionVectors
 
-__all__ = ["Steering", "steer"]
+__all__ = ["Steering", "steer", "unsteered"]
 
 CACHES = ("past_key_values", "cache_params", "state")  # what architectures call the memory of earlier tokens
 
@@ -68,6 +69,17 @@ def steer(
     """
     vectors.check_model(model)
     return Steering(model, plan(vectors, tone, layers=layers))
+
+
+@contextmanager
+def unsteered() -> Iterator[tuple[Steering, ...]]:
+    """Within this block models run plainly, whatever steers them around it; gives what that is."""
+    outer = _active.get()
+    token = _active.set(())
+    try:
+        yield outer
+    finally:
+        _active.reset(token)
 
 
 class Steering:
