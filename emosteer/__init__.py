@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from emosteer.concepts import ConceptSet
     from emosteer.errors import EmosteerError, EmosteerWarning
     from emosteer.extraction import extract
+    from emosteer.logits import EmotionLogitsProcessor
     from emosteer.model import SteeredModel
     from emosteer.steering import steer
     from emosteer.vectors import EmotionVectors
@@ -18,6 +19,7 @@ _HOME = {
     "ConceptSet": "emosteer.concepts",
     "EmosteerError": "emosteer.errors",
     "EmosteerWarning": "emosteer.errors",
+    "EmotionLogitsProcessor": "emosteer.logits",
     "EmotionVectors": "emosteer.vectors",
     "SteeredModel": "emosteer.model",
     "extract": "emosteer.extraction",
@@ -25,7 +27,16 @@ _HOME = {
 }
 _ROOMS = ("embedded", "eval", "layers")
 
-__all__ = ["ConceptSet", "EmosteerError", "EmosteerWarning", "EmotionVectors", "SteeredModel", "extract", "steer"]
+__all__ = [
+    "ConceptSet",
+    "EmosteerError",
+    "EmosteerWarning",
+    "EmotionLogitsProcessor",
+    "EmotionVectors",
+    "SteeredModel",
+    "extract",
+    "steer",
+]
 
 
 def __getattr__(name: str) -> Any:
