@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     from emosteer.vectors import EmotionVectors
 
-BIAS = 1.0  # nats of bonus for a standard deviation of the vocabulary, at strength 1.0
+# Nats of bonus for a standard deviation of the vocabulary, at strength 1.0. On the embedded model (60 sampled answers of
+# 32 tokens to 10 development prompts, 6 emotions, the default limit) 3 costs 0.23 nats a token more than the limit alone
+# (1: 0.00, 2: 0.11, 5: 0.34). A judge finds more of the emotion than in the plain answer in 83 % (67, 75, 82 %).
+BIAS = 3.0
 MEDIA = ("image_token_id", "video_token_id", "audio_token_id")
 
 __all__ = ["EmotionLogitsProcessor"]
@@ -54,7 +57,8 @@ class EmotionLogitsProcessor:
     rather than the thought.
 
     It takes part in greedy search, sampling, beams and batches. Its state belongs to a thread, so threads may share
-    one. The caches stay until its next call of `generate`, or until it is itself dropped.
+    one. The caches stay until its next call of `generate`, or until it is itself dropped. It is told no more than ids:
+    give `generate` the whole text as `input_ids`, also beside a cache that holds the beginning.
 
     `generate` runs its own processors before those it is given. Tokens that they forbid stay forbidden, but what a
     repetition penalty takes away is taken from the plain scores alone: give such a one in the list, after this one.
@@ -62,10 +66,12 @@ class EmotionLogitsProcessor:
     Args:
         model: The model that generates, as it is given to `emosteer.steer`.
         vectors: Made for it.
-        tone: Emotion → strength in calibrated doses (for `"bias"`, see below), or a list with one for each row of the
-            batch; None for the tone in force around it alone.
-        method: `"contrast"` steers a second pass. `"bias"` reads each emotion's direction after the last block through
-            the model's head, once, standardises it over the vocabulary, and adds it to the scores.
+        tone: Emotion → strength, or a list with one for each row of the batch; None for the tone in force around it
+            alone. For `"contrast"` 1.0 is the calibrated dose. For `"bias"` it is 3 nats for a token that stands a
+            standard deviation above the vocabulary's mean: 0.23 nats a token on the embedded model, over what it says
+            under the limit alone.
+        method: `"contrast"` steers a second pass. `"bias"` reads each emotion's direction in the last layer that the
+            vectors have through the model's final norm and head, once, and standardises it over the vocabulary.
         guidance: 0 is the plain model, 1 the toned one, more goes on in the same direction.
         plausibility: Share of the plain model's highest probability that a token needs, 0 to 1. The default is that of
             the literature; 0 rules out nothing.
@@ -127,16 +133,24 @@ class EmotionLogitsProcessor:
 
         with unsteered() as outer:
             plain = self._plain.logits(ids).to(scores) if outer else scores
-        if self._toned is not None:
-            toned = self._toned.logits(ids, outer).to(scores)
-        else:
-            toned = scores if self._bias is None else scores + _for_batch(self._bias, len(scores)).to(scores)
+        toned = self._toned.logits(ids, outer).to(scores) if self._toned else self._biased(scores)
         forbidden = scores == -math.inf  # by generate's own processors; also before a favourite is looked for
         plain = plain.masked_fill(forbidden, -math.inf).log_softmax(-1)
         toned = toned.masked_fill(forbidden, -math.inf).log_softmax(-1)
         least = plain.amax(-1, keepdim=True) + (math.log(self.plausibility) if self.plausibility else -math.inf)
         guided = torch.lerp(plain, toned, self.guidance)  # exactly the one at 0, exactly the other at 1
         return guided.masked_fill(forbidden | (plain < least), -math.inf)
+
+    def _biased(self, scores: Tensor) -> Tensor:
+        if self._bias is None:
+            return scores
+        # Beams and returned sequences stand next to each other, as for Steering.
+        copies, rest = divmod(len(scores), len(self._bias))
+        if rest or not copies:
+            raise ToneError(
+                f"There are {len(self._bias)} tones for a batch of {len(scores)} rows.", "Give one for each row."
+            )
+        return scores + self._bias.repeat_interleave(copies, 0).to(scores)
 
 
 class _Branch(threading.local):
@@ -235,12 +249,14 @@ class _Branch(threading.local):
             raise InputError("The prompt holds an image, video or sound, which a logits processor is not told.")
         if self._attention_mask is None:
             return ids.masked_fill(self._leading(ids), -1)
-        mask = _for_batch(self._attention_mask.to(ids.device), len(ids))
-        if mask.shape[1] > ids.shape[1]:
+        mask = self._attention_mask.to(ids.device)
+        copies, rest = divmod(len(ids), len(mask))
+        if rest or not copies or mask.shape[1] > ids.shape[1]:
             raise InputError(
-                f"The attention mask is {mask.shape[1]} tokens long, the prompt {ids.shape[1]}.",
+                f"The attention mask has the shape {list(mask.shape)}, the prompt {list(ids.shape)}.",
                 "A processor with a mask serves the batch it was made for.",
             )
+        mask = mask.repeat_interleave(copies, 0)
         generated = mask.new_ones(len(ids), ids.shape[1] - mask.shape[1])
         return ids.masked_fill(torch.cat([mask, generated], 1) == 0, -1)
 
@@ -300,16 +316,6 @@ def _read_out(model: PreTrainedModel, streams: Tensor) -> Tensor:
     difference = logits[: len(streams)] - logits[len(streams) :]
     standard: Tensor = (difference - difference.mean(1, keepdim=True)) / difference.std(1, keepdim=True)
     return standard
-
-
-def _for_batch(rows: Tensor, batch: int) -> Tensor:
-    """Repeat rows for beams and returned sequences, which stand next to each other."""
-    copies, rest = divmod(batch, len(rows))
-    if rest or not copies:
-        raise ToneError(
-            f"There are {len(rows)} rows of tone or mask for a batch of {batch} rows.", "Give one for each."
-        )
-    return rows.repeat_interleave(copies, 0)
 
 
 def _is_number(value: object) -> bool:
