@@ -1,6 +1,6 @@
 """What do tones in the logits cost while a model generates?
 
-Process CPU time, on one thread, of 64 new tokens (greedy, the embedded model): plainly, steered, and with a logits
+Process CPU time, on one thread, of 32 new tokens (greedy, the embedded model): plainly, steered, and with a logits
 processor of each kind, alone and inside a block that steers. The arms run in turn in every round, in a new order each
 time; the ratio to the plain one is taken within a round, and its median over rounds is reported with a bootstrap
 interval.
@@ -21,7 +21,7 @@ from emosteer import embedded
 from emosteer.quickstart import embedded_vectors
 from tests.benchmarks.report import bootstrap, show
 
-TOKENS = 64
+TOKENS = 32
 JOY, CALM = {"joy": 1e-3}, {"calm": 1e-3}  # so little that every arm says the same words
 
 # Arm → what steers around it, the processor's own tone and method, and its extra passes a token.
