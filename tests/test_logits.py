@@ -185,6 +185,19 @@ def test_beams_equal_those_of_a_processor_that_keeps_nothing(arch, sampled, retu
     )
 
 
+def test_beams_that_change_places_go_on_from_beams_of_their_own_row_only():
+    prompt, (x, y), tones = some_ids(6), (20, 30), [JOY, {"joy": -1.5}]
+    ours, theirs = processor("llama", tones, plausibility=0), oracle("llama", tones, plausibility=0)
+    ids = prompt.repeat(4, 1)  # two prompts that are the same, in two tones, with two beams each
+    for column in ([x, y, x, y], None, [y, x, y, x]):
+        if column is None:
+            ids = ids[[1, 0, 1, 0]]
+            continue
+        ids = torch.cat([ids, torch.tensor(column)[:, None]], 1)
+        scores = expected_scores("llama", ids, [0] * 4)
+        check_scores([ours(ids, scores)], [theirs(ids, scores)])
+
+
 @four_architectures
 def test_returned_sequences_have_the_tone_of_their_row(arch):
     ids, mask = padded([some_ids(length, seed=length) for length in LENGTHS])
@@ -259,6 +272,9 @@ def test_what_generate_forbids_stays_forbidden_and_is_no_favourite(method):
     assert favourite not in found[0, 8:]
     assert not any(scores.isnan().any() or (scores == -math.inf).all(-1).any() for scores in heard.scores)
     assert torch.equal(found, generate("llama", ids, bad_words_ids=[[favourite]]))
+    with emosteer.steer(built("llama"), made_for("llama"), FEAR):
+        inside = generate("llama", ids, None, heard, bad_words_ids=[[favourite]], do_sample=True)
+    assert torch.equal(inside, found)
 
 
 def test_a_repetition_penalty_that_comes_after_it_takes_from_the_toned_scores():
@@ -336,11 +352,13 @@ def test_after_a_failure_the_text_is_read_again_and_the_model_is_as_it_was():
     ours, ids = processor("llama", JOY), some_ids(8)
     model = built("llama")
     with left_as_it_was(model, ids):
-        generate("llama", ids, None, ours)
+        text = generate("llama", ids, None, ours)
+        scores = expected_scores("llama", text, [0])
         handle = model.model.layers[3].register_forward_hook(lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            ours(torch.cat([ids, ids[:, :1]], 1), torch.zeros(1, 400))
+            ours(text, scores)
         handle.remove()
+        check_scores([ours(text, scores)], [oracle("llama", [JOY])(text, scores)])
         assert torch.equal(generate("llama", ids, None, ours), generate("llama", ids, None, oracle("llama", [JOY])))
 
 
