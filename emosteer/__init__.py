@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from emosteer.errors import EmosteerError, EmosteerWarning
     from emosteer.export import bake
     from emosteer.extraction import extract
+    from emosteer.logits import EmotionLogitsProcessor
     from emosteer.model import SteeredModel
     from emosteer.steering import Affect, Keyframes, Thermostat, steer
     from emosteer.vectors import EmotionVectors
@@ -20,6 +21,7 @@ _HOME = {
     "ConceptSet": "emosteer.concepts",
     "EmosteerError": "emosteer.errors",
     "EmosteerWarning": "emosteer.errors",
+    "EmotionLogitsProcessor": "emosteer.logits",
     "EmotionVectors": "emosteer.vectors",
     "Keyframes": "emosteer.steering",
     "SteeredModel": "emosteer.model",
@@ -35,6 +37,7 @@ __all__ = [
     "ConceptSet",
     "EmosteerError",
     "EmosteerWarning",
+    "EmotionLogitsProcessor",
     "EmotionVectors",
     "Keyframes",
     "SteeredModel",

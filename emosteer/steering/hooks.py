@@ -95,11 +95,12 @@ def steer(
 
 
 @contextmanager
-def unsteered() -> Iterator[None]:
-    """The plain model inside a steered block: for whatever is run here, in this thread or task, no tone is in force."""
+def unsteered() -> Iterator[tuple[Steering, ...]]:
+    """Within this block models run plainly, whatever steers them around it; gives what that is."""
+    outer = _active.get()
     token = _active.set(())
     try:
-        yield
+        yield outer
     finally:
         _active.reset(token)
 
