@@ -42,6 +42,14 @@ _AXES = {"Gemma3nTextDecoderLayer": (1, 2, 0, 3), "XLNetLayer": (1, 0, 2)}
 _STREAMS = ("hc_mult", "hc_count", "altup_num_inputs")
 # What configs of encoder-decoder models call the depth of the decoder.
 _DEPTHS = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")
+# Model type → why it cannot be steered.
+_REFUSED = {
+    "cpmant": "it puts learned prompts before the tokens inside the decoder",
+    "gemma4_assistant": "it drafts for another model, whose keys and values it reads: steer that one",
+    "gemma4_unified_assistant": "it drafts for another model, whose keys and values it reads: steer that one",
+    "prophetnet": "it predicts from streams of n-grams that stand beside that of the tokens",
+    "reformer": "its blocks are reversible, and fill the tokens up to whole chunks",
+}
 
 
 def register_layers(model_type: str, path: str) -> None:
@@ -74,9 +82,21 @@ def decoder(model: PreTrainedModel) -> nn.Module:
             f"{type(model).__name__} is not a causal language model of transformers.",
             "Load it with AutoModelForCausalLM.from_pretrained.",
         )
+    reason = _REFUSED.get(model.config.model_type)
+    if reason is None and "text" not in model.output_modalities:
+        reason = f"it gives {' and '.join(model.output_modalities)}, not text"
+    if reason is not None:
+        raise IncompatibleModelError(f"{type(model).__name__} cannot be steered: {reason}.")
     found: nn.Module = model.get_decoder()
     if found is model.get_output_embeddings():  # get_decoder goes by names, and some heads are called "decoder"
         found = model.base_model
+    if getattr(model.config, "is_decoder", None) is False and not any(
+        getattr(module, "is_causal", False) for module in found.modules()
+    ):
+        raise IncompatibleModelError(
+            f"{type(model).__name__} reads its text in both directions: its config says that it is no decoder.",
+            "If it was trained to write, load it with is_decoder=True.",
+        )
     return found
 
 
@@ -140,9 +160,8 @@ def input_device(model: PreTrainedModel) -> torch.device:
     import torch
 
     weight = cast("Tensor", model.get_input_embeddings().weight)
-    return (
-        weight.device if weight.device.type != "meta" else torch.device("cpu")
-    )  # accelerate moves the inputs of offloaded weights
+    # accelerate moves the inputs of offloaded weights
+    return weight.device if weight.device.type != "meta" else torch.device("cpu")
 
 
 def hidden_of(output: Any, block: nn.Module | None = None) -> Tensor:

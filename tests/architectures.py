@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from torch import Tensor, nn
+from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, PreTrainedConfig, PreTrainedModel
 
+import emosteer
+from emosteer import EmotionVectors
+from emosteer.config import Dose
+from emosteer.layers import decoder_layers
+
+ROWS, TOKENS = 2, 10
 DEPTH, WIDTH, HEADS, VOCABULARY = 4, 32, 4, 320
 
 # What a field's name says about it → the most that it may be. The first pattern that fits the whole name decides.
@@ -23,7 +34,7 @@ SIZES = {
     r"(num_experts_per_tok(en)?|.*top_?k|moe_k)": 2,
     r"(num_expert_group|n_group|topk_group|n_groups)": 1,
     r".*(window.*|local_attention|chunk_size|chunk_length|block_size)": 8,
-    r"max_position_embeddings|n_positions|n_ctx|max_seq_len|.*max_length|context_length|max_.*positions": 64,
+    r"max_position_embeddings|n_positions|n_ctx|max_seq_len|.*max_length|context_length|max_.*positions": 128,
     r"hidden_size_.*|.*(size|dim|dims|width|rank|embd|inner|ff|dff|d_model|d_ssm|_channels?|conv_dim|extent|num_filters|scalar)": WIDTH,
 }
 
@@ -57,27 +68,31 @@ def sizes(fields: dict[str, Any]) -> dict[str, Any]:
             changed[name] = [small(name, values[i]) for i in rows]
     tokens = [n for n in fields if re.fullmatch(r".*(token_id|token_index)", n) and isinstance(fields[n], int)]
     changed.update({name: i for i, name in enumerate(tokens) if fields[name] >= 20})
+    if "is_decoder" in fields:
+        changed["is_decoder"] = True
     return changed
 
 
 QWEN4 = {
     "indexer_n_heads": 4,
-    "indexer_kv_heads": 2,
+    "indexer_kv_heads": 1,
     "indexer_head_dim": 8,
     "indexer_budget": 8,
     "indexer_compress_ratio": 2,
 }
 OVERRIDES: dict[str, dict[str, Any]] = {
-    "bamba": {"mamba_d_head": 16},
+    "bamba": {"mamba_d_head": 16, "attn_layer_indices": [1, 3]},
+    "blenderbot": {"encoder_layers": 4},
     "dbrx": {"attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 1e4}, "ffn_config": {"ffn_hidden_size": 32, "hidden_size": 32}},
     "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}},
     "deepseek_v2": {"num_experts_per_tok": 2},
     "dots1": {"n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2},
     "gemma3n_text": {"num_kv_shared_layers": 2, "layer_types": ["sliding_attention", "full_attention"] * 2},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
-    "granitemoehybrid": {"mamba_d_head": 16},
+    "granitemoehybrid": {"mamba_d_head": 16, "layer_types": ["mamba", "attention"] * 2},
     "hunyuan_v1_dense": {"head_dim": 8},
     "hunyuan_v1_moe": {"head_dim": 8},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "longcat_flash": {"qk_head_dim": 16},
     "mamba2": {"head_dim": 16},
@@ -85,29 +100,201 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "nemotron": {"head_dim": 8, "num_key_value_heads": 2},
     "qwen4_exp_text": QWEN4,
     "qwen4_exp": {"text_config": QWEN4},
-    "reformer": {"is_decoder": True, "axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 8]},
+    "reformer": {"axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 8]},
     "xmod": {"default_language": "en_XX"},
+    "xlstm": {"qk_dim_factor": 1.0, "v_dim_factor": 1.0},
     "zamba": {"attention_hidden_size": 64, "attention_head_dim": 16, "layers_block_type": ["linear_attention", "linear_attention", "hybrid", "hybrid"]},
     "zamba2": {"mamba_headdim": 16, "attention_hidden_size": 64, "attention_head_dim": 16},
 }
 
 
-def config(model_type: str) -> Any:
+def config(model_type: str) -> PreTrainedConfig:
+    """The default config of a model type, made small."""
     kind = CONFIG_MAPPING[model_type]
     try:
-        default = kind().to_dict()
-    except Exception:
-        default = {}
-    changed = sizes(default)
-    changed.pop("model_type", None)
+        changed = sizes(kind().to_dict())
+    except ValueError:  # some defaults contradict themselves
+        changed = {}
     for name, value in OVERRIDES.get(model_type, {}).items():
-        if isinstance(value, dict) and isinstance(changed.get(name), dict):
-            changed[name].update(value)
-        else:
-            changed[name] = value
+        both = isinstance(value, dict) and isinstance(changed.get(name), dict)
+        changed[name] = {**changed[name], **value} if both else value
+    changed.pop("model_type", None)
     return kind(**changed)
 
 
-def shrunk(model_type: str) -> Any:
+def shrunk(model_type: str) -> PreTrainedModel:
+    """A small causal language model of a type, with random weights."""
+    small = config(model_type)
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(small)]
+    if not isinstance(small, kind.config_class):  # the decoder of something larger, which takes that part of the config
+        small = small.get_text_config(decoder=True)
     torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(config(model_type), dtype=torch.float32).eval()
+    return kind(small).float().eval()
+
+
+def inputs(model: PreTrainedModel) -> dict[str, Tensor]:
+    """What a forward pass reads: `ROWS` rows of `TOKENS` tokens, none of them special."""
+    generator = torch.Generator().manual_seed(0)
+    text = model.config.get_text_config(decoder=True)
+    rows = ROWS * getattr(text, "num_codebooks", 1) if model.config.model_type.startswith("musicgen") else ROWS
+    read = {"input_ids": torch.randint(30, 60, (rows, TOKENS), generator=generator)}
+    if model.config.is_encoder_decoder:
+        read["decoder_input_ids"] = torch.randint(30, 60, (ROWS, TOKENS), generator=generator)
+    if model.config.model_type.startswith("mllama"):  # some of its blocks run only where there is an image
+        read["cross_attention_states"] = torch.randn(ROWS, 5, text.hidden_size, generator=generator)
+    return read
+
+
+@dataclass
+class Call:
+    """One run of a block: its output before and after steering."""
+
+    layer: int
+    plain: Tensor
+    steered: Tensor | None = None
+
+
+@contextmanager
+def recorded(blocks: Iterable[nn.Module]) -> Iterator[list[Call]]:
+    """Record every run of the blocks, in the order in which they run."""
+    calls: list[Call] = []
+
+    def before(layer: int, _module: nn.Module, _args: Any, output: Any) -> None:
+        calls.append(Call(layer, stream(output).clone()))
+
+    def after(layer: int, _module: nn.Module, _args: Any, output: Any) -> None:
+        last = next(call for call in reversed(calls) if call.layer == layer)
+        last.steered = stream(output).clone()
+
+    handles = []
+    for i, block in enumerate(blocks):
+        handles.append(block.register_forward_hook(partial(before, i), prepend=True))
+        handles.append(block.register_forward_hook(partial(after, i)))
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def stream(output: Any) -> Tensor:
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def plus(plain: Tensor, delta: Tensor, rows: int = ROWS) -> Tensor:
+    """A block's output with a delta added at every token but the first, laid out by nothing but its shape.
+
+    Args:
+        plain: `[rows, tokens, …]`, `[tokens, rows, width]` or `[streams, rows, tokens, width]`; `streams` streams run
+            side by side. A single token is one more of a sequence, and is steered.
+        delta: `[d_model]`, of all streams together.
+    """
+    sink = 0 if 1 in plain.shape[:-1] else 1
+    expected = plain.clone()
+    if plain.dim() == 4 and plain.shape[1] == rows:
+        expected[:, :, sink:] += delta.view(plain.shape[0], 1, 1, -1)
+    elif plain.shape[0] == rows:
+        expected[:, sink:] += delta.view(plain.shape[2:])
+    else:
+        expected[sink:] += delta
+    return expected
+
+
+@dataclass(frozen=True)
+class Found:
+    """What `check` saw of a model.
+
+    Args:
+        layers: How many blocks it has.
+        repeated: Each block runs several times in a forward pass.
+        recorded: The blocks' outputs are the hidden states that transformers records: True, False, or None where it
+            records none.
+        generates: `generate` runs on the model at all.
+    """
+
+    layers: int
+    repeated: bool
+    recorded: bool | None
+    generates: bool
+
+
+def check(model: PreTrainedModel) -> Found:
+    """Steer a model after its first, a middle and its last layer, and compare with the plain model to the bit.
+
+    Raises:
+        AssertionError: Something is not exactly as it should be.
+    """
+    blocks, read = decoder_layers(model), inputs(model)
+    drawn = EmotionVectors.random(model, ["joy"], seed=0)
+    # A power of two as norm, so that no order of the factors rounds.
+    vectors = replace(
+        drawn, residual_norm=2 ** drawn.residual_norm.log2().round(), doses={"joy": Dose(0.5, (0,), (1.0,))}
+    )
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    hooks = count_hooks(model)
+    with recorded(blocks) as plain:
+        logits = run(model, read)
+    assert sorted({call.layer for call in plain}) == list(range(len(blocks)))
+    generates = can_generate(model, read)
+    for layer in sorted({0, len(blocks) // 2, len(blocks) - 1}):
+        delta = vectors.directions["joy"][layer] * (0.5 * float(vectors.residual_norm[layer]))
+        with emosteer.steer(model, vectors, {"joy": 1.0}, layers=[layer]):
+            with recorded(blocks) as steered:
+                changed = run(model, read)
+            assert_exact(plain, steered, layer, delta)
+            assert not torch.equal(changed, logits), f"steering layer {layer} leaves the logits as they are"
+            if generates:
+                with recorded(blocks) as calls:
+                    generate(model, read)
+                assert_exact([], calls, layer, delta)
+    with recorded(blocks) as again:
+        assert torch.equal(run(model, read), logits), "the model says something else afterwards"
+    assert all(torch.equal(one.plain, other.plain) for one, other in zip(plain, again, strict=True))
+    assert count_hooks(model) == hooks
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    return Found(len(blocks), len(plain) > len(blocks), is_recorded(model, read, plain), generates)
+
+
+def assert_exact(plain: list[Call], steered: list[Call], layer: int, delta: Tensor) -> None:
+    """Where a layer runs its output gets the delta and nothing else; what runs before it first is as in the plain run."""
+    first = next(i for i, call in enumerate(steered) if call.layer == layer)
+    for before, call in zip(plain[: first + 1], steered[: first + 1], strict=False):
+        assert torch.equal(call.plain, before.plain), f"layer {call.layer} changed, below layer {layer}"
+    for call in steered:
+        expected = plus(call.plain, delta) if call.layer == layer else call.plain
+        assert torch.equal(call.steered, expected), f"layer {call.layer} is not exact when layer {layer} is steered"
+
+
+def run(model: PreTrainedModel, read: dict[str, Tensor], **options: Any) -> Any:
+    with torch.no_grad():
+        output = model(**read, use_cache=False, **options)
+    return output if options else output.logits
+
+
+def generate(model: PreTrainedModel, read: dict[str, Tensor]) -> None:
+    model.generate(**read, max_new_tokens=3, do_sample=False, pad_token_id=0, eos_token_id=None)
+
+
+def can_generate(model: PreTrainedModel, read: dict[str, Tensor]) -> bool:
+    try:
+        generate(model, read)
+    except Exception:
+        return False
+    return True
+
+
+def is_recorded(model: PreTrainedModel, read: dict[str, Tensor], plain: list[Call]) -> bool | None:
+    output = run(model, read, output_hidden_states=True)
+    states = getattr(output, "decoder_hidden_states", None) or output.get("hidden_states")
+    if not states:
+        return None
+    once = [call.plain for call in plain][:-1]  # the last recorded one is after the final norm
+    return any(
+        len(states) >= start + len(once)
+        and all(torch.equal(a, b) for a, b in zip(once, states[start:], strict=False))
+        for start in (0, 1)  # most record the embeddings first
+    )
+
+
+def count_hooks(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
