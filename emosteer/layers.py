@@ -83,8 +83,9 @@ def decoder(model: PreTrainedModel) -> nn.Module:
             "Load it with AutoModelForCausalLM.from_pretrained.",
         )
     reason = _REFUSED.get(model.config.model_type)
-    if reason is None and "text" not in model.output_modalities:
-        reason = f"it gives {' and '.join(model.output_modalities)}, not text"
+    gives: tuple[str, ...] = getattr(type(model), "output_modalities", ("text",))
+    if reason is None and "text" not in gives:
+        reason = f"it gives {' and '.join(gives)}, not text"
     if reason is not None:
         raise IncompatibleModelError(f"{type(model).__name__} cannot be steered: {reason}.")
     found: nn.Module = model.get_decoder()

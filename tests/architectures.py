@@ -1,30 +1,60 @@
-"""Every architecture."""
+"""Every architecture: build each causal language model of transformers small, and steer it exactly.
+
+    python -m tests.architectures             # a table and one line of JSON
+    python -m tests.architectures --readme    # also writes the summary into README.md
+
+Configs are shrunk by what their fields are called; nothing of transformers is changed to make a model pass.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+import sys
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from pathlib import Path
+from textwrap import fill
+from typing import Any, NamedTuple
 
 import torch
+import transformers
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 import emosteer
 from emosteer import EmotionVectors
 from emosteer.config import Dose
+from emosteer.errors import IncompatibleModelError
 from emosteer.layers import decoder_layers
+
+README = Path(__file__).parents[1] / "README.md"
 
 ROWS, TOKENS = 2, 10
 DEPTH, WIDTH, HEADS, VOCABULARY = 4, 32, 4, 320
 
+# What keeps a model from being built here, whatever its config says.
+ASSISTANT = (
+    "its config demands that all layers share the cache of another model, and then refuses such layer types as it has"
+)
+UNBUILT = {
+    "gemma3n": "its vision tower needs the package timm, which is not installed; its text part is `gemma3n_text`",
+    "gemma4_assistant": ASSISTANT,
+    "gemma4_unified_assistant": ASSISTANT,
+}
+
 # What a field's name says about it → the most that it may be. The first pattern that fits the whole name decides.
 SIZES = {
     r".*(token_id|token_index|_index|_idx|offset)": None,
-    r"(num_hidden_|num_|n_|encoder_|decoder_|num_encoder_|num_decoder_|conf_num_hidden_)layers?|depth|num_blocks": DEPTH,
+    r"(num_hidden_|num_|n_|(num_)?encoder_|(num_)?decoder_|conf_num_hidden_)layers?|depth|num_blocks": DEPTH,
     r"num_layers_per_stack": DEPTH,
     r".*(num_key_value_heads|num_kv_heads|num_query_groups)": 2,
     r".*(num_.*heads|n_.*heads|n_heads?|attention_heads|heads_per_ngram)": HEADS,
@@ -35,7 +65,7 @@ SIZES = {
     r"(num_expert_group|n_group|topk_group|n_groups)": 1,
     r".*(window.*|local_attention|chunk_size|chunk_length|block_size)": 8,
     r"max_position_embeddings|n_positions|n_ctx|max_seq_len|.*max_length|context_length|max_.*positions": 128,
-    r"hidden_size_.*|.*(size|dim|dims|width|rank|embd|inner|ff|dff|d_model|d_ssm|_channels?|conv_dim|extent|num_filters|scalar)": WIDTH,
+    r"hidden_size_.*|.*(size|dims?|width|rank|embd|inner|ff|d_model|d_ssm|_channels?|extent|num_filters)": WIDTH,
 }
 
 
@@ -61,7 +91,7 @@ def sizes(fields: dict[str, Any]) -> dict[str, Any]:
     depth = next((fields[n] for n in ("num_hidden_layers", "num_layers", "n_layer", "n_layers") if fields.get(n)), None)
     if isinstance(depth, int) and depth > DEPTH:
         lists = {n: v for n, v in fields.items() if isinstance(v, list) and len(v) == depth}
-        kinds = list(zip(*lists.values()))
+        kinds = list(zip(*lists.values(), strict=True))
         rows = [i for i, kind in enumerate(kinds) if kind not in kinds[:i]][:DEPTH]
         rows = sorted((rows + [i for i in range(depth) if i not in rows])[:DEPTH])
         for name, values in lists.items():
@@ -80,16 +110,36 @@ QWEN4 = {
     "indexer_budget": 8,
     "indexer_compress_ratio": 2,
 }
+DRAFTING = {
+    "model_type": "gemma4_text",
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 4,
+    "num_kv_shared_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "global_head_dim": 8,
+    "vocab_size": 320,
+}
 OVERRIDES: dict[str, dict[str, Any]] = {
     "bamba": {"mamba_d_head": 16, "attn_layer_indices": [1, 3]},
     "blenderbot": {"encoder_layers": 4},
-    "dbrx": {"attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 1e4}, "ffn_config": {"ffn_hidden_size": 32, "hidden_size": 32}},
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 1e4},
+        "ffn_config": {"ffn_hidden_size": 32, "hidden_size": 32},
+    },
     "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}},
     "deepseek_v2": {"num_experts_per_tok": 2},
     "dots1": {"n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2},
     "gemma3n_text": {"num_kv_shared_layers": 2, "layer_types": ["sliding_attention", "full_attention"] * 2},
+    "gemma4_assistant": {
+        "text_config": {**DRAFTING, "hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0}
+    },
+    "gemma4_unified_assistant": {"text_config": {**DRAFTING, "model_type": "gemma4_unified_text"}},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
     "granitemoehybrid": {"mamba_d_head": 16, "layer_types": ["mamba", "attention"] * 2},
+    "hrm_text": {"num_hidden_layers": 32},  # of the cache: 4 blocks, run 8 times
     "hunyuan_v1_dense": {"head_dim": 8},
     "hunyuan_v1_moe": {"head_dim": 8},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
@@ -102,8 +152,12 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "qwen4_exp": {"text_config": QWEN4},
     "reformer": {"axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 8]},
     "xmod": {"default_language": "en_XX"},
-    "xlstm": {"qk_dim_factor": 1.0, "v_dim_factor": 1.0},
-    "zamba": {"attention_hidden_size": 64, "attention_head_dim": 16, "layers_block_type": ["linear_attention", "linear_attention", "hybrid", "hybrid"]},
+    "xlstm": {"hidden_size": 64, "embedding_dim": 64, "qk_dim_factor": 1.0},
+    "zamba": {
+        "attention_hidden_size": 64,
+        "attention_head_dim": 16,
+        "layers_block_type": ["linear_attention", "linear_attention", "hybrid", "hybrid"],
+    },
     "zamba2": {"mamba_headdim": 16, "attention_hidden_size": 64, "attention_head_dim": 16},
 }
 
@@ -113,7 +167,7 @@ def config(model_type: str) -> PreTrainedConfig:
     kind = CONFIG_MAPPING[model_type]
     try:
         changed = sizes(kind().to_dict())
-    except ValueError:  # some defaults contradict themselves
+    except Exception:  # the defaults of some contradict themselves
         changed = {}
     for name, value in OVERRIDES.get(model_type, {}).items():
         both = isinstance(value, dict) and isinstance(changed.get(name), dict)
@@ -189,7 +243,7 @@ def plus(plain: Tensor, delta: Tensor, rows: int = ROWS) -> Tensor:
             side by side. A single token is one more of a sequence, and is steered.
         delta: `[d_model]`, of all streams together.
     """
-    sink = 0 if 1 in plain.shape[:-1] else 1
+    sink = int(max(plain.shape[:3][:-1] if plain.dim() == 3 else plain.shape[1:3]) >= TOKENS)
     expected = plain.clone()
     if plain.dim() == 4 and plain.shape[1] == rows:
         expected[:, :, sink:] += delta.view(plain.shape[0], 1, 1, -1)
@@ -256,7 +310,7 @@ def check(model: PreTrainedModel) -> Found:
 
 
 def assert_exact(plain: list[Call], steered: list[Call], layer: int, delta: Tensor) -> None:
-    """Where a layer runs its output gets the delta and nothing else; what runs before it first is as in the plain run."""
+    """A layer's output gets the delta and nothing else; what runs before it, and what it makes of it, is as it was."""
     first = next(i for i, call in enumerate(steered) if call.layer == layer)
     for before, call in zip(plain[: first + 1], steered[: first + 1], strict=False):
         assert torch.equal(call.plain, before.plain), f"layer {call.layer} changed, below layer {layer}"
@@ -290,11 +344,111 @@ def is_recorded(model: PreTrainedModel, read: dict[str, Tensor], plain: list[Cal
         return None
     once = [call.plain for call in plain][:-1]  # the last recorded one is after the final norm
     return any(
-        len(states) >= start + len(once)
-        and all(torch.equal(a, b) for a, b in zip(once, states[start:], strict=False))
+        len(states) >= start + len(once) and all(torch.equal(a, b) for a, b in zip(once, states[start:], strict=False))
         for start in (0, 1)  # most record the embeddings first
     )
 
 
 def count_hooks(model: nn.Module) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
+class Row(NamedTuple):
+    """What became of a model type.
+
+    Args:
+        model_type: Which.
+        state: `"works"`, `"not built"`, `"not supported"` or `"not exact"`.
+        reason: Why it does not work.
+        found: What was seen of one that works.
+    """
+
+    model_type: str
+    state: str
+    reason: str = ""
+    found: Found | None = None
+
+
+def model_types() -> list[str]:
+    """Every model type for which transformers has a causal language model."""
+    return list(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+@cache
+def row(model_type: str) -> Row:
+    """Build a model of a type and check it."""
+    try:
+        model = shrunk(model_type)
+    except Exception as error:
+        return Row(model_type, "not built", UNBUILT.get(model_type, f"{type(error).__name__}: {error}"))
+    try:
+        decoder_layers(model)
+    except IncompatibleModelError as error:
+        return Row(model_type, "not supported", str(error))
+    try:
+        return Row(model_type, "works", found=check(model))
+    except AssertionError as error:
+        return Row(model_type, "not exact", str(error))
+
+
+def walk() -> list[Row]:
+    """All of them, with progress on a terminal."""
+    return [row(one) for one in track(model_types(), "Steering", console=Console(stderr=True), transient=True)]
+
+
+def summary(rows: list[Row]) -> str:
+    """The part of the README, as Markdown."""
+    works = [one for one in rows if one.state == "works"]
+    found = [one.found for one in works]
+    recorded, generate = sum(one.recorded is True for one in found), sum(one.generates for one in found)
+    lines = [
+        f"Of the {len(rows)} model types that transformers {transformers.__version__} maps to causal language models, "
+        f"**{len(works)} are built here and steered exactly** (torch {torch.__version__.partition('+')[0]}, float32, "
+        "CPU, random weights, default configs made small): the output of each steered block is the plain output plus "
+        "the delta, to the bit, at every token but the first; the layers below are bit-identical; the logits change; "
+        f"and the model afterwards is bit for bit as before. {generate} of them also `generate`, steered as exactly; "
+        f"{recorded} record the same hidden states as are steered. `make architectures` runs this and writes this "
+        "section.",
+        "",
+        "<details><summary>The model types that work</summary>",
+        "",
+        ", ".join(f"`{one.model_type}`" for one in works),
+        "",
+        "</details>",
+        "",
+        "| left out | | why |",
+        "|---|---|---|",
+        *(f"| `{one.model_type}` | {one.state} | {one.reason} |" for one in rows if one.state != "works"),
+        "",
+        "An architecture that is not found by the rule needs one line: `emosteer.register_layers(model_type, path)`.",
+    ]
+    return "\n".join(
+        line if line.startswith(("|", "<", "`")) else fill(line, 120, break_on_hyphens=False) for line in lines
+    )
+
+
+def write_readme(rows: list[Row], path: Path = README) -> None:
+    """Replace what stands between the marks."""
+    begin, end = "<!-- architectures: begin -->", "<!-- architectures: end -->"
+    before, _, rest = path.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n{summary(rows)}\n{end}{after}")
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    transformers.logging.set_verbosity_error()
+    rows = walk()
+    table = Table("model type", "", "layers", "recorded", "generates", "why not")
+    for model_type, state, reason, found in rows:
+        seen = (found.layers, found.recorded, found.generates) if found else ("", "", "")
+        table.add_row(model_type, state, *map(str, seen), reason)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    if "--readme" in sys.argv[1:]:
+        write_readme(rows)
+    counts = Counter(one.state for one in rows)
+    print(json.dumps({"schema": 1, "transformers": transformers.__version__, "types": len(rows), **counts}))
+
+
+if __name__ == "__main__":
+    main()
