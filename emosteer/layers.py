@@ -36,8 +36,12 @@ _paths = {
     "longcat_flash": "model.layers",  # the config counts the two attentions of each
     "xlm": "transformer.layer_norm2",  # no blocks, but lists of their parts: the stream is what the last of them gives
 }
-# Class of block → which axes of its output are batch, tokens and width, where they are not 0, 1 and the rest.
-_AXES = {"Gemma3nTextDecoderLayer": (1, 2, 0, 3), "XLNetLayer": (1, 0, 2)}
+# Module and class of a block → which axes of its output are batch, tokens and the rest, where they are not 0, 1 and 2.
+_AXES = {
+    "modeling_fsmt.DecoderLayer": (1, 0, 2),
+    "modeling_gemma3n.Gemma3nTextDecoderLayer": (1, 2, 0, 3),
+    "modeling_xlnet.XLNetLayer": (1, 0, 2),
+}
 # What configs call the number of residual streams that run side by side. Steering takes them as one wide stream.
 _STREAMS = ("hc_mult", "hc_count", "altup_num_inputs")
 # What configs of encoder-decoder models call the depth of the decoder.
@@ -75,7 +79,7 @@ def decoder(model: PreTrainedModel) -> nn.Module:
     """The part of a causal language model that runs the blocks, without the language-model head.
 
     Raises:
-        IncompatibleModelError: The model has none, as an encoder or a diffusion model.
+        IncompatibleModelError: The model has none, as an encoder or a diffusion model, or it cannot be steered.
     """
     if not (hasattr(model, "get_decoder") and hasattr(model, "config") and model.can_generate()):
         raise IncompatibleModelError(
@@ -91,9 +95,10 @@ def decoder(model: PreTrainedModel) -> nn.Module:
     found: nn.Module = model.get_decoder()
     if found is model.get_output_embeddings():  # get_decoder goes by names, and some heads are called "decoder"
         found = model.base_model
-    if getattr(model.config, "is_decoder", None) is False and not any(
-        getattr(module, "is_causal", False) for module in found.modules()
-    ):
+    while (inner := cast("Any", found).get_decoder() if hasattr(found, "get_decoder") else found) is not found:
+        found = inner  # of an encoder-decoder model within one that also sees
+    both_ways = getattr(model.config, "is_decoder", None) is False and not model.config.is_encoder_decoder
+    if both_ways and not any(getattr(module, "is_causal", False) for module in found.modules()):
         raise IncompatibleModelError(
             f"{type(model).__name__} reads its text in both directions: its config says that it is no decoder.",
             "If it was trained to write, load it with is_decoder=True.",
@@ -173,7 +178,7 @@ def hidden_of(output: Any, block: nn.Module | None = None) -> Tensor:
         block: The block, which a few architectures need for the order of the axes.
     """
     hidden: Tensor = output[0] if isinstance(output, (tuple, list)) else output
-    if axes := _AXES.get(type(block).__name__):
+    if axes := _axes(block):
         hidden = hidden.permute(axes)
     return hidden.flatten(2)
 
@@ -187,7 +192,7 @@ def with_hidden(output: Any, hidden: Tensor, block: nn.Module | None = None) -> 
         block: The block, which a few architectures need for the order of the axes.
     """
     old: Tensor = output[0] if isinstance(output, (tuple, list)) else output
-    if axes := _AXES.get(type(block).__name__):
+    if axes := _axes(block):
         turned = hidden.reshape([old.shape[axis] for axis in axes])
         hidden = turned.permute([axes.index(axis) for axis in range(len(axes))])
     else:
@@ -197,6 +202,14 @@ def with_hidden(output: Any, hidden: Tensor, block: nn.Module | None = None) -> 
     return hidden
 
 
+def _axes(block: nn.Module | None) -> tuple[int, ...] | None:
+    kind = type(block)
+    return _AXES.get(f"{kind.__module__.rpartition('.')[2]}.{kind.__qualname__}")
+
+
 def _text_config(model: PreTrainedModel) -> Any:
-    config = model.config.get_text_config(decoder=True)
-    return getattr(config, "decoder_config", config)
+    """The config of the decoder, where it is not the model's own."""
+    text = model.config.get_text_config(decoder=True)
+    if type(text) is type(model.config):  # perhaps a copy that has forgotten how deep the decoder is
+        text = model.config
+    return getattr(text, "decoder_config", text)

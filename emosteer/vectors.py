@@ -291,7 +291,11 @@ class EmotionVectors:
         ]
         try:
             with torch.inference_mode():
-                decoder(model)(input_ids=tokens.to(input_device(model)), use_cache=False)
+                tokens = tokens.to(input_device(model))
+                if model.config.is_encoder_decoder:
+                    model(input_ids=tokens, decoder_input_ids=tokens, use_cache=False)
+                else:  # without what else a model that also sees may ask for
+                    decoder(model)(input_ids=tokens, use_cache=False)
         finally:
             for handle in handles:
                 handle.remove()

@@ -326,7 +326,8 @@ def run(model: PreTrainedModel, read: dict[str, Tensor], **options: Any) -> Any:
 
 
 def generate(model: PreTrainedModel, read: dict[str, Tensor]) -> None:
-    model.generate(**read, max_new_tokens=3, do_sample=False, pad_token_id=0, eos_token_id=None)
+    begin = {"decoder_start_token_id": 0} if model.config.is_encoder_decoder else {}
+    model.generate(**read, **begin, max_new_tokens=3, do_sample=False, num_beams=1, pad_token_id=0, eos_token_id=None)
 
 
 def can_generate(model: PreTrainedModel, read: dict[str, Tensor]) -> bool:
