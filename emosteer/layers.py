@@ -195,7 +195,7 @@ def with_hidden(output: Any, hidden: Tensor, block: nn.Module | None = None) -> 
     if axes := _axes(block):
         turned = hidden.reshape([old.shape[axis] for axis in axes])
         hidden = turned.permute([axes.index(axis) for axis in range(len(axes))])
-    else:
+    elif hidden.shape != old.shape:  # streams side by side
         hidden = hidden.reshape(old.shape)
     if isinstance(output, (tuple, list)):
         return type(output)((hidden, *output[1:]))
