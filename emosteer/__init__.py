@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from emosteer.errors import EmosteerError, EmosteerWarning
     from emosteer.export import bake
     from emosteer.extraction import extract
+    from emosteer.layers import register_layers
     from emosteer.logits import EmotionLogitsProcessor
     from emosteer.model import SteeredModel
     from emosteer.steering import Affect, Keyframes, Thermostat, steer
@@ -28,6 +29,7 @@ _HOME = {
     "Thermostat": "emosteer.steering",
     "bake": "emosteer.export",
     "extract": "emosteer.extraction",
+    "register_layers": "emosteer.layers",
     "steer": "emosteer.steering",
 }
 _ROOMS = ("embedded", "eval", "layers", "schedules")
@@ -44,6 +46,7 @@ __all__ = [
     "Thermostat",
     "bake",
     "extract",
+    "register_layers",
     "steer",
 ]
 
