@@ -10,6 +10,7 @@ is named in the tables at the top, one line each; `register_layers` adds to them
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from emosteer.errors import IncompatibleModelError, InputError
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 __all__ = [
+    "check_blocks",
     "decoder",
     "decoder_layers",
     "hidden_of",
     "hidden_size",
     "input_device",
     "register_layers",
+    "run_blocks",
     "with_hidden",
 ]
 
@@ -168,6 +171,48 @@ def input_device(model: PreTrainedModel) -> torch.device:
     weight = cast("Tensor", model.get_input_embeddings().weight)
     # accelerate moves the inputs of offloaded weights
     return weight.device if weight.device.type != "meta" else torch.device("cpu")
+
+
+def run_blocks(model: PreTrainedModel, ids: Tensor) -> None:
+    """Run token ids `[batch, tokens]` through the decoder blocks, for whoever listens there."""
+    import torch
+
+    ids = ids.to(input_device(model))
+    with torch.inference_mode():
+        if model.config.is_encoder_decoder:
+            model(input_ids=ids, decoder_input_ids=ids, use_cache=False)
+        else:  # without what else a model that also sees may ask for
+            decoder(model)(input_ids=ids, use_cache=False)
+
+
+def check_blocks(model: PreTrainedModel) -> None:
+    """Run three tokens: does every block that runs give a residual stream of the width that the config names?
+
+    Raises:
+        IncompatibleModelError: One does not, or none runs.
+    """
+    import torch
+
+    shapes: dict[int, Any] = {}
+
+    def look(index: int, block: nn.Module, _args: Any, output: Any) -> None:
+        first = output[0] if isinstance(output, (tuple, list)) else output
+        shapes[index] = tuple(hidden_of(output, block).shape) if isinstance(first, torch.Tensor) else type(first)
+
+    handles = [block.register_forward_hook(partial(look, i)) for i, block in enumerate(decoder_layers(model))]
+    try:
+        run_blocks(model, torch.zeros((1, 3), dtype=torch.long))
+    finally:
+        for handle in handles:
+            handle.remove()
+    expected = (1, 3, hidden_size(model))
+    # A block that runs only where there is an image gives nothing here.
+    found = {index: shape for index, shape in shapes.items() if shape != expected} if shapes else {0: "nothing"}
+    for index, shape in found.items():
+        raise IncompatibleModelError(
+            f"Block {index} of {type(model).__name__} gives {shape}, expected a residual stream of shape {expected}.",
+            f"If that is no block: emosteer.register_layers({model.config.model_type!r}, 'path.to.the.blocks').",
+        )
 
 
 def hidden_of(output: Any, block: nn.Module | None = None) -> Tensor:

@@ -26,7 +26,7 @@ from emosteer.steering.plan import Plan, plan
 from emosteer.steering.tones import Tone, named
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
     from emosteer.vectors import EmotionVectors
@@ -313,8 +313,10 @@ def _read_out(model: PreTrainedModel, streams: Tensor) -> Tensor:
     both = torch.cat([streams, -streams]).unsqueeze(1)
     here = threading.get_ident()
 
-    def put(_module: Any, _args: Any, output: Any) -> Any:
-        return with_hidden(output, both.to(hidden_of(output))) if threading.get_ident() == here else None
+    def put(block: nn.Module, _args: Any, output: Any) -> Any:
+        if threading.get_ident() != here:
+            return None
+        return with_hidden(output, both.to(hidden_of(output, block)), block)
 
     handle = decoder_layers(model)[-1].register_forward_hook(put)
     try:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from emosteer.activations import Passage
 from emosteer.drawing import drawing
-from emosteer.errors import IncompatibleModelError, InputError, ToneError
-from emosteer.layers import decoder_layers, hidden_of, hidden_size, input_device
+from emosteer.errors import InputError, ToneError
+from emosteer.layers import check_blocks, input_device
 from emosteer.readout import EmotionReading, Readout, Trace
 from emosteer.schedules import Schedule
 from emosteer.steering.affect import Affect
@@ -57,7 +57,7 @@ class SteeredModel:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, vectors: EmotionVectors) -> None:
         vectors.check_model(model)
-        _check_blocks(model)
+        check_blocks(model)
         self.model = model
         self.tokenizer = tokenizer
         self.vectors = vectors
@@ -414,34 +414,3 @@ class SteeredModel:
 
 def _is_message(one: object) -> bool:
     return isinstance(one, Mapping) and isinstance(one.get("content"), str) and isinstance(one.get("role"), str)
-
-
-def _check_blocks(model: PreTrainedModel) -> None:
-    """Run three tokens: does every block give one residual stream of the width that the config names?"""
-    import torch
-
-    shapes: dict[int, Any] = {}
-
-    def look(index: int) -> Any:
-        def hook(_module: Any, _args: Any, output: Any) -> None:
-            hidden = hidden_of(output)
-            shapes[index] = tuple(hidden.shape) if isinstance(hidden, torch.Tensor) else type(hidden).__name__
-
-        return hook
-
-    blocks = decoder_layers(model)
-    handles = [block.register_forward_hook(look(i)) for i, block in enumerate(blocks)]
-    try:
-        with torch.inference_mode():
-            model(input_ids=torch.zeros((1, 3), dtype=torch.long, device=input_device(model)), use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
-    expected = (1, 3, hidden_size(model))
-    for index in range(len(blocks)):
-        if shapes.get(index) != expected:
-            raise IncompatibleModelError(
-                f"Block {index} of {type(model).__name__} gives {shapes.get(index, 'nothing')}, expected a residual "
-                f"stream of shape {expected}.",
-                "emosteer cannot steer this architecture yet.",
-            )

@@ -261,7 +261,7 @@ class Trace:
         return torch.cat([one.cpu() for one in self._passes], 1)
 
     def _read(self, layer: int, first: bool, module: nn.Module, args: Any, output: Any) -> None:
-        hidden = hidden_of(output)
+        hidden = hidden_of(output, module)
         key = layer, hidden.device
         if key not in self._weights:
             self._weights[key] = self._readout.weights[layer].to(hidden.device)

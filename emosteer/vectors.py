@@ -17,7 +17,7 @@ from emosteer import format as fmt
 from emosteer.concepts.conceptset import NAME
 from emosteer.config import BaseModel, Config, Dose, EmotionInfo, is_repo_id
 from emosteer.errors import FormatError, IncompatibleModelError, InputError, ToneError, warn
-from emosteer.layers import decoder, decoder_layers, hidden_of, hidden_size, input_device
+from emosteer.layers import decoder_layers, hidden_of, hidden_size, run_blocks
 
 if TYPE_CHECKING:
     import torch
@@ -290,12 +290,7 @@ class EmotionVectors:
             block.register_forward_hook(partial(measure, layer), prepend=True) for layer, block in enumerate(blocks)
         ]
         try:
-            with torch.inference_mode():
-                tokens = tokens.to(input_device(model))
-                if model.config.is_encoder_decoder:
-                    model(input_ids=tokens, decoder_input_ids=tokens, use_cache=False)
-                else:  # without what else a model that also sees may ask for
-                    decoder(model)(input_ids=tokens, use_cache=False)
+            run_blocks(model, tokens)
         finally:
             for handle in handles:
                 handle.remove()

@@ -251,7 +251,7 @@ def _hooked(model: PreTrainedModel, layers: Iterable[int], hook: Callable[[int, 
     """While the block is open, what the hook makes of a layer's residual stream takes its place."""
 
     def after(layer: int) -> Any:
-        return lambda _module, _args, output: with_hidden(output, hook(layer, hidden_of(output)))
+        return lambda block, _args, output: with_hidden(output, hook(layer, hidden_of(output, block)), block)
 
     handles = [decoder_layers(model)[layer].register_forward_hook(after(layer)) for layer in layers]
     try:
