@@ -166,7 +166,7 @@ def test_wrapping_and_closing_leave_the_model_as_it_was(lively, tokenizer, vecto
 
 def test_the_model_runs_once_when_it_is_wrapped(lively, tokenizer):
     vectors = emosteer.EmotionVectors.random(lively, ["joy"])
-    with calls_of(lively) as calls:
+    with calls_of(emosteer.layers.decoder(lively)) as calls:
         emosteer.SteeredModel(lively, tokenizer, vectors)
     assert len(calls) == 1
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 START = 0.5  # strength at the beginning, per standard deviation of the level
+RECENT = 8.0  # tokens
+DAMPING = 0.1
 TOKENS = 12.0  # a deficit of one standard deviation over so many tokens raises the strength by 1
 
 __all__ = ["Control", "Held", "Thermostat"]
@@ -103,6 +105,7 @@ class Control:
         if answer >= tokens or getattr(now, "rows", None) != rows:  # a prompt: a new answer
             now.rows, now.cache = rows, None
             now.deficit = torch.zeros(rows, len(self._levels))
+            now.lately = torch.zeros(rows, len(self._levels))
             now.strengths = []
             if self._lead:
                 self._read(torch.tensor([self._lead]).expand(rows, -1))
@@ -111,7 +114,9 @@ class Control:
             score = self._read(ids[:, column : column + 1])
             if now.strengths or self._lead:  # the first of a sequence is an attention sink and says nothing
                 now.deficit += self._levels - score
-            now.strengths.append((start + now.deficit / TOKENS).clamp(-self._limit, self._limit))
+            now.lately += (self._levels - score - now.lately) / RECENT
+            strength = start + now.deficit / TOKENS + now.lately * DAMPING
+            now.strengths.append(strength.clamp(-self._limit, self._limit))
         gain = start.repeat(rows, tokens, 1)
         for column in range(max(0, answer), tokens):
             gain[:, column] = now.strengths[column - answer]
