@@ -6,7 +6,7 @@ OLDEST := .venv/oldest
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart test test-oldest vectors fuzz bench clean
+.PHONY: install quickstart test test-oldest vectors architectures fuzz bench clean
 
 install: $(INSTALLED)
 
@@ -40,6 +40,10 @@ $(OLDEST): Makefile
 # One thread, so that the bytes are the same again.
 vectors: install
 	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output vectors/smollm2-135m-instruct-en
+
+# Every causal language model of transformers, made small; writes the section of the README.
+architectures: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.architectures --readme
 
 fuzz: install
 	$(BIN)/python -m tests.fuzz_format --n 10000

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from emosteer.concepts import ConceptSet
     from emosteer.errors import EmosteerError, EmosteerWarning
+    from emosteer.export import bake
     from emosteer.extraction import extract
+    from emosteer.layers import register_layers
+    from emosteer.logits import EmotionLogitsProcessor
     from emosteer.model import SteeredModel
     from emosteer.steering import Affect, Keyframes, Thermostat, steer
     from emosteer.vectors import EmotionVectors
@@ -19,11 +22,14 @@ _HOME = {
     "ConceptSet": "emosteer.concepts",
     "EmosteerError": "emosteer.errors",
     "EmosteerWarning": "emosteer.errors",
+    "EmotionLogitsProcessor": "emosteer.logits",
     "EmotionVectors": "emosteer.vectors",
     "Keyframes": "emosteer.steering",
     "SteeredModel": "emosteer.model",
     "Thermostat": "emosteer.steering",
+    "bake": "emosteer.export",
     "extract": "emosteer.extraction",
+    "register_layers": "emosteer.layers",
     "steer": "emosteer.steering",
 }
 _ROOMS = ("embedded", "eval", "layers", "schedules")
@@ -33,11 +39,14 @@ __all__ = [
     "ConceptSet",
     "EmosteerError",
     "EmosteerWarning",
+    "EmotionLogitsProcessor",
     "EmotionVectors",
     "Keyframes",
     "SteeredModel",
     "Thermostat",
+    "bake",
     "extract",
+    "register_layers",
     "steer",
 ]
 

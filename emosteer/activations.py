@@ -228,8 +228,8 @@ def _pooled(
     here = torch.tensor(rows)
     on_device: dict[torch.device, Tensor] = {}
 
-    def read(layer: int, _module: nn.Module, _args: Any, output: Any) -> None:
-        hidden = hidden_of(output)
+    def read(layer: int, block: nn.Module, _args: Any, output: Any) -> None:
+        hidden = hidden_of(output, block)
         if hidden.device not in on_device:
             on_device[hidden.device] = content.to(hidden.device)
         kept = on_device[hidden.device]

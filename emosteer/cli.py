@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -102,6 +103,12 @@ def steer(
     emotion: Annotated[
         list[str] | None, typer.Option("--emotion", "-e", help="EMOTION or EMOTION=STRENGTH; may be given many times.")
     ] = None,
+    valence: Annotated[
+        float | None, typer.Option(min=-1, max=1, help="Instead of emotions: unpleasant −1 to pleasant 1.")
+    ] = None,
+    arousal: Annotated[
+        float | None, typer.Option(min=-1, max=1, help="Instead of emotions: still −1 to stirred up 1.")
+    ] = None,
     model: ModelOption = "embedded",
     vectors: VectorsOption = None,
     layers: Annotated[str | None, typer.Option(help="Steer after these layers, as 10-19 or 8,12,16.")] = None,
@@ -111,14 +118,18 @@ def steer(
     as_json: JsonOption = False,
 ) -> None:
     """Answer a prompt in a tone."""
-    tone = dict(_strength(item) for item in emotion or ())
+    tone: dict[str, float] = dict(_strength(item) for item in emotion or ())
+    point = None if valence is None and arousal is None else emosteer.Affect(valence or 0.0, arousal or 0.0)
+    if tone and point:
+        raise InputError("A tone is either emotions or valence and arousal.", "Leave out one of them.")
     steered = _steered(model, vectors)
     sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     options: dict[str, Any] = {"seed": seed, "max_new_tokens": max_new_tokens, **sampling}
-    with steered.steer(tone, layers=_numbers(layers) if layers else None):
+    with steered.steer(point or tone, layers=_numbers(layers) if layers else None):
         if as_json:
             text = steered.chat(prompt, **options)
-            _print_json({"model": model, "prompt": prompt, "emotion": tone, **options, "answer": text.strip()})
+            asked = asdict(point) if point else tone
+            _print_json({"model": model, "prompt": prompt, "emotion": asked, **options, "answer": text.strip()})
             return
         for piece in steered.chat(prompt, stream=True, **options):
             out.print(_printable(piece), end="", markup=False, highlight=False)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import contextvars
 import inspect
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from emosteer.activations import Passage
-from emosteer.errors import IncompatibleModelError, InputError, ToneError
-from emosteer.layers import decoder_layers, hidden_of, hidden_size, input_device
+from emosteer.drawing import drawing
+from emosteer.errors import InputError, ToneError
+from emosteer.layers import check_blocks, input_device
 from emosteer.readout import EmotionReading, Readout, Trace
 from emosteer.schedules import Schedule
 from emosteer.steering.affect import Affect
 from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import plan
 from emosteer.steering.thermostat import Control, Thermostat
-from emosteer.steering.tones import Keyframes, Tone, Wanted
+from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from emosteer.vectors import EmotionVectors
 
-Messages = Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, Any]]
 MAX_NEW_TOKENS = 256
 """How long an answer of `chat` gets unless the caller says otherwise."""
 
@@ -56,7 +57,7 @@ class SteeredModel:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, vectors: EmotionVectors) -> None:
         vectors.check_model(model)
-        _check_blocks(model)
+        check_blocks(model)
         self.model = model
         self.tokenizer = tokenizer
         self.vectors = vectors
@@ -88,7 +89,7 @@ class SteeredModel:
 
     def steer(
         self,
-        emotion: Wanted | Thermostat,
+        emotion: Wanted | Thermostat | Turns,
         *,
         layers: Sequence[int] | None = None,
         scope: str | None = None,
@@ -233,8 +234,11 @@ class SteeredModel:
         """Answer a message, or the last of a conversation, in a tone.
 
         Args:
-            message: What the user says, or messages `{"role": …, "content": …}` as for a chat template.
-            emotion: Emotion → strength in calibrated doses, or `Keyframes`; None for the plain model.
+            message: What the user says, or messages `{"role": …, "content": …}` as for a chat template. A message may
+                have a tone of its own as `"emotion"`, in which it is read again; then no other tone but its own holds
+                in any message, and `emotion` only in the answer.
+            emotion: Emotion → strength in calibrated doses, an `Affect`, `Keyframes` or a `Thermostat`; None for the
+                plain model.
             scope: As for `steer`.
             schedule: As for `steer`.
             operation: As for `steer`.
@@ -250,13 +254,14 @@ class SteeredModel:
             InputError: The message is empty or longer than the model's context, or the tokenizer has no chat template.
         """
         inputs = self.prompt(message)
+        said_in = self._turns(message, emotion, inputs["input_ids"][0].tolist())
         # Before anything is streamed, so that a wrong tone is an error here.
-        steering = self.steer(emotion, scope=scope, schedule=schedule, operation=operation)
+        steering = self.steer(said_in, scope=scope, schedule=schedule, operation=operation)
         room = self._context() - inputs["input_ids"].shape[1]
         options = {"max_new_tokens": min(MAX_NEW_TOKENS, room), "pad_token_id": self._padding(), **options}
         if stream:
             return self._streamed(inputs, steering, seed, options)
-        with steering, _drawing(seed, self.model, options) as drawn:
+        with steering, drawing(seed, self.model, options) as drawn:
             output = self.model.generate(**inputs, **drawn)  # type: ignore[operator]
         answer = output[0, inputs["input_ids"].shape[1] :]
         return str(self.tokenizer.decode(answer, skip_special_tokens=True))
@@ -295,7 +300,7 @@ class SteeredModel:
         conversation = [{"role": "user", "content": given}] if isinstance(given, str) else given
         if not isinstance(conversation, Sequence) or not conversation or not all(map(_is_message, conversation)):
             raise InputError("A conversation is a list of messages, each with a role and a text as content.")
-        messages = [dict(one) for one in conversation]
+        messages = [{key: value for key, value in one.items() if key != "emotion"} for one in conversation]
         if not messages[-1]["content"].strip():
             raise InputError("The message is empty.")
         if not self.tokenizer.chat_template:
@@ -304,6 +309,32 @@ class SteeredModel:
                 "Use generate() with a text to continue, or set tokenizer.chat_template.",
             )
         return messages
+
+    def _turns(
+        self, given: str | Messages, answer: Tone | Affect | Keyframes | Thermostat | None, ids: list[int]
+    ) -> Tone | Affect | Keyframes | Thermostat | Turns | None:
+        """The tone of the answer, or of every turn where messages have tones of their own."""
+        tones = [None if isinstance(one, str) else one.get("emotion") for one in given]
+        if not any(tones):
+            return answer
+        if isinstance(answer, Thermostat):
+            raise ToneError("A thermostat cannot stand beside tones of single messages.", "Give the answer a tone.")
+        messages = self._messages(given)
+        turns: list[tuple[Any, float, float]] = []
+        start = 0
+        for i, tone in enumerate(tones):
+            upto: Any = self.tokenizer.apply_chat_template(
+                messages[: i + 1], tokenize=True, return_dict=True, **self._sanitising(messages)
+            )
+            until = list(upto["input_ids"])
+            if ids[: len(until)] != until:
+                raise InputError(
+                    "The chat template does not write message after message, so a single one cannot have a tone.",
+                    "Give one tone for all, as emotion=.",
+                )
+            turns.append((tone, start - len(ids), len(until) - len(ids)))
+            start = len(until)
+        return Turns((*turns, (answer, start - len(ids), math.inf)))
 
     def _sanitising(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         """A user's "<|im_end|>" is text, not the end of the user's turn."""
@@ -353,7 +384,7 @@ class SteeredModel:
 
         def run() -> None:
             try:
-                with steering, _drawing(seed, self.model, options) as drawn:
+                with steering, drawing(seed, self.model, options) as drawn:
                     self.model.generate(**inputs, **drawn)  # type: ignore[operator]
             except BaseException as error:  # raised again in the thread that reads
                 failure.append(error)
@@ -383,105 +414,3 @@ class SteeredModel:
 
 def _is_message(one: object) -> bool:
     return isinstance(one, Mapping) and isinstance(one.get("content"), str) and isinstance(one.get("role"), str)
-
-
-_one_draws = threading.Lock()  # torch has one random state for all threads
-
-
-@contextmanager
-def _drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Options for generate with which it draws from a random state of its own; for no seed, the options as they are.
-
-    The state is put in place of the global one between a step's logits and the token drawn from them, and taken out
-    again, under a lock. Seeded answers that are made at once do not disturb each other, nor what their readers draw.
-    """
-    import torch
-
-    if seed is None:
-        yield options
-        return
-    device = input_device(model)
-    on_cuda = device.type == "cuda"
-
-    def state() -> list[Tensor]:
-        return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if on_cuda else [])]
-
-    def put(states: list[Tensor]) -> None:
-        torch.set_rng_state(states[0])
-        if on_cuda:
-            torch.cuda.set_rng_state(states[1], device)
-
-    places = [torch.device("cpu"), *([device] if on_cuda else [])]
-    own = [torch.Generator(place).manual_seed(seed).get_state() for place in places]
-    outer: list[list[Tensor]] = []  # holds the global state while ours is in its place
-
-    def restore() -> None:
-        if outer:
-            own[:] = state()
-            put(outer.pop())
-            _one_draws.release()
-
-    def before(_ids: Tensor, scores: Tensor) -> Tensor:
-        if not outer:  # assisted decoding asks for several tokens' logits before it draws
-            _one_draws.acquire()
-            outer.append(state())
-            put(own)
-        return scores
-
-    def after(ids: Tensor, _scores: Tensor) -> Tensor:
-        restore()
-        return torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
-
-    processors, criteria = options.get("logits_processor", ()), options.get("stopping_criteria", ())
-    drawn = {**options, "logits_processor": [*processors, before], "stopping_criteria": [after, *criteria]}
-    if "streamer" in drawn:  # some versions of transformers hand a token over before they ask the criteria
-        drawn["streamer"] = _Restoring(drawn["streamer"], restore)
-    try:
-        yield drawn
-    finally:
-        restore()  # generation may have ended between the two
-
-
-class _Restoring:
-    """A streamer before which the global random state is put back."""
-
-    def __init__(self, streamer: Any, restore: Callable[[], None]) -> None:
-        self._streamer, self._restore = streamer, restore
-
-    def put(self, value: Tensor) -> None:
-        self._restore()
-        self._streamer.put(value)
-
-    def end(self) -> None:
-        self._streamer.end()
-
-
-def _check_blocks(model: PreTrainedModel) -> None:
-    """Run three tokens: does every block give one residual stream of the width that the config names?"""
-    import torch
-
-    shapes: dict[int, Any] = {}
-
-    def look(index: int) -> Any:
-        def hook(_module: Any, _args: Any, output: Any) -> None:
-            hidden = hidden_of(output)
-            shapes[index] = tuple(hidden.shape) if isinstance(hidden, torch.Tensor) else type(hidden).__name__
-
-        return hook
-
-    blocks = decoder_layers(model)
-    handles = [block.register_forward_hook(look(i)) for i, block in enumerate(blocks)]
-    try:
-        with torch.inference_mode():
-            model(input_ids=torch.zeros((1, 3), dtype=torch.long, device=input_device(model)), use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
-    expected = (1, 3, hidden_size(model))
-    for index in range(len(blocks)):
-        if shapes.get(index) != expected:
-            raise IncompatibleModelError(
-                f"Block {index} of {type(model).__name__} gives {shapes.get(index, 'nothing')}, expected a residual "
-                f"stream of shape {expected}.",
-                "emosteer cannot steer this architecture yet.",
-            )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LAYERS = 8
 """At how many layers a readout reads unless it is told."""
 
-TEXTS_AN_EMOTION = 6
+TEXTS_AN_EMOTION = 4
 """Sentences, and as many situations, of each emotion that valence and arousal are fitted on."""
 
 AXES = ("valence", "arousal")
@@ -261,7 +261,7 @@ class Trace:
         return torch.cat([one.cpu() for one in self._passes], 1)
 
     def _read(self, layer: int, first: bool, module: nn.Module, args: Any, output: Any) -> None:
-        hidden = hidden_of(output)
+        hidden = hidden_of(output, module)
         key = layer, hidden.device
         if key not in self._weights:
             self._weights[key] = self._readout.weights[layer].to(hidden.device)

@@ -17,7 +17,7 @@ from emosteer.errors import ToneError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Schedule", "constant", "decay", "keyframes", "ramp", "window"]
+__all__ = ["Schedule", "constant", "decay", "keyframes", "product", "ramp", "window"]
 
 Schedule = Callable[["Tensor"], "Tensor"]
 """Places `[tokens]`, float32 → factors `[tokens]`."""
@@ -91,6 +91,22 @@ def window(start: float = 0, stop: float = math.inf) -> Schedule:
     if not (isinstance(start, Real) and isinstance(stop, Real) and start < stop):
         raise ToneError(f"A window from token {start} to {stop} ends before it starts.", "Stop must lie after start.")
     return _Window(float(start), float(stop))
+
+
+def product(*schedules: Schedule) -> Schedule:
+    """The factors of several schedules, multiplied: a ramp that holds only in a window."""
+    return _Product(schedules)
+
+
+@dataclass(frozen=True)
+class _Product:
+    schedules: tuple[Schedule, ...]
+
+    def __call__(self, places: Tensor) -> Tensor:
+        factors = places.new_ones(places.shape)
+        for schedule in self.schedules:
+            factors = factors * schedule(places)
+        return factors
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,11 +17,11 @@ from emosteer import format as fmt
 from emosteer.concepts.conceptset import NAME
 from emosteer.config import BaseModel, Config, Dose, EmotionInfo, is_repo_id
 from emosteer.errors import FormatError, IncompatibleModelError, InputError, ToneError, warn
-from emosteer.layers import decoder_layers, hidden_of, hidden_size, input_device
+from emosteer.layers import decoder_layers, hidden_of, hidden_size, run_blocks
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
 FALLBACK_DOSE = 0.25
@@ -280,23 +281,24 @@ class EmotionVectors:
         generator = torch.Generator().manual_seed(seed)
         blocks, width = decoder_layers(model), hidden_size(model)
         tokens = torch.randint(_vocabulary(model), (1, 64), generator=generator)
-        norms: list[float] = []
+        norms = torch.zeros(len(blocks))
+
+        def measure(layer: int, block: nn.Module, _args: Any, output: Any) -> None:
+            norms[layer] = hidden_of(output, block)[0, 1:].float().norm(dim=-1).mean()
+
         handles = [
-            block.register_forward_hook(
-                lambda _m, _a, output: norms.append(float(hidden_of(output)[0, 1:].float().norm(dim=-1).mean())),
-                prepend=True,
-            )
-            for block in blocks
+            block.register_forward_hook(partial(measure, layer), prepend=True) for layer, block in enumerate(blocks)
         ]
         try:
-            with torch.inference_mode():
-                model(tokens.to(input_device(model)), use_cache=False)
+            run_blocks(model, tokens)
         finally:
             for handle in handles:
                 handle.remove()
+        for layer in (norms == 0).nonzero().flatten().tolist():  # a block that runs only where there is an image
+            norms[layer] = norms[layer - 1]
         return cls(
             {name: _random_units(len(blocks), width, generator) for name in emotions},
-            torch.tensor(norms),
+            norms,
             tuple(range(len(blocks))),
             base_model_of(model),
         )
@@ -478,7 +480,8 @@ def _fingerprint(model: PreTrainedModel) -> str | None:
         if parameter.device.type == "meta" or parameter.dtype not in (torch.float64, torch.float32, torch.bfloat16):
             return None  # offloaded, packed, or float16, from which bfloat16 rounds differently
         flat = parameter.detach().reshape(-1)
-        sample = flat[torch.linspace(0, len(flat) - 1, 16).long().to(flat.device)].to(torch.bfloat16)
+        places = torch.linspace(0, len(flat) - 1, 16).long().clamp(max=len(flat) - 1)  # float32 may round up beyond
+        sample = flat[places.to(flat.device)].to(torch.bfloat16)
         digest.update(name.encode() + sample.cpu().view(torch.int16).numpy().astype("<i2").tobytes())
     return digest.hexdigest()
 

@@ -17,6 +17,7 @@ from transformers import (
     LlamaModel,
 )
 
+from emosteer import layers
 from emosteer.activations import collect
 from emosteer.errors import IncompatibleModelError
 from emosteer.layers import decoder, decoder_layers, hidden_of, hidden_size, input_device, with_hidden
@@ -190,8 +191,9 @@ def test_a_model_whose_blocks_stand_in_no_list_of_that_length_is_refused():
         decoder_layers(model)
 
 
-def test_blocks_of_parts_that_run_beside_each_other_are_not_taken_for_blocks():
-    # XLM keeps attentions, norms and feed-forward layers in lists of their own: none of them is the residual stream.
+def test_blocks_of_parts_that_run_beside_each_other_are_not_taken_for_blocks(monkeypatch):
+    # XLM keeps attentions, norms and feed-forward layers in lists of their own: which is the stream, the table says.
+    monkeypatch.delitem(layers._paths, "xlm")
     sizes = {"n_words": 400, "emb_dim": 32, "n_layers": 3, "n_heads": 4}
     with pytest.raises(IncompatibleModelError, match="XLMWithLMHeadModel"):
         decoder_layers(AutoModelForCausalLM.from_config(AutoConfig.for_model("xlm", **sizes)))

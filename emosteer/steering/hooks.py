@@ -95,11 +95,12 @@ def steer(
 
 
 @contextmanager
-def unsteered() -> Iterator[None]:
-    """The plain model inside a steered block: for whatever is run here, in this thread or task, no tone is in force."""
+def unsteered() -> Iterator[tuple[Steering, ...]]:
+    """Within this block models run plainly, whatever steers them around it; gives what that is."""
+    outer = _active.get()
     token = _active.set(())
     try:
-        yield
+        yield outer
     finally:
         _active.reset(token)
 
@@ -208,7 +209,7 @@ class Steering:
     def _after(self, layer: int, module: nn.Module, args: Any, output: Any) -> Any:
         if self not in _active.get():
             return None
-        hidden = hidden_of(output)
+        hidden = hidden_of(output, module)
         try:
             gain = self._pass.gain
         except AttributeError:
@@ -220,7 +221,7 @@ class Steering:
             gain = gains[hidden.device]
             if gain is None:
                 return None
-        return with_hidden(output, self._operation(hidden, self._site(layer, hidden), gain))
+        return with_hidden(output, self._operation(hidden, self._site(layer, hidden), gain), module)
 
     def _site(self, layer: int, hidden: Tensor) -> Site:
         """What the plan has for a layer, on the stream's device, with one row for each of the batch."""

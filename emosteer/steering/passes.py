@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Prompt", "after_sink", "prompt", "tokens_before", "unwatch", "watch"]
 
-CACHES = ("past_key_values", "cache_params", "state")  # what architectures call the memory of earlier tokens
+CACHES = ("past_key_values", "cache_params", "state", "mems")  # what architectures call the memory of earlier tokens
 
 Check = Callable[["PreTrainedModel", str, Mapping[str, Any]], None]
 

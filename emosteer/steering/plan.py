@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from emosteer.config import SCOPES, Dose
 from emosteer.errors import ToneError
-from emosteer.schedules import Schedule, keyframes
+from emosteer.schedules import Schedule, keyframes, product, window
 from emosteer.steering.affect import Affect
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.thermostat import Held, Thermostat
-from emosteer.steering.tones import Keyframes, Tone, Wanted, checked, named
+from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted, checked, named
 from emosteer.vectors import EmotionVectors
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Plan:
 
 def plan(
     vectors: EmotionVectors,
-    tone: Wanted | Thermostat,
+    tone: Wanted | Thermostat | Turns,
     *,
     layers: Sequence[int] | None = None,
     scope: str | None = None,
@@ -120,13 +120,20 @@ class _Asked:
     schedule: Schedule | None
     operation: str
 
-    def columns(self, tone: Tone | Affect | Keyframes | Thermostat) -> Iterator[_Column]:
+    def columns(self, tone: Tone | Affect | Keyframes | Thermostat | Turns) -> Iterator[_Column]:
         """The emotions of a tone that are not off."""
         if isinstance(tone, Thermostat):
             # A column each, with strengths that are set while the model runs.
             for emotion in tone.levels:
                 dose = self._dose(emotion)
                 yield _Column(emotion, 1.0, dose, Curve(self.scope or dose.scope, Held(emotion)))
+            return
+        if isinstance(tone, Turns):
+            for said_in, start, stop in tone.turns:
+                for column in self.columns(said_in or {}):
+                    inside = window(start, stop)
+                    schedule = product(inside, column.curve.schedule) if column.curve.schedule else inside
+                    yield column._replace(curve=column.curve._replace(schedule=schedule))
             return
         if isinstance(tone, Keyframes):
             if self.schedule is not None or self.operation in ("ablate", "project"):
@@ -200,9 +207,9 @@ def _settled(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]], operati
     return Plan(sites, tuple(curve for _, curve in keys))
 
 
-def _rows(tone: Wanted | Thermostat) -> list[Tone | Affect | Keyframes | Thermostat]:
+def _rows(tone: Wanted | Thermostat | Turns) -> list[Tone | Affect | Keyframes | Thermostat | Turns]:
     """The tone of each row; one row if all share it."""
-    if tone is None or isinstance(tone, (Mapping, Affect, Keyframes, Thermostat)):
+    if tone is None or isinstance(tone, (Mapping, Affect, Keyframes, Thermostat, Turns)):
         return [tone or {}]
     if isinstance(tone, str) or not isinstance(tone, Sequence):
         raise ToneError(

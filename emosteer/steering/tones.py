@@ -15,7 +15,7 @@ LIMIT = 10.0
 Tone = Mapping[str, float]
 """Emotion → strength in calibrated doses: 1.0 is the strongest tone that reads naturally, negative steers away."""
 
-__all__ = ["LIMIT", "LOUD", "Keyframes", "Tone", "Wanted", "checked", "named"]
+__all__ = ["LIMIT", "LOUD", "Keyframes", "Tone", "Turns", "Wanted", "checked", "named"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,17 @@ class Keyframes:
             emotion: {place: checked(emotion, tone.get(emotion, 0.0)) for place, tone in tones.items()}
             for emotion in dict.fromkeys(emotion for tone in tones.values() for emotion in tone)
         }
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The turns of a conversation, each in a tone of its own.
+
+    Args:
+        turns: The tone of each, the place where it begins and the one where it ends.
+    """
+
+    turns: tuple[tuple[Tone | Affect | Keyframes | None, float, float], ...]
 
 
 def named(vectors: EmotionVectors, tone: Tone | Affect | None) -> Tone:

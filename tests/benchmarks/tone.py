@@ -27,8 +27,8 @@ BASIC = ("joy", "sadness", "anger", "fear", "disgust", "surprise")
 SAMPLING = {"do_sample": True, "temperature": 0.8, "max_new_tokens": 32}
 
 
-def answer(steered, prompts, tone, seed):
-    """One sampled answer to each prompt, and what each costs in nats a token under the plain model."""
+def answers(steered, prompts, tone, seed, sampling):
+    """One sampled answer to each prompt, in one batch."""
     texts = [
         steered.tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
@@ -37,8 +37,13 @@ def answer(steered, prompts, tone, seed):
     ]
     batch = steered.tokenizer(texts, padding=True, padding_side="left", add_special_tokens=False, return_tensors="pt")
     torch.manual_seed(seed)
-    output = steered.generate(**batch, emotion=tone, **SAMPLING)
-    replies = steered.tokenizer.batch_decode(output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+    output = steered.generate(**batch, emotion=tone, **sampling)
+    return steered.tokenizer.batch_decode(output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def answer(steered, prompts, tone, seed):
+    """One sampled answer to each prompt, and what each costs in nats a token under the plain model."""
+    replies = answers(steered, prompts, tone, seed, SAMPLING)
     nats = [nats_per_token(steered, prompt, reply) for prompt, reply in zip(prompts, replies, strict=True)]
     return replies, np.array(nats)
 
