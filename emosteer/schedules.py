@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from emosteer.errors import ToneError
@@ -42,7 +43,7 @@ def ramp(tokens: float, *, start: float = 0.0, end: float = 1.0) -> Schedule:
     Raises:
         ToneError: It ends before it starts, or a number is not finite.
     """
-    if not tokens > 0:
+    if not _finite(tokens, "A ramp") > 0:
         raise ToneError(f"A ramp over {tokens} tokens ends before it starts.", "Give it one token or more.")
     return keyframes({0: start, tokens: end})
 
@@ -85,9 +86,9 @@ def window(start: float = 0, stop: float = math.inf) -> Schedule:
         stop: The first that is not any more.
 
     Raises:
-        ToneError: It ends before it starts.
+        ToneError: It ends before it starts, or one is not a number.
     """
-    if not start < stop:
+    if not (isinstance(start, Real) and isinstance(stop, Real) and start < stop):
         raise ToneError(f"A window from token {start} to {stop} ends before it starts.", "Stop must lie after start.")
     return _Window(float(start), float(stop))
 
@@ -140,6 +141,6 @@ class _Window:
 
 
 def _finite(number: object, what: str) -> float:
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+    if isinstance(number, bool) or not isinstance(number, Real) or not math.isfinite(number):
         raise ToneError(f"{what} has {number!r}, expected a finite number.")
     return float(number)

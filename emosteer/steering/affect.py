@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 from emosteer.errors import ToneError, warn
 from emosteer.vectors import EmotionVectors
@@ -32,9 +33,9 @@ class Affect:
     def __post_init__(self) -> None:
         for name in ("valence", "arousal"):
             given = getattr(self, name)
-            if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
+            if isinstance(given, bool) or not isinstance(given, Real) or not math.isfinite(given):
                 raise ToneError(f"The {name} is {given!r}, expected a number from -1 to 1.")
-            if abs(given) > 1:
+            if abs(float(given)) > 1:
                 warn(f"The {name} is {given:g}, beyond ±1: {math.copysign(1, given):+.0f} is taken.")
                 object.__setattr__(self, name, math.copysign(1.0, given))
 
@@ -42,9 +43,10 @@ class Affect:
 def mix(vectors: EmotionVectors, affect: Affect) -> dict[str, float]:
     """The emotions, with strengths of either sign, that move a text towards a point.
 
-    Strengths are linear in the point: human valence and arousal of the emotions, standardised and freed of what they
-    have in common, are the weights of two directions. A point at distance 1 from neutral, or farther, is given as much
-    steering as strength 1.0 of a single emotion: what is added has the same length.
+    But for their common scale, strengths are linear in the point: human valence and arousal of the emotions,
+    standardised and freed of what they have in common, are the weights of two directions. A point at distance 1 from
+    neutral, or farther, is given as much steering as strength 1.0 of a single emotion: what is added has the same
+    length.
 
     Args:
         vectors: With human ratings of at least four emotions.

@@ -173,6 +173,9 @@ class Steering:
         if tokens is None:
             raise ToneError(f"{type(module).__name__} was called without input_ids or inputs_embeds.")
         now, start, length = self._pass, tokens_before(kwargs), tokens.shape[1]
+        if start is None:  # a recurrent state does not know how many tokens it has seen: it goes on from the last pass
+            start = getattr(now, "end", 1)
+        now.end = start + length
         now.gains = {}
         if start and length == 1 and self.plan.steady and not getattr(now, "waiting", False):
             now.gain = None  # one more token of every row: the common case, in which nothing is worked out

@@ -106,17 +106,20 @@ def _begun(model: PreTrainedModel, given: Mapping[str, Any]) -> Prompt:
     return Prompt(length, mask)
 
 
-def tokens_before(kwargs: Mapping[str, Any]) -> int:
-    """The absolute position of the first token of a pass: how many the model's cache holds already."""
+def tokens_before(kwargs: Mapping[str, Any]) -> int | None:
+    """The absolute position of the first token of a pass: how many the model's cache holds already.
+
+    None if it holds some but counts none, as recurrent states do.
+    """
     cache = next((kwargs[name] for name in CACHES if kwargs.get(name) is not None), None)
     if cache is None:
         return 0
     try:
         return int(cache.get_seq_length())
-    except AttributeError:  # a bare recurrent state, which is passed only to go on from it: some
-        return 1
-    except ValueError:  # a cache of recurrent states alone counts no tokens: none or some
-        return int(cache.has_previous_state())
+    except AttributeError:  # a bare recurrent state, which is passed only to go on from it
+        return None
+    except ValueError:  # a cache of recurrent states alone
+        return None if cache.has_previous_state() else 0
 
 
 def after_sink(start: int, tokens: int, mask: Any) -> tuple[Tensor, bool]:

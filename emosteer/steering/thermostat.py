@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from emosteer.errors import IncompatibleModelError, ToneError
@@ -47,9 +48,9 @@ class Thermostat:
         if not isinstance(self.levels, Mapping) or not self.levels:
             raise ToneError(f"{self.levels!r} is no level to hold.", "Give one such as Thermostat({'joy': 1.5}).")
         for emotion, level in self.levels.items():
-            if isinstance(level, bool) or not isinstance(level, (int, float)) or not math.isfinite(level):
+            if isinstance(level, bool) or not isinstance(level, Real) or not math.isfinite(level):
                 raise ToneError(f"The level of {emotion!r} is {level!r}, expected a finite number.")
-        if not 0 < self.limit <= 10:
+        if not isinstance(self.limit, Real) or not 0 < self.limit <= 10:
             raise ToneError(f"The limit of a thermostat is {self.limit!r}, expected a strength above 0, up to 10.")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emosteer.errors import ToneError, warn
+from emosteer.schedules import keyframes
 from emosteer.steering.affect import Affect, mix
 from emosteer.vectors import EmotionVectors, finite_strength
 
@@ -39,6 +40,7 @@ class Keyframes:
     def __post_init__(self) -> None:
         if not isinstance(self.tones, Mapping) or not self.tones:
             raise ToneError(f"{self.tones!r} names no keyframes.", "Give places and tones: {0: {'calm': 1.0}, …}.")
+        keyframes(dict.fromkeys(self.tones, 0.0))  # refuses places that are none
         for tone in self.tones.values():
             if not (tone is None or isinstance(tone, (Mapping, Affect))):
                 raise ToneError(f"{tone!r} is not the tone of a keyframe.", "Give one such as {'joy': 0.8}, or None.")
