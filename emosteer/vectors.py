@@ -479,6 +479,8 @@ def _fingerprint(model: PreTrainedModel) -> str | None:
     for name, parameter in parameters[:: max(1, len(parameters) // 64)][:64]:
         if parameter.device.type == "meta" or parameter.dtype not in (torch.float64, torch.float32, torch.bfloat16):
             return None  # offloaded, packed, or float16, from which bfloat16 rounds differently
+        if type(parameter.detach()) is not torch.Tensor:
+            return None  # packed in a tensor of its own kind, as by torchao
         flat = parameter.detach().reshape(-1)
         places = torch.linspace(0, len(flat) - 1, 16).long().clamp(max=len(flat) - 1)  # float32 may round up beyond
         sample = flat[places.to(flat.device)].to(torch.bfloat16)

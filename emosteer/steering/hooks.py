@@ -181,6 +181,8 @@ class Steering:
             now.gain = None  # one more token of every row: the common case, in which nothing is worked out
             return
         begun = prompt.get()
+        if begun is not None and not begun.length:
+            begun.length = start + length
         mask = kwargs.get("attention_mask")
         if getattr(mask, "ndim", 0) != 2:  # as for static caches; generate was given the plain one, before beams
             mask = None if begun is None or begun.mask is None or start >= begun.length else begun.mask

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from types import MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ CACHES = ("past_key_values", "cache_params", "state", "mems")  # what architectu
 Check = Callable[["PreTrainedModel", str, Mapping[str, Any]], None]
 
 
-class Prompt(NamedTuple):
+@dataclass
+class Prompt:
     """What a call of `generate` begins with.
 
     Args:
-        length: Tokens, padding included: the position of the first token of the answer.
+        length: Tokens, padding included: the position of the first token of the answer. 0 until the first pass has been
+            seen of an encoder-decoder model, whose `generate` may put a start token before what it is given.
         mask: `[rows, tokens]`, 0 where there is padding, or None.
     """
 
@@ -95,11 +97,10 @@ def _telling(name: str, own: Any, of_class: Callable[..., Any], check: Check) ->
 
 def _begun(model: PreTrainedModel, given: Mapping[str, Any]) -> Prompt:
     if model.config.is_encoder_decoder:
-        started, mask = given.get("decoder_input_ids"), given.get("decoder_attention_mask")
-    else:
-        names = ("inputs_embeds", "input_ids", "inputs")
-        started, mask = next((given[name] for name in names if given.get(name) is not None), None), None
-        mask = given.get("attention_mask")
+        return Prompt(0, None)
+    names = ("inputs_embeds", "input_ids", "inputs")
+    started = next((given[name] for name in names if given.get(name) is not None), None)
+    mask = given.get("attention_mask")
     length = 1 if started is None else int(started.shape[1])  # without a prompt, one token to begin with
     if mask is not None:
         length = max(length, int(mask.shape[1]))  # of a conversation that goes on, the ids may be only what is new
