@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-START = 0.5  # strength at the beginning, per standard deviation of the level
-RECENT = 8.0  # tokens
-DAMPING = 0.1
-TOKENS = 12.0  # a deficit of one standard deviation over so many tokens raises the strength by 1
+START = 0.25  # strength at the beginning, per standard deviation of the level
+TOKENS = 30.0  # a deficit of one standard deviation over so many tokens raises the strength by 1
 
 __all__ = ["Control", "Held", "Thermostat"]
 
@@ -42,7 +40,7 @@ class Thermostat:
     """
 
     levels: Mapping[str, float]
-    limit: float = 3.0
+    limit: float = 2.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.levels, Mapping) or not self.levels:
@@ -106,7 +104,6 @@ class Control:
         if answer >= tokens or getattr(now, "rows", None) != rows:  # a prompt: a new answer
             now.rows, now.cache = rows, None
             now.deficit = torch.zeros(rows, len(self._levels))
-            now.lately = torch.zeros(rows, len(self._levels))
             now.strengths = []
             if self._lead:
                 self._read(torch.tensor([self._lead]).expand(rows, -1))
@@ -115,9 +112,7 @@ class Control:
             score = self._read(ids[:, column : column + 1])
             if now.strengths or self._lead:  # the first of a sequence is an attention sink and says nothing
                 now.deficit += self._levels - score
-            now.lately += (self._levels - score - now.lately) / RECENT
-            strength = start + now.deficit / TOKENS + now.lately * DAMPING
-            now.strengths.append(strength.clamp(-self._limit, self._limit))
+            now.strengths.append((start + now.deficit / TOKENS).clamp(-self._limit, self._limit))
         gain = start.repeat(rows, tokens, 1)
         for column in range(max(0, answer), tokens):
             gain[:, column] = now.strengths[column - answer]
