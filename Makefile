@@ -51,7 +51,10 @@ fuzz: install
 bench: install
 	$(BIN)/python -m tests.benchmarks.extraction
 	$(BIN)/python -m tests.benchmarks.generation
+	$(BIN)/python -m tests.benchmarks.logits
 	$(BIN)/python -m tests.benchmarks.tone
+	$(BIN)/python -m tests.benchmarks.affect $(if $(EMOBANK),--emobank $(EMOBANK))
+	$(BIN)/python -m tests.benchmarks.thermostat
 
 clean:
 	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache
