@@ -117,7 +117,7 @@ class Steering:
     def __init__(self, model: PreTrainedModel, plan: Plan, control: Control | None = None) -> None:
         self.plan = plan
         self.control = control
-        self.model: PreTrainedModel = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+        self.model = _unwrapped(model)
         self._operation = OPERATIONS[plan.operation]
         self._handles: list[RemovableHandle] = []
         self._pass = threading.local()  # what the pre-hook found out about the forward pass under way in a thread
@@ -254,6 +254,13 @@ class Steering:
         return ready
 
 
+def _unwrapped(model: PreTrainedModel) -> PreTrainedModel:
+    """What torch.compile and PEFT wrap: its `generate` is the one that runs, whichever is called."""
+    model = getattr(model, "_orig_mod", model)
+    inside = getattr(model, "get_base_model", None)
+    return model if inside is None else inside()
+
+
 def _refuse(model: PreTrainedModel, method: str, given: Mapping[str, Any]) -> None:
     """What cannot be steered as asked is refused before it runs."""
     steering = [one for one in _active.get() if one.model is model]
@@ -264,7 +271,8 @@ def _refuse(model: PreTrainedModel, method: str, given: Mapping[str, Any]) -> No
         )
     if any(one.control is not None for one in steering):
         config = given.get("generation_config") or model.generation_config
-        for name, usual in (("num_beams", 1), ("assistant_model", None), ("prompt_lookup_num_tokens", None)):
+        guesses = (("assistant_model", None), ("prompt_lookup_num_tokens", None), ("assistant_early_exit", None))
+        for name, usual in (("num_beams", 1), *guesses, ("use_mtp", False)):
             if given.get(name, getattr(config, name, usual)) not in (usual, None):
                 raise ToneError(
                     f"A thermostat follows one answer a row as it grows, {name} goes back and forth.", "Leave it out."
