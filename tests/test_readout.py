@@ -494,7 +494,7 @@ def test_the_embedded_model_names_the_emotion_of_sentences_that_it_was_not_made_
     concepts = ConceptSet.load("en")
     hits, valence = [], {}
     for name in concepts.emotions:
-        readings = [real.read(text) for text in concepts[name].texts["en"].held_out_sentences]
+        readings = [real.read(text) for text in concepts[name].texts["en"].held_out_sentences[:2]]
         hits += [max(reading.scores, key=reading.scores.get) == name for reading in readings]
         valence[name] = np.mean([reading.valence for reading in readings])
     assert np.mean(hits) > 0.4, np.mean(hits)  # one in 34 is chance
