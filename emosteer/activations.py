@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -227,8 +228,11 @@ def _pooled(
     columns = {layer: [c for c, wanted in enumerate(layers) if wanted == layer] for layer in layers}
     here = torch.tensor(rows)
     on_device: dict[torch.device, Tensor] = {}
+    reader = threading.get_ident()
 
     def read(layer: int, block: nn.Module, _args: Any, output: Any) -> None:
+        if threading.get_ident() != reader:  # another thread runs the same model meanwhile
+            return
         hidden = hidden_of(output, block)
         if hidden.device not in on_device:
             on_device[hidden.device] = content.to(hidden.device)

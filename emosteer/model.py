@@ -136,10 +136,15 @@ class SteeredModel:
             passage: str | Passage = text
         else:
             messages = self._messages(text)
-            said = messages[-1]["content"]
-            whole = str(self.tokenizer.apply_chat_template(messages, tokenize=False))
-            start = whole.rindex(said.strip())
-            passage = Passage(whole, start, start + len(said.strip()), special_tokens=False)
+            said = messages[-1]["content"].strip()
+            # The words may stand elsewhere too, so their place is where another last message would differ.
+            others = [*messages[:-1], {**messages[-1], "content": "\ufffc"}]
+            whole, other = (str(self.tokenizer.apply_chat_template(one, tokenize=False)) for one in (messages, others))
+            same = next(i for i, pair in enumerate(zip(whole, other, strict=False)) if len(set(pair)) > 1)
+            start = whole.find(said, same)
+            if start < 0:
+                raise InputError("The chat template changes the last message.", "Read its text instead.")
+            passage = Passage(whole, start, start + len(said), special_tokens=False)
         readout = self.readout
         with unsteered():
             return readout.read(self.model, self.tokenizer, passage)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -223,6 +224,9 @@ class Readout:
 class Trace:
     """Scores of every token that a model reads while a `with` block is open, steered or not, generated or not.
 
+    It hears what is run in the thread or task that opened the block, and of blocks in blocks only the innermost does:
+    what others read with the same model meanwhile, or a reading inside of it, is not its own.
+
     Where a tone is in force, the stream that is read has it in it: what the words alone carry is what the plain model
     reads in the finished text.
 
@@ -236,6 +240,7 @@ class Trace:
         self._handles: list[RemovableHandle] = []
         self._passes: list[Tensor] = []
         self._weights: dict[tuple[int, Any], Tensor] = {}
+        self._outer: Trace | None = None
 
     def __enter__(self) -> Self:
         blocks = decoder_layers(self._model)
@@ -244,6 +249,8 @@ class Trace:
             # Behind the hooks that steer, which stand first in line: what is read is what the next block reads.
             hook = partial(self._read, layer, layer == first)
             self._handles.append(blocks[layer].register_forward_hook(hook))
+        self._outer = _open.get()
+        _open.set(self)
         return self
 
     def __exit__(
@@ -252,15 +259,19 @@ class Trace:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        _open.set(self._outer)
 
     @property
     def scores(self) -> Tensor:
         """`[rows, tokens, columns]`, float32 on the CPU, of all passes so far, one after the other."""
         import torch
 
-        return torch.cat([one.cpu() for one in self._passes], 1)
+        nothing = torch.empty(1, 0, len(self._readout.bias))
+        return torch.cat([one.cpu() for one in self._passes], 1) if self._passes else nothing
 
     def _read(self, layer: int, first: bool, module: nn.Module, args: Any, output: Any) -> None:
+        if _open.get() is not self:
+            return
         hidden = hidden_of(output, module)
         key = layer, hidden.device
         if key not in self._weights:
@@ -270,6 +281,10 @@ class Trace:
             self._passes.append(share + self._readout.bias.to(share.device))
         else:
             self._passes[-1] += share.to(self._passes[-1].device)
+
+
+_open: ContextVar[Trace | None] = ContextVar("emosteer_trace", default=None)
+"""The innermost trace of this thread or task."""
 
 
 def _spread_over(layers: Sequence[int]) -> tuple[int, ...]:

@@ -123,6 +123,11 @@ class _Asked:
     def columns(self, tone: Tone | Affect | Keyframes | Thermostat | Turns) -> Iterator[_Column]:
         """The emotions of a tone that are not off."""
         if isinstance(tone, Thermostat):
+            if self.schedule is not None or self.operation in ("ablate", "project"):
+                raise ToneError(
+                    "A thermostat sets the strengths along the answer itself, of a tone that is added.",
+                    "Leave schedule and operation out, or give a constant tone.",
+                )
             # A column each, with strengths that are set while the model runs.
             for emotion in tone.levels:
                 dose = self._dose(emotion)
