@@ -17,6 +17,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from emosteer import eager
 from emosteer.activations import Passage, collect, encode
 from emosteer.concepts import ConceptSet
 from emosteer.config import EmotionInfo
@@ -244,6 +245,7 @@ class Trace:
 
     def __enter__(self) -> Self:
         blocks = decoder_layers(self._model)
+        eager.enter()
         first = min(self._readout.weights)
         for layer in sorted(self._readout.weights):
             # Behind the hooks that steer, which stand first in line: what is read is what the next block reads.
@@ -259,6 +261,7 @@ class Trace:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        eager.leave()
         _open.set(self._outer)
 
     @property

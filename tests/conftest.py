@@ -117,3 +117,10 @@ def vectors(model):
 def embedded():
     """The real embedded model and its tokenizer."""
     return embedded_model.load()
+
+
+@pytest.fixture(scope="session")
+def steered(embedded):
+    """The real embedded model with the vectors that are shipped; its readout is fitted once, when first needed."""
+    vectors = emosteer.EmotionVectors.from_pretrained("vectors/smollm2-135m-instruct-en")
+    return emosteer.SteeredModel(*embedded, vectors)

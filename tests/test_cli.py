@@ -52,12 +52,13 @@ def test_the_commands_are_those_that_work():
     assert {command.callback.__name__ for command in cli.app.registered_commands} == {
         "quickstart",
         "steer",
+        "read",
         "extract",
         "info",
     }
 
 
-@pytest.mark.parametrize("command", ["quickstart", "steer", "extract", "info"])
+@pytest.mark.parametrize("command", ["quickstart", "steer", "read", "extract", "info"])
 def test_every_command_explains_itself(run, command):
     status, out, _ = run(command, "--help")
     assert status == 0

@@ -15,8 +15,8 @@ NEW = 8
 
 
 @pytest.fixture(scope="module")
-def vectors():
-    return emosteer.EmotionVectors.from_pretrained("vectors/smollm2-135m-instruct-en")
+def vectors(steered):
+    return steered.vectors
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ import torch
 from tokenizers.processors import TemplateProcessing
 
 import emosteer
-from emosteer import embedded as embedded_model
 from emosteer.errors import IncompatibleModelError, ToneError
 from emosteer.readout import Readout
 from emosteer.schedules import ramp
@@ -337,13 +336,11 @@ def test_rows_cannot_be_held_at_levels_of_their_own(steered):
 
 
 @pytest.mark.embedded
-def test_a_high_level_reads_higher_than_none_on_the_embedded_model():
-    vectors = emosteer.EmotionVectors.from_pretrained(SHIPPED)
-    real = emosteer.SteeredModel(*embedded_model.load(), vectors=vectors)
+def test_a_high_level_reads_higher_than_none_on_the_embedded_model(steered):
     found = {}
     for level in (0.0, 4.0):
-        answer = real.chat(
+        answer = steered.chat(
             "Tell me about your day.", emotion=Thermostat({"joy": level}), max_new_tokens=32, do_sample=False
         )
-        found[level] = real.read(answer).scores["joy"]
+        found[level] = steered.read(answer).scores["joy"]
     assert found[4.0] > found[0.0] + 1, found

@@ -19,6 +19,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from emosteer import eager
 from emosteer.errors import ToneError
 from emosteer.layers import decoder, decoder_layers, hidden_of, with_hidden
 from emosteer.schedules import Schedule
@@ -129,7 +130,7 @@ class Steering:
         if self.plan.sites:
             blocks = decoder_layers(self.model)
             watch(self.model, _refuse)
-            _eager.enter()
+            eager.enter()
             try:
                 self._handles.append(
                     decoder(self.model).register_forward_pre_hook(self._before, prepend=True, with_kwargs=True)
@@ -149,7 +150,7 @@ class Steering:
     ) -> None:
         if self.plan.sites:
             unwatch(self.model)
-            _eager.leave()
+            eager.leave()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -277,29 +278,3 @@ def _refuse(model: PreTrainedModel, method: str, given: Mapping[str, Any]) -> No
                 raise ToneError(
                     f"A thermostat follows one answer a row as it grows, {name} goes back and forth.", "Leave it out."
                 )
-
-
-class _Eager:
-    """Compiled code passes hooks by, so while any model is steered torch runs everything eagerly."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._count = 0
-        self._stance: Any = None
-
-    def enter(self) -> None:
-        import torch
-
-        with self._lock:
-            self._count += 1
-            if self._count == 1:
-                self._stance = torch.compiler.set_stance("force_eager")
-
-    def leave(self) -> None:
-        with self._lock:
-            self._count -= 1
-            if not self._count:
-                self._stance.__exit__(None, None, None)
-
-
-_eager = _Eager()

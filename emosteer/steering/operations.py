@@ -24,7 +24,7 @@ class Site:
         vectors: `[rows or 1, columns, d_model]`, what a gain of 1 in each column adds.
         read: `[rows or 1, columns, d_model]`, unit directions whose components are set, or None where all is added.
         level: `[rows or 1, columns]`, what the components are set to.
-        hold: `[rows or 1, columns]`, which share of the component that is there gives way, 0 to 1.
+        hold: `[rows or 1, columns]`, which share of the component that is there gives way.
     """
 
     vectors: Tensor
