@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 OLDEST := .venv/oldest
+TORCHAO := .venv/torchao
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart test test-oldest vectors architectures fuzz bench clean
+.PHONY: install quickstart test test-torchao test-oldest vectors architectures fuzz bench clean
 
 install: $(INSTALLED)
 
@@ -28,6 +29,14 @@ test: install
 	$(BIN)/mypy
 	$(BIN)/python -m emosteer.concepts.variety en
 	$(BIN)/python -m pytest
+
+# torchao makes transformers import it, with messages of its own, so it stays out of the environment of quickstart.
+test-torchao: install $(TORCHAO)
+	PYTHONPATH=$(TORCHAO) $(BIN)/python -m pytest tests/test_ways.py -k torchao
+
+$(TORCHAO): Makefile
+	PIP_CONSTRAINT= $(BIN)/pip install --quiet --no-deps --upgrade --target $@ 'torchao==0.18.0'
+	@touch $@
 
 # The oldest transformers that emosteer supports, laid over the environment of the newest.
 test-oldest: install $(OLDEST)

@@ -258,7 +258,7 @@ def quantised(kind: str):
     ],
 )
 def test_a_model_with_quantised_weights(folder, kind, weight):
-    pytest.importorskip(kind.split()[0])
+    pytest.importorskip(kind.split()[0], reason="torchao is laid over the environment by `make test-torchao`")
     model = AutoModelForCausalLM.from_pretrained(folder, quantization_config=quantised(kind), device_map="cpu")
     assert type(model.model.layers[1].mlp.up_proj.weight).__name__ == weight
     as_by_hand(model, model.model.layers, vectors(), FEAR)
