@@ -120,7 +120,7 @@ def embedded():
 
 
 @pytest.fixture(scope="session")
-def steered(embedded):
+def real(embedded):
     """The real embedded model with the vectors that are shipped; its readout is fitted once, when first needed."""
     vectors = emosteer.EmotionVectors.from_pretrained("vectors/smollm2-135m-instruct-en")
     return emosteer.SteeredModel(*embedded, vectors)

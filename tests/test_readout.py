@@ -473,8 +473,8 @@ NEAR = {
 
 
 @pytest.mark.embedded
-def test_the_embedded_model_reads_what_anybody_would(steered):
-    readings = {name: steered.read(text) for name, (text, _) in SENTENCES.items()}
+def test_the_embedded_model_reads_what_anybody_would(real):
+    readings = {name: real.read(text) for name, (text, _) in SENTENCES.items()}
     tops = {name: sorted(reading.scores, key=reading.scores.get)[::-1][:5] for name, reading in readings.items()}
     right = {name: bool(set(tops[name]) & NEAR[emotion]) for name, (_, emotion) in SENTENCES.items()}
     assert sum(right.values()) >= 4, tops
@@ -484,14 +484,14 @@ def test_the_embedded_model_reads_what_anybody_would(steered):
 
 
 @pytest.mark.embedded
-def test_the_embedded_model_names_the_emotion_of_sentences_that_it_was_not_made_from(steered):
+def test_the_embedded_model_names_the_emotion_of_sentences_that_it_was_not_made_from(real):
     concepts = ConceptSet.load("en")
     hits, valence = [], {}
     for name in concepts.emotions:
-        readings = [steered.read(text) for text in concepts[name].texts["en"].held_out_sentences[:2]]
+        readings = [real.read(text) for text in concepts[name].texts["en"].held_out_sentences[:2]]
         hits += [max(reading.scores, key=reading.scores.get) == name for reading in readings]
         valence[name] = np.mean([reading.valence for reading in readings])
     assert np.mean(hits) > 0.4, np.mean(hits)  # one in 34 is chance
-    human = {name: steered.vectors.info[name].valence for name in valence}
+    human = {name: real.vectors.info[name].valence for name in valence}
     rated = [name for name in valence if human[name] is not None]
     assert np.corrcoef([human[name] for name in rated], [valence[name] for name in rated])[0, 1] > 0.7

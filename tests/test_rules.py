@@ -15,8 +15,8 @@ NEW = 8
 
 
 @pytest.fixture(scope="module")
-def vectors(steered):
-    return steered.vectors
+def vectors(real):
+    return real.vectors
 
 
 @pytest.fixture(scope="module")

@@ -39,12 +39,12 @@ class Reading(Control):
         return ids[:, -1:] / 10 * signs
 
 
-def law(levels, scores, limit=3.0, *, skip=1):
-    """Strength at each token: half the level, and a twelfth of what is missing so far; the first says nothing."""
+def law(levels, scores, limit=2.0, *, skip=1):
+    """Strength at each token: a tenth of the level, and a twelfth of what is missing so far; the first says nothing."""
     levels, scores = np.array(levels), np.array(scores)
     missing = levels - scores
     missing[:skip] = 0
-    return np.clip(levels / 2 + missing.cumsum(0) / 12, -limit, limit)
+    return np.clip(levels / 10 + missing.cumsum(0) / 12, -limit, limit)
 
 
 ANSWER = [20, 9, 15, -30, 40, 0]
@@ -55,7 +55,7 @@ SCORES = [[i / 10, -i / 10] for i in ANSWER]
 def test_strengths_are_what_is_missing_added_up(lead):
     control = Reading(HELD, lead=lead)
     prompt = control.gain(torch.tensor([[1, 2, 3]]), 3)
-    assert prompt.tolist() == [[[0.75, -0.25]] * 3]
+    np.testing.assert_allclose(prompt, [[[0.15, -0.05]] * 3], atol=1e-6)
     found = [control.gain(torch.tensor([[token]]), -t)[0, 0] for t, token in enumerate(ANSWER)]
     expected = law([1.5, -0.5], SCORES, skip=0 if lead else 1)
     np.testing.assert_allclose(torch.stack(found), expected, atol=1e-6)
@@ -69,7 +69,7 @@ def test_passes_without_a_cache_give_every_token_what_it_had():
         ids.append(token)
         found = control.gain(torch.tensor([ids]), 3)[0]
         np.testing.assert_allclose(found[3:], law([1.5, -0.5], SCORES)[: t + 1], atol=1e-6)
-        np.testing.assert_allclose(found[:3], [[0.75, -0.25]] * 3)
+        np.testing.assert_allclose(found[:3], [[0.15, -0.05]] * 3)
     assert control.read == [[[token]] for token in ANSWER]  # each once
 
 
@@ -142,7 +142,7 @@ def expected(steered, prompt, thermostat, *, scope="all", new=6):
         def places(p, strengths=strengths):
             if (scope == "generated" and p < 0) or (scope == "prompt" and p >= 0):
                 return {}
-            row = np.clip(np.array(levels) / 2, -thermostat.limit, thermostat.limit) if p < 0 else strengths[p]
+            row = np.clip(np.array(levels) / 10, -thermostat.limit, thermostat.limit) if p < 0 else strengths[p]
             return dict(zip(thermostat.levels, row.tolist(), strict=True))
 
         ids = torch.cat([prompt, torch.tensor([answer], dtype=torch.long)], 1)
@@ -336,11 +336,11 @@ def test_rows_cannot_be_held_at_levels_of_their_own(steered):
 
 
 @pytest.mark.embedded
-def test_a_high_level_reads_higher_than_none_on_the_embedded_model(steered):
+def test_a_high_level_reads_higher_than_none_on_the_embedded_model(real):
     found = {}
     for level in (0.0, 4.0):
-        answer = steered.chat(
+        answer = real.chat(
             "Tell me about your day.", emotion=Thermostat({"joy": level}), max_new_tokens=32, do_sample=False
         )
-        found[level] = steered.read(answer).scores["joy"]
+        found[level] = real.read(answer).scores["joy"]
     assert found[4.0] > found[0.0] + 1, found

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-START = 0.25  # strength at the beginning, per standard deviation of the level
-TOKENS = 30.0  # a deficit of one standard deviation over so many tokens raises the strength by 1
-SETTLING = 40.0  # and one that lasts for so many tokens raises it by as much for good
+START = 0.1  # strength at the beginning, per standard deviation of the level
+TOKENS = 12.0  # a deficit of one standard deviation over so many tokens raises the strength by 1
 
 __all__ = ["Control", "Held", "Thermostat"]
 
@@ -104,7 +103,7 @@ class Control:
         now = self._state
         if answer >= tokens or getattr(now, "rows", None) != rows:  # a prompt: a new answer
             now.rows, now.cache = rows, None
-            now.deficit = now.learnt = torch.zeros(rows, len(self._levels))
+            now.deficit = torch.zeros(rows, len(self._levels))
             now.strengths = []
             if self._lead:
                 self._read(torch.tensor([self._lead]).expand(rows, -1))
@@ -113,9 +112,7 @@ class Control:
             score = self._read(ids[:, column : column + 1])
             if now.strengths or self._lead:  # the first of a sequence is an attention sink and says nothing
                 now.deficit = now.deficit + self._levels - score
-            # Also by how long it has been short: what this text needs all the time is learnt.
-            now.learnt = (now.learnt + now.deficit / TOKENS / SETTLING).clamp(-self._limit, self._limit)
-            now.strengths.append((start + now.learnt + now.deficit / TOKENS).clamp(-self._limit, self._limit))
+            now.strengths.append((start + now.deficit / TOKENS).clamp(-self._limit, self._limit))
         gain = start.repeat(rows, tokens, 1)
         for column in range(max(0, answer), tokens):
             gain[:, column] = now.strengths[column - answer]
