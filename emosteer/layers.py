@@ -10,7 +10,7 @@ is named in the tables at the top, one line each; `register_layers` adds to them
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from emosteer.errors import IncompatibleModelError, InputError
@@ -223,9 +223,9 @@ def hidden_of(output: Any, block: nn.Module | None = None) -> Tensor:
         block: The block, which a few architectures need for the order of the axes.
     """
     hidden: Tensor = output[0] if isinstance(output, (tuple, list)) else output
-    if axes := _axes(block):
+    if axes := _axes(type(block)):
         hidden = hidden.permute(axes)
-    return hidden.flatten(2)
+    return hidden if hidden.dim() == 3 else hidden.flatten(2)
 
 
 def with_hidden(output: Any, hidden: Tensor, block: nn.Module | None = None) -> Any:
@@ -237,18 +237,18 @@ def with_hidden(output: Any, hidden: Tensor, block: nn.Module | None = None) -> 
         block: The block, which a few architectures need for the order of the axes.
     """
     old: Tensor = output[0] if isinstance(output, (tuple, list)) else output
-    if axes := _axes(block):
+    if axes := _axes(type(block)):
         turned = hidden.reshape([old.shape[axis] for axis in axes])
         hidden = turned.permute([axes.index(axis) for axis in range(len(axes))])
-    elif hidden.shape != old.shape:  # streams side by side
+    elif old.dim() != 3:  # streams side by side
         hidden = hidden.reshape(old.shape)
     if isinstance(output, (tuple, list)):
         return type(output)((hidden, *output[1:]))
     return hidden
 
 
-def _axes(block: nn.Module | None) -> tuple[int, ...] | None:
-    kind = type(block)
+@cache  # asked twice a block and token
+def _axes(kind: type) -> tuple[int, ...] | None:
     return _AXES.get(f"{kind.__module__.rpartition('.')[2]}.{kind.__qualname__}")
 
 

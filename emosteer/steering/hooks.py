@@ -231,11 +231,11 @@ class Steering:
 
     def _site(self, layer: int, hidden: Tensor) -> Site:
         """What the plan has for a layer, on the stream's device, with one row for each of the batch."""
-        import torch
-
         key = layer, hidden.dtype, hidden.device, hidden.shape[0]
         if (ready := self._ready.get(key)) is not None:
             return ready
+        import torch
+
         # A steady tone is rounded to the stream's dtype once; what changes from token to token stays exact until added.
         dtype = hidden.dtype if self.plan.steady and self.plan.operation == "add" else torch.float32
         copies = 1

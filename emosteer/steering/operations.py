@@ -34,8 +34,8 @@ class Site:
 
 
 def add(hidden: Tensor, site: Site, gain: Tensor | None) -> Tensor:
-    """H + Σ gain · vector."""
-    return hidden + _delta(site.vectors, gain).to(hidden.dtype)
+    """Give h + Σ gain · vector; with no gain there is one column, in the stream's dtype already."""
+    return hidden + (site.vectors if gain is None else _delta(site.vectors, gain).to(hidden.dtype))
 
 
 def norm_preserving(hidden: Tensor, site: Site, gain: Tensor | None) -> Tensor:
@@ -48,7 +48,7 @@ def norm_preserving(hidden: Tensor, site: Site, gain: Tensor | None) -> Tensor:
 
 
 def settle(hidden: Tensor, site: Site, gain: Tensor | None) -> Tensor:
-    """H + Σ gain · (level − hold · component) · dual: the smallest step that sets the components to their levels.
+    """Give h + Σ gain · (level − hold · component) · dual: the smallest step that sets the components to their levels.
 
     The duals (`site.vectors`, rows of the pseudo-inverse) let several directions that are not orthogonal be set at
     once. Ablation is level 0; see Arditi et al. 2024, arXiv 2406.11717, for one direction.
