@@ -10,7 +10,7 @@ is named in the tables at the top, one line each; `register_layers` adds to them
 from __future__ import annotations
 
 from collections import deque
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from emosteer.errors import IncompatibleModelError, InputError
@@ -39,11 +39,11 @@ _paths = {
     "longcat_flash": "model.layers",  # the config counts the two attentions of each
     "xlm": "transformer.layer_norm2",  # no blocks, but lists of their parts: the stream is what the last of them gives
 }
-# Module and class of a block → which axes of its output are batch, tokens and the rest, where they are not 0, 1 and 2.
-_AXES = {
-    "modeling_fsmt.DecoderLayer": (1, 0, 2),
-    "modeling_gemma3n.Gemma3nTextDecoderLayer": (1, 2, 0, 3),
-    "modeling_xlnet.XLNetLayer": (1, 0, 2),
+# Class of a block → its module, and which axes of its output are batch, tokens and the rest, if they are not 0, 1, 2.
+_AXES: dict[str, tuple[str, tuple[int, ...]]] = {
+    "DecoderLayer": ("modeling_fsmt", (1, 0, 2)),
+    "Gemma3nTextDecoderLayer": ("modeling_gemma3n", (1, 2, 0, 3)),
+    "XLNetLayer": ("modeling_xlnet", (1, 0, 2)),
 }
 # What configs call the number of residual streams that run side by side. Steering takes them as one wide stream.
 _STREAMS = ("hc_mult", "hc_count", "altup_num_inputs")
@@ -223,7 +223,7 @@ def hidden_of(output: Any, block: nn.Module | None = None) -> Tensor:
         block: The block, which a few architectures need for the order of the axes.
     """
     hidden: Tensor = output[0] if isinstance(output, (tuple, list)) else output
-    if axes := _axes(type(block)):
+    if axes := _axes(block):
         hidden = hidden.permute(axes)
     return hidden if hidden.dim() == 3 else hidden.flatten(2)
 
@@ -237,7 +237,7 @@ def with_hidden(output: Any, hidden: Tensor, block: nn.Module | None = None) -> 
         block: The block, which a few architectures need for the order of the axes.
     """
     old: Tensor = output[0] if isinstance(output, (tuple, list)) else output
-    if axes := _axes(type(block)):
+    if axes := _axes(block):
         turned = hidden.reshape([old.shape[axis] for axis in axes])
         hidden = turned.permute([axes.index(axis) for axis in range(len(axes))])
     elif old.dim() != 3:  # streams side by side
@@ -247,9 +247,10 @@ def with_hidden(output: Any, hidden: Tensor, block: nn.Module | None = None) -> 
     return hidden
 
 
-@cache  # asked twice a block and token
-def _axes(kind: type) -> tuple[int, ...] | None:
-    return _AXES.get(f"{kind.__module__.rpartition('.')[2]}.{kind.__qualname__}")
+def _axes(block: nn.Module | None) -> tuple[int, ...] | None:
+    kind = type(block)
+    found = _AXES.get(kind.__qualname__)
+    return found[1] if found is not None and kind.__module__.endswith(found[0]) else None
 
 
 def _text_config(model: PreTrainedModel) -> Any:
