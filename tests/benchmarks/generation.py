@@ -5,7 +5,7 @@ with all layers, with one layer and a live readout, with the tone baked into a p
 with no tone and with a tone of its own in each row. The arms run in turn in every round, in a new order each time; the
 ratio to the plain arm is taken within a round, and its median over rounds is reported with a bootstrap interval.
 
-    python -m tests.benchmarks.generation [--rounds 15]
+    python -m tests.benchmarks.generation [--rounds 15] [--batches]
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BATCH = 8
 TINY = 1e-3  # so small a strength that every arm says the same words
 
 
-def measure(rounds: int) -> list[dict]:
+def measure(rounds: int, *, only_batches: bool = False) -> list[dict]:
     torch.set_num_threads(1)
     model, tokenizer = embedded.load()
     vectors, _ = embedded_vectors(model, tokenizer)
@@ -63,6 +63,8 @@ def measure(rounds: int) -> list[dict]:
         "plain batch": ("plain batch", lambda: seconds(model, eight)),
         "a tone in each row": ("plain batch", lambda: seconds(model, eight, steered.steer(rows))),
     }
+    if only_batches:
+        arms = {name: arm for name, arm in arms.items() if arm[0] == "plain batch"}
     times = {name: [] for name in arms}
     order = np.random.default_rng(0)
     for turn in range(-1, rounds):
@@ -89,5 +91,7 @@ def measure(rounds: int) -> list[dict]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--batches", action="store_true", help="only the arms with batches")
     options = parser.parse_args()
-    show(f"Generating {TOKENS} tokens", measure(options.rounds), rounds=options.rounds)
+    found = measure(options.rounds, only_batches=options.batches)
+    show(f"Generating {TOKENS} tokens", found, rounds=options.rounds)
