@@ -140,7 +140,7 @@ class SteeredModel:
             # The words may stand elsewhere too, so their place is where another last message would differ.
             others = [*messages[:-1], {**messages[-1], "content": "\ufffc"}]
             whole, other = (str(self.tokenizer.apply_chat_template(one, tokenize=False)) for one in (messages, others))
-            same = next(i for i, pair in enumerate(zip(whole, other, strict=False)) if len(set(pair)) > 1)
+            same = next((i for i, (a, b) in enumerate(zip(whole, other, strict=False)) if a != b), len(whole))
             start = whole.find(said, same)
             if start < 0:
                 raise InputError("The chat template changes the last message.", "Read its text instead.")

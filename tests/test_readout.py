@@ -195,6 +195,13 @@ def test_the_last_message_is_read_where_it_stands_in_its_conversation(pair, stee
         assert not np.isnan(list(reading.token_scores.values())).any()  # none of them is the sink
 
 
+@pytest.mark.parametrize("template", ["nothing of it", "{{ messages[-1]['content'] | upper }}"])
+def test_a_template_that_does_not_show_the_last_message_is_one_clear_error(pair, steered, monkeypatch, template):
+    monkeypatch.setattr(pair[1], "chat_template", template)
+    with pytest.raises(InputError, match="changes the last message"):
+        steered.read([{"role": "user", "content": "hello there"}])
+
+
 def test_a_passage_is_read_in_its_context(pair, readout, by_hand):
     text = "First this. Then that! At last."
     reading = readout.read(*pair, Passage(text, 12, 22))

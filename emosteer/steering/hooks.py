@@ -129,8 +129,8 @@ class Steering:
             raise ToneError("This steering is already in force.", "Make another one to add to it.")
         if self.plan.sites:
             blocks = decoder_layers(self.model)
+            eager.enter()  # refused by torch inside of what it compiles, so before anything else is changed
             watch(self.model, _refuse)
-            eager.enter()
             try:
                 self._handles.append(
                     decoder(self.model).register_forward_pre_hook(self._before, prepend=True, with_kwargs=True)
