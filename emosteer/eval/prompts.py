@@ -1,4 +1,4 @@
-"""Everyday questions that ask for nothing emotional: what tones are tried on."""
+"""Everyday prompts that ask for nothing emotional: what tones are tried on."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from emosteer import strict_json
 __all__ = ["load_prompts"]
 
 
-def load_prompts(split: Literal["development", "held_out"], language: str = "en") -> tuple[str, ...]:
+def load_prompts(
+    split: Literal["development", "held_out"],
+    language: str = "en",
+    *,
+    kind: Literal["questions", "openings"] = "questions",
+) -> tuple[str, ...]:
     """The prompts of one split.
 
     Args:
         split: `"development"` to choose layers and doses on, `"held_out"` to report on.
         language: Of the prompts.
+        kind: `"questions"` for a chat model to answer, `"openings"` of sentences for a base model to continue.
     """
     file = resources.files("emosteer.eval") / "data" / f"prompts-{language}.json"
-    prompts: list[str] = strict_json.loads(file.read_bytes())[split]
+    prompts: list[str] = strict_json.loads(file.read_bytes())[split if kind == "questions" else f"{split}_{kind}"]
     return tuple(prompts)

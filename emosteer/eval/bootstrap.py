@@ -1,0 +1,83 @@
+"""Intervals by the cluster bootstrap: prompts are drawn with replacement, and with a prompt all of its answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DRAWS = 1_000
+
+__all__ = ["DRAWS", "Estimate", "cluster_means", "estimate", "resamples"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % percentile interval.
+
+    Args:
+        value: As measured.
+        low: 2.5th percentile over the resamples.
+        high: 97.5th percentile.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]".replace("-", "−")
+
+
+def resamples(n_clusters: int, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """How often each cluster stands in each resample.
+
+    Returns:
+        `[1 + draws, n_clusters]`; the first row is the sample itself, every cluster once.
+    """
+    import numpy as np
+
+    drawn = np.random.default_rng(seed).multinomial(n_clusters, [1 / n_clusters] * n_clusters, size=draws)
+    return np.concatenate([np.ones((1, n_clusters)), drawn])
+
+
+def cluster_means(values: Any, clusters: Any, weights: np.ndarray) -> np.ndarray:
+    """Mean of values in each resample.
+
+    Args:
+        values: `[n]`; those that are not numbers are left out.
+        clusters: `[n]`, the cluster of each, from 0.
+        weights: `[1 + draws, n_clusters]`, from `resamples`.
+
+    Returns:
+        `[1 + draws]`; not a number where a resample holds no value.
+    """
+    import numpy as np
+
+    given, where = np.asarray(values, dtype=float), np.asarray(clusters)
+    there = ~np.isnan(given)
+    n = weights.shape[1]
+    sums = np.bincount(where[there], given[there], minlength=n)
+    counts = np.bincount(where[there], minlength=n)
+    with np.errstate(invalid="ignore"):
+        means: np.ndarray = (weights @ sums) / (weights @ counts)
+    return means
+
+
+def estimate(resampled: np.ndarray) -> Estimate | None:
+    """A figure and its interval, from the figure in each resample.
+
+    Args:
+        resampled: `[1 + draws]`, the sample itself first.
+
+    Returns:
+        None where the figure is not a number.
+    """
+    import numpy as np
+
+    if np.isnan(resampled[0]):
+        return None
+    low, high = np.nanpercentile(resampled[1:], [2.5, 97.5])
+    return Estimate(float(resampled[0]), float(low), float(high))

@@ -1,0 +1,84 @@
+"""Whether text still reads as text: variety, loops, script, language. Measures of words alone, without a model."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Hashable, Sequence
+
+REPEATS = 3
+PHRASE = 4
+RUN = 5
+
+FUNCTION_WORDS = frozenset(
+    "a about after all also an and any are as at be been but by can could did do for from had has have he her his how "
+    "i if in into is it its just me more my no not of on or our out she so some than that the their them then there "
+    "they this to up very was we were what when which who will with would you your".split()
+)
+"""Common English words that carry no topic: their share falls where text leaves the language or falls apart."""
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+__all__ = ["ascii_letters", "distinct", "entropy", "function_words", "loops", "ngrams", "other_script"]
+
+
+def ngrams(tokens: Sequence[Hashable], n: int) -> Counter[tuple[Hashable, ...]]:
+    """How often each run of n tokens occurs."""
+    return Counter(zip(*(tokens[i:] for i in range(n)), strict=False))
+
+
+def distinct(texts: Sequence[Sequence[Hashable]], n: int) -> float:
+    """Share of different n-grams among all of them, pooled over texts; compare only equal numbers of texts.
+
+    Returns:
+        From 0 to 1; not a number where there is no n-gram.
+    """
+    pooled: Counter[tuple[Hashable, ...]] = Counter()
+    for text in texts:
+        pooled += ngrams(text, n)
+    return len(pooled) / pooled.total() if pooled else float("nan")
+
+
+def entropy(texts: Sequence[Sequence[Hashable]]) -> float:
+    """Entropy of tokens pooled over texts, in nats; compare only equal numbers of texts.
+
+    Returns:
+        0 or more; not a number where there is no token.
+    """
+    import numpy as np
+
+    counts = np.array(list(Counter(token for text in texts for token in text).values()), dtype=float)
+    shares = counts / counts.sum()
+    return float(-(shares * np.log(shares)).sum()) if len(counts) else float("nan")
+
+
+def loops(text: str) -> bool:
+    """Whether a text goes in circles: a run of 4 words occurs 3 times, or one word or emoji 5 times in a row."""
+    words = [word for word in _WORD.findall(text.lower()) if word[0].isalnum() or unicodedata.category(word) == "So"]
+    in_a_row = any(len(set(words[i : i + RUN])) == 1 for i in range(len(words) - RUN + 1))
+    return in_a_row or max(ngrams(words, PHRASE).values(), default=0) >= REPEATS
+
+
+def other_script(text: str, prompt: str) -> float:
+    """Share of letters in scripts that the prompt does not use; 0 if there are no letters."""
+    expected = set(map(_script, filter(str.isalpha, prompt)))
+    letters = [_script(letter) for letter in text if letter.isalpha()]
+    return sum(script not in expected for script in letters) / len(letters) if letters else 0.0
+
+
+def ascii_letters(text: str) -> float:
+    """Share of letters that are A to Z; 1 if there are no letters."""
+    letters = [letter for letter in text if letter.isalpha()]
+    return sum(map(str.isascii, letters)) / len(letters) if letters else 1.0
+
+
+def function_words(text: str) -> float:
+    """Share of words that are common English function words; 0 if there are no words."""
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    return sum(word in FUNCTION_WORDS for word in words) / len(words) if words else 0.0
+
+
+def _script(letter: str) -> str:
+    """As Unicode names begin: LATIN, CYRILLIC, CJK, HIRAGANA, …"""
+    return unicodedata.name(letter, "UNKNOWN").partition(" ")[0]
