@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 DRAWS = 1_000
 
-__all__ = ["DRAWS", "Estimate", "cluster_means", "estimate", "resamples"]
+__all__ = ["DRAWS", "Estimate", "cluster_means", "estimate", "rank_correlation", "resamples"]
 
 
 @dataclass(frozen=True)
@@ -81,3 +81,17 @@ def estimate(resampled: np.ndarray) -> Estimate | None:
         return None
     low, high = np.nanpercentile(resampled[1:], [2.5, 97.5])
     return Estimate(float(resampled[0]), float(low), float(high))
+
+
+def rank_correlation(one: Any, other: Any) -> float | None:
+    """Spearman's correlation of two lists of the same length; ties share their mean rank.
+
+    Returns:
+        None where one of them is all the same.
+    """
+    import numpy as np
+
+    ranks = []
+    for values in (np.asarray(one, dtype=float), np.asarray(other, dtype=float)):
+        ranks.append((values[:, None] > values).sum(1) + (values[:, None] == values).sum(1) / 2)
+    return None if any(rank.std() == 0 for rank in ranks) else float(np.corrcoef(*ranks)[0, 1])

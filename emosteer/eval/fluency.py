@@ -79,9 +79,7 @@ def nats_of_tokens(
     return found
 
 
-def _scored(
-    steered: SteeredModel, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
-) -> list[float]:
+def _scored(steered: SteeredModel, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[float]:
     import torch
 
     # Padded on the right, where causal attention does not look.

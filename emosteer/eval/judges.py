@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from emosteer import strict_json
-from emosteer.errors import FormatError, InputError, MissingExtraError
+from emosteer.errors import FormatError, InputError
 from emosteer.eval.encoder import SentenceEncoder, shared_encoder
 
 if TYPE_CHECKING:
@@ -43,13 +43,11 @@ SYNONYMS = {
 }
 """Labels of classifiers, lower-cased → our name, where the classifier has no label of that name itself."""
 
-HEADS = ("goemotions", "brighter")
-"""Heads that come with emosteer."""
+DEFAULT_HEAD = "goemotions"
 
 __all__ = [
     "BASIC",
     "GOEMOTIONS_MAP",
-    "HEADS",
     "Agreement",
     "ClassifierJudge",
     "EmbeddingJudge",
@@ -57,6 +55,7 @@ __all__ = [
     "SentenceEncoder",
     "agreement",
     "heard_as",
+    "shipped_heads",
 ]
 
 
@@ -97,10 +96,10 @@ class EmbeddingJudge:
         MissingExtraError: The sentence encoder is not there.
     """
 
-    def __init__(self, head: str | Path = "goemotions") -> None:
+    def __init__(self, head: str | Path = DEFAULT_HEAD) -> None:
         import numpy as np
 
-        file = Path(head) if isinstance(head, Path) else _shipped(head)
+        file = head if isinstance(head, Path) else _shipped(head)
         try:
             data = strict_json.loads(file.read_bytes())
             self.labels = tuple(data["labels"])
@@ -197,37 +196,25 @@ class Agreement:
         judges: Their names.
         labels: Those that both know, among which they chose.
         n: Number of texts.
-        kappa: Cohen's, of their choices; not a number if both always choose the same label.
-        correlation: Pearson's, of their probabilities, mean over the labels.
+        kappa: Cohen's, of their choices; None if both always choose the same label.
+        correlation: Pearson's, of their probabilities, mean over the labels; None if one never varies.
     """
 
     judges: tuple[str, str]
     labels: tuple[str, ...]
     n: int
-    kappa: float
-    correlation: float
+    kappa: float | None
+    correlation: float | None
 
 
-def agreement(
-    judged: Mapping[str, Mapping[str, np.ndarray]], labels: Sequence[str] = BASIC
-) -> tuple[Agreement, ...]:
+def agreement(judged: Mapping[str, Mapping[str, np.ndarray]], labels: Sequence[str] = BASIC) -> tuple[Agreement, ...]:
     """How far judges agree, two by two.
 
     Args:
         judged: Name of the judge → its probabilities, of the same texts.
         labels: What they choose among, where both know it.
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed.
     """
     import numpy as np
-
-    try:
-        from sklearn.metrics import cohen_kappa_score
-    except ImportError as error:
-        raise MissingExtraError(
-            "The agreement of judges needs scikit-learn.", "Install it with: pip install 'emosteer[eval]'"
-        ) from error
 
     found = []
     for first, second in combinations(judged, 2):
@@ -236,20 +223,37 @@ def agreement(
             continue
         one, two = (np.stack([judged[judge][name] for name in common], axis=1) for judge in (first, second))
         choices = [(shares / shares.sum(1, keepdims=True)).argmax(1) for shares in (one, two)]
-        varies = len(np.unique(np.concatenate(choices))) > 1
-        kappa = float(cohen_kappa_score(*choices)) if varies else float("nan")
         pairs = [np.corrcoef(a, b)[0, 1] for a, b in zip(one.T, two.T, strict=True) if a.std() > 0 and b.std() > 0]
-        correlation = float(np.mean(pairs)) if pairs else float("nan")
-        found.append(Agreement((first, second), common, len(one), kappa, correlation))
+        correlation = float(np.mean(pairs)) if pairs else None
+        found.append(
+            Agreement((first, second), common, len(one), _kappa(choices[0], choices[1], len(common)), correlation)
+        )
     return tuple(found)
 
 
+def _kappa(one: np.ndarray, two: np.ndarray, n_labels: int) -> float | None:
+    """Agreement above what chance gives two judges that choose each label as often as these (Cohen 1960)."""
+    import numpy as np
+
+    shares = [np.bincount(chosen, minlength=n_labels) / len(chosen) for chosen in (one, two)]
+    by_chance = float(shares[0] @ shares[1])
+    return (float((one == two).mean()) - by_chance) / (1 - by_chance) if by_chance < 1 else None
+
+
+def shipped_heads() -> dict[str, Path]:
+    """Name → file of the heads for `EmbeddingJudge` that come with emosteer, the default first."""
+    files = Path(str(resources.files("emosteer.eval") / "data")).glob("judge-*-minilm.json")
+    heads = {file.stem.removeprefix("judge-").removesuffix("-minilm"): file for file in files}
+    return dict(sorted(heads.items(), key=lambda item: (item[0] != DEFAULT_HEAD, item[0])))
+
+
 def _shipped(name: str) -> Path:
-    if name not in HEADS:
+    heads = shipped_heads()
+    if name not in heads:
         raise InputError(
-            f"No judge {name!r} comes with emosteer.", f"There are {' and '.join(HEADS)}; or give the Path of a head."
+            f"No judge {name!r} comes with emosteer.", f"There is {', '.join(heads)}; or give the Path of a head."
         )
-    return Path(str(resources.files("emosteer.eval") / "data" / f"judge-{name}-minilm.json"))
+    return heads[name]
 
 
 def _choice(judge: Judge, emotions: Sequence[str] | None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Whether text still reads as text: variety, loops, script, language. Measures of words alone, without a model."""
+"""Whether text still reads as text: loops, script, language. Measures of words alone, without a model."""
 
 from __future__ import annotations
 
@@ -12,45 +12,23 @@ PHRASE = 4
 RUN = 5
 
 FUNCTION_WORDS = frozenset(
-    "a about after all also an and any are as at be been but by can could did do for from had has have he her his how "
-    "i if in into is it its just me more my no not of on or our out she so some than that the their them then there "
-    "they this to up very was we were what when which who will with would you your".split()
+    re.findall(
+        r"\w+",
+        "a about after all also an and any are as at be been but by can could did do for from had has have he "
+        "her his how i if in into is it its just me more my no not of on or our out she so some than that the "
+        "their them then there they this to up very was we were what when which who will with would you your",
+    )
 )
 """Common English words that carry no topic: their share falls where text leaves the language or falls apart."""
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
-__all__ = ["ascii_letters", "distinct", "entropy", "function_words", "loops", "ngrams", "other_script"]
+__all__ = ["ascii_letters", "function_words", "loops", "ngrams", "other_script"]
 
 
 def ngrams(tokens: Sequence[Hashable], n: int) -> Counter[tuple[Hashable, ...]]:
     """How often each run of n tokens occurs."""
     return Counter(zip(*(tokens[i:] for i in range(n)), strict=False))
-
-
-def distinct(texts: Sequence[Sequence[Hashable]], n: int) -> float:
-    """Share of different n-grams among all of them, pooled over texts; compare only equal numbers of texts.
-
-    Returns:
-        From 0 to 1; not a number where there is no n-gram.
-    """
-    pooled: Counter[tuple[Hashable, ...]] = Counter()
-    for text in texts:
-        pooled += ngrams(text, n)
-    return len(pooled) / pooled.total() if pooled else float("nan")
-
-
-def entropy(texts: Sequence[Sequence[Hashable]]) -> float:
-    """Entropy of tokens pooled over texts, in nats; compare only equal numbers of texts.
-
-    Returns:
-        0 or more; not a number where there is no token.
-    """
-    import numpy as np
-
-    counts = np.array(list(Counter(token for text in texts for token in text).values()), dtype=float)
-    shares = counts / counts.sum()
-    return float(-(shares * np.log(shares)).sum()) if len(counts) else float("nan")
 
 
 def loops(text: str) -> bool:
@@ -80,5 +58,5 @@ def function_words(text: str) -> float:
 
 
 def _script(letter: str) -> str:
-    """As Unicode names begin: LATIN, CYRILLIC, CJK, HIRAGANA, …"""
+    """As Unicode names begin: LATIN, CYRILLIC, CJK, HIRAGANA and so on."""
     return unicodedata.name(letter, "UNKNOWN").partition(" ")[0]

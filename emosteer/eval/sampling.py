@@ -1,0 +1,313 @@
+"""Answers in many tones, sampled in batches that mix the tones, and kept on disk as they come.
+
+A cell is one way of being asked: in which emotion, how strongly, by which way of steering, or as which control. A
+batch holds rows of many cells; what a row says depends on its batch, so batches follow from the cells and prompts alone
+and each is sampled from a seed of its own. A batch that is finished is one file of the cache, named by a digest of all
+that it depends on, so an interrupted measurement goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from emosteer import strict_json
+from emosteer.errors import InputError
+from emosteer.eval.fluency import nats_of_tokens, prompt_tokens
+from emosteer.layers import input_device
+from emosteer.vectors import EmotionVectors, base_model_of
+
+if TYPE_CHECKING:
+    from emosteer.model import SteeredModel
+
+ROWS = 96
+"""Answers generated at a time."""
+
+Control = Literal["unsteered", "random", "shuffled", "flipped", "prompt_only"]
+Ways = Mapping[str, Mapping[str, Any]]
+"""Name of a way of steering → its options for `SteeredModel.generate`."""
+
+__all__ = ["ROWS", "Answer", "Cell", "Control", "Ways", "deranged", "generate_cells"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One way of being asked.
+
+    Args:
+        emotion: The tone that is asked for, or None.
+        strength: In calibrated doses.
+        way: Name of the way of steering; empty where nothing is steered.
+        control: None for the tone itself; `"unsteered"`; `"random"` for a random direction of equal norm; `"shuffled"`
+            for the direction of another emotion; `"flipped"` for the direction with the sign of `strength` turned
+            round; `"prompt_only"` for an instruction in the system message instead of steering.
+    """
+
+    emotion: str | None
+    strength: float
+    way: str = ""
+    control: Control | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One sampled answer.
+
+    Args:
+        cell: How it was asked for.
+        prompt: What was asked.
+        seed: Which of the answers to this prompt.
+        tokens: The token ids that were generated, up to the end of the sequence.
+        text: The same as text.
+        ended: Whether it ended by itself.
+        nats: Nats a token under the plain model; None if it is empty.
+    """
+
+    cell: Cell
+    prompt: str
+    seed: int
+    tokens: tuple[int, ...]
+    text: str
+    ended: bool
+    nats: float | None
+
+
+@dataclass(frozen=True)
+class _Row:
+    cell: Cell
+    prompt: str
+    seed: int
+    tokens: tuple[int, ...]  # of the prompt, with the instruction if it has one
+    plain: tuple[int, ...]  # of the prompt alone: what the cost is measured after
+    tone: dict[str, float] | None
+
+
+def generate_cells(
+    steered: SteeredModel,
+    cells: Mapping[Cell, Sequence[tuple[str, int]]],
+    *,
+    ways: Ways,
+    max_new_tokens: int = 32,
+    temperature: float = 0.8,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> list[Answer]:
+    """Sample the answers of cells, and score each under the plain model.
+
+    Args:
+        steered: The model.
+        cells: Cell → the prompts that are answered in it, each with a number that tells answers to one prompt apart.
+        ways: Name → options for `SteeredModel.generate`.
+        max_new_tokens: Longest answer.
+        temperature: Of sampling.
+        seed: Of sampling, of random directions and of the shuffling.
+        cache: Folder that keeps finished batches.
+        progress: Show a progress bar if standard error is a terminal.
+
+    Returns:
+        One for each cell, prompt and number, cell by cell in the order given.
+
+    Raises:
+        InputError: A prompt cannot be used, the cache cannot be written, or an option has no repeatable description
+            to name a file of the cache by.
+        ToneError: An emotion is not there, or a way has options that are not known.
+    """
+    from tqdm.auto import tqdm
+
+    speakers = {False: steered}
+    if any(cell.control == "random" for cell in cells):
+        random = EmotionVectors.random_like(steered.vectors, seed=seed)
+        speakers[True] = type(steered)(steered.model, steered.tokenizer, random)
+    sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature, "max_new_tokens": max_new_tokens}
+    batches = _batches(_rows(steered, cells, seed))
+    about = _about(steered, sampling, seed) if cache else {}
+    found: dict[tuple[Cell, str, int], Answer] = {}
+    bar = tqdm(total=sum(map(len, batches)), desc="Answering", unit="answer", disable=None if progress else True)
+    with bar:
+        for batch in batches:
+            first = batch[0].cell
+            options = dict(ways[first.way]) if first.way else {}
+            file = cache / f"{_digest(about, batch, options)}.json" if cache else None
+            answers = _kept(file, batch) if file else None
+            if answers is None:
+                speaker = speakers[first.control == "random"]
+                answers = _answer(speaker, batch, options, sampling, _draw(batch, seed))
+                if file:
+                    _keep(file, answers)
+            found.update({(answer.cell, answer.prompt, answer.seed): answer for answer in answers})
+            bar.update(len(batch))
+    return [found[cell, prompt, number] for cell, asked in cells.items() for prompt, number in asked]
+
+
+def deranged(emotions: Sequence[str], seed: int = 0) -> dict[str, str]:
+    """Every emotion with another one in its place, each once.
+
+    Args:
+        emotions: Two or more.
+        seed: Which of the many ways.
+
+    Raises:
+        InputError: There is only one emotion.
+    """
+    import numpy as np
+
+    if len(emotions) < 2:
+        raise InputError("Shuffling labels needs two emotions or more.", "Leave the controls out.")
+    order = np.random.default_rng(seed).permutation(len(emotions))
+    # A single cycle through all of them, in which none can stand for itself.
+    return {emotions[one]: emotions[other] for one, other in zip(order, np.roll(order, 1), strict=True)}
+
+
+def _rows(steered: SteeredModel, cells: Mapping[Cell, Sequence[tuple[str, int]]], seed: int) -> Iterator[_Row]:
+    others = deranged(steered.vectors.emotions, seed) if any(c.control == "shuffled" for c in cells) else {}
+    encoded: dict[tuple[str, str | None], tuple[int, ...]] = {}
+    for cell, asked in cells.items():
+        instructed = cell.emotion if cell.control == "prompt_only" else None
+        for prompt, number in asked:
+            for key in ((prompt, instructed), (prompt, None)):
+                if key not in encoded:
+                    encoded[key] = tuple(_encoded(steered, *key))
+            yield _Row(cell, prompt, number, encoded[prompt, instructed], encoded[prompt, None], _tone(cell, others))
+
+
+def _tone(cell: Cell, others: Mapping[str, str]) -> dict[str, float] | None:
+    if cell.emotion is None or cell.control in ("unsteered", "prompt_only"):
+        return None
+    if cell.control == "shuffled":
+        return {others[cell.emotion]: cell.strength}
+    return {cell.emotion: -cell.strength if cell.control == "flipped" else cell.strength}
+
+
+def _encoded(steered: SteeredModel, prompt: str, emotion: str | None) -> list[int]:
+    from jinja2 import TemplateError
+
+    if emotion is None:
+        return prompt_tokens(steered, prompt)
+    if not steered.tokenizer.chat_template:
+        return prompt_tokens(steered, f"This is written in a tone of {emotion}. {prompt}")
+    instruction = f"Answer in a tone of {emotion}."
+    user = {"role": "user", "content": prompt}
+    try:
+        return prompt_tokens(steered, [{"role": "system", "content": instruction}, user])
+    except TemplateError:  # some chat templates know no system role
+        return prompt_tokens(steered, f"{instruction}\n\n{prompt}")
+
+
+def _batches(rows: Iterator[_Row]) -> list[list[_Row]]:
+    """Rows that can go through `generate` together, of about equal length."""
+    together: dict[tuple[str, bool], list[_Row]] = {}
+    for row in rows:
+        together.setdefault((row.cell.way, row.cell.control == "random"), []).append(row)
+    batches = []
+    for group in together.values():
+        group.sort(key=lambda row: len(row.tokens))
+        batches += [group[begin : begin + ROWS] for begin in range(0, len(group), ROWS)]
+    return batches
+
+
+def _answer(
+    speaker: SteeredModel, batch: list[_Row], options: dict[str, Any], sampling: dict[str, Any], draw: int
+) -> list[Answer]:
+    import torch
+
+    tokenizer, length = speaker.tokenizer, max(len(row.tokens) for row in batch)
+    device = input_device(speaker.model)
+    padding = 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+    ids = torch.full((len(batch), length), padding)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(batch):
+        ids[i, length - len(row.tokens) :] = torch.tensor(row.tokens)
+        mask[i, length - len(row.tokens) :] = 1
+    inputs: dict[str, Any] = {"input_ids": ids.to(device), "attention_mask": mask.to(device), "pad_token_id": padding}
+    tones = [row.tone for row in batch]
+    emotion = tones if any(tones) else None
+    with torch.random.fork_rng():
+        torch.manual_seed(draw)
+        output = speaker.generate(**inputs, emotion=emotion, **options, **sampling)[:, length:].tolist()
+    config = speaker.model.generation_config
+    stop = config.eos_token_id if config else None
+    stops = {stop} if isinstance(stop, int) else set(stop or ())
+    ends = [next((i for i, token in enumerate(tokens) if token in stops), None) for tokens in output]
+    said = [tokens[:end] for tokens, end in zip(output, ends, strict=True)]
+    nats = nats_of_tokens(speaker, [row.plain for row in batch], said)
+    texts = [str(tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in said]
+    return [
+        Answer(row.cell, row.prompt, row.seed, tuple(tokens), text, end is not None, score if tokens else None)
+        for row, tokens, text, end, score in zip(batch, said, texts, ends, nats, strict=True)
+    ]
+
+
+def _described(row: _Row) -> list[Any]:
+    return [asdict(row.cell), row.prompt, row.seed, row.tokens, row.tone]
+
+
+def _draw(batch: list[_Row], seed: int) -> int:
+    digest = hashlib.sha256(json.dumps([seed, *map(_described, batch)]).encode()).digest()
+    return int.from_bytes(digest[:6], "big")
+
+
+def _about(steered: SteeredModel, sampling: dict[str, Any], seed: int) -> dict[str, Any]:
+    """What every answer depends on."""
+    import torch
+    import transformers
+
+    vectors = steered.vectors
+    tensors = [*vectors.directions.values(), vectors.residual_norm, vectors.center, vectors.neutral_basis]
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(b"" if tensor is None else tensor.contiguous().numpy().tobytes())
+    return {
+        "vectors": digest.hexdigest(),
+        "summary": vectors.summary(),
+        "model": asdict(base_model_of(steered.model)),
+        "dtype": str(steered.model.dtype),
+        "sampling": sampling,
+        "seed": seed,
+        "versions": [version("emosteer"), torch.__version__, transformers.__version__],
+    }
+
+
+def _digest(about: dict[str, Any], batch: list[_Row], options: dict[str, Any]) -> str:
+    described = repr(sorted(options.items()))
+    if " at 0x" in described:  # the place of a function in memory, another one in the next process
+        raise InputError(f"A way of steering with {described} cannot be cached.", "Leave the cache out.")
+    everything = [about, described, *map(_described, batch)]
+    return hashlib.sha256(strict_json.canonical(everything).encode()).hexdigest()[:32]
+
+
+def _kept(file: Path, batch: list[_Row]) -> list[Answer] | None:
+    """The answers of a batch that was finished before."""
+    if not file.is_file():
+        return None
+    try:
+        rows = strict_json.loads(file.read_bytes())["answers"]
+        return [
+            Answer(row.cell, row.prompt, row.seed, tuple(one["tokens"]), one["text"], one["ended"], one["nats"])
+            for row, one in zip(batch, rows, strict=True)
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"The cached answers {file} cannot be read ({error}).", "Delete the file.") from error
+
+
+def _keep(file: Path, answers: list[Answer]) -> None:
+    """Written beside and renamed, so that whatever interrupts, a file of the cache is whole."""
+    kept = [asdict(answer) for answer in answers]
+    scratch = None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, encoding="utf-8", delete=False) as handle:
+            scratch = Path(handle.name)
+            handle.write(json.dumps({"answers": kept}, ensure_ascii=True))
+        scratch.replace(file)
+    except OSError as error:
+        raise InputError(f"The cache {file.parent} cannot be written ({error.strerror}).") from error
+    finally:
+        if scratch:
+            scratch.unlink(missing_ok=True)
