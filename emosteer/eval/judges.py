@@ -55,6 +55,7 @@ __all__ = [
     "SentenceEncoder",
     "agreement",
     "heard_as",
+    "named_judge",
     "shipped_heads",
 ]
 
@@ -139,7 +140,7 @@ class ClassifierJudge:
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(model_id)
             self._model = AutoModelForSequenceClassification.from_pretrained(model_id).eval()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"The judge {str(model_id)!r} could not be loaded: {str(error).strip().splitlines()[0]}",
                 "Give the Hub id or folder of a text-classification model; without a network, "
@@ -176,6 +177,15 @@ class ClassifierJudge:
             with torch.inference_mode():
                 result[rows] = self._model(**batch.to(self._model.device)).logits.double().cpu().numpy()
         return result
+
+
+def named_judge(name: str) -> Judge:
+    """A judge by the name of a head that comes with emosteer, else by the Hub id or folder of a classifier.
+
+    Raises:
+        InputError: There is neither.
+    """
+    return EmbeddingJudge(name) if name in shipped_heads() else ClassifierJudge(name)
 
 
 def heard_as(judge: Judge, emotion: str) -> str | None:

@@ -1,0 +1,128 @@
+"""A steering report for people: tables for a terminal, a section for the model card, JSON and figures in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emosteer import strict_json
+from emosteer.errors import InputError
+from emosteer.eval.bootstrap import Estimate
+from emosteer.eval.figures import write_figures
+from emosteer.eval.steering import CellResult, SteeringReport
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+JSON, SECTION = "steering.json", "steering.md"
+
+_CAPTIONS = {
+    "dose_response": "Judged probability of the emotion over strength",
+    "confusion": "Emotion asked for against emotion judged, at the highest strength",
+    "tone_and_cost": "Hit rate against cost, with controls",
+}
+
+__all__ = ["JSON", "SECTION", "card_section", "tables", "write_report"]
+
+
+def write_report(report: SteeringReport, folder: Path) -> dict[str, Path]:
+    """Write `steering.json`, `steering.md` (the section for the card) and the figures.
+
+    Args:
+        report: What was measured.
+        folder: Where; made if it is not there.
+
+    Returns:
+        Name → file.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        InputError: The folder cannot be written.
+    """
+    figures = write_figures(report, folder)
+    files = {"json": folder / JSON, "section": folder / SECTION}
+    pictures = {name: file.name for name, file in figures.items()}
+    try:
+        files["json"].write_text(strict_json.pretty(report.to_dict()), encoding="utf-8")
+        files["section"].write_text(card_section(report, pictures), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}).") from error
+    return {**files, **figures}
+
+
+def card_section(report: SteeringReport, pictures: Mapping[str, str] | None = None) -> str:
+    """`## What strength 1.0 does`, in Markdown.
+
+    Args:
+        report: What was measured.
+        pictures: Name of a figure → its path, relative to the card.
+    """
+    about, judges = report.about, report.about["judges"]
+    top = about["strengths"][-1]
+    lines = [
+        f"## What strength {top} does",
+        "",
+        f"{about['n_answers']} answers to {about['n_prompts']} everyday prompts, {about['max_new_tokens']} tokens at "
+        f"temperature {about['temperature']:g}; judges: {', '.join(judges)}. Hit rate: share of answers in which the "
+        "judge finds the emotion before the other basic ones; probability: that the judge gives it among all its "
+        "labels. Cost: nats a token under the plain model above its own "
+        "answers. In brackets the 95 % interval, by bootstrap over prompts.",
+    ]
+    for way in report.ways:
+        head = ["emotion", *_columns(report)]
+        lines += ["", f"Way `{way.way}`:", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+        for emotion in (None, *report.emotions):
+            if found := report.cell(way.way, emotion, way.strength):
+                lines.append(f"| {' | '.join([emotion or 'mean of the basic ones', *_cells(report, found)])} |")
+    controls = [cell for cell in report.cells if cell.emotion is None and cell.control]
+    if controls:
+        head = ["control", "way", *_columns(report)]
+        lines += ["", "Controls, mean of the basic emotions:", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+        for cell in controls:
+            named = [str(cell.control).replace("_", " "), cell.way or "–"]
+            lines.append(f"| {' | '.join([*named, *_cells(report, cell)])} |")
+    for judge, names in report.not_heard.items():
+        if names:
+            lines += ["", f"The judge {judge} does not know {', '.join(names)}."]
+    for name, path in (pictures or {}).items():
+        lines += ["", f"![{_CAPTIONS[name]}]({path})"]
+    return "\n".join([*lines, ""])
+
+
+def tables(report: SteeringReport) -> list[Table]:
+    """For a terminal: ways and controls over the basic emotions, then every emotion at the highest strength."""
+    from rich.table import Table
+
+    columns = _columns(report)
+    means = Table("way", "strength", *columns, title="Mean of the basic emotions", title_justify="left")
+    for cell in report.cells:
+        if cell.emotion is None:
+            name = " ".join(filter(None, [cell.way, (cell.control or "").replace("_", " ")]))
+            means.add_row(name, f"{cell.strength:g}", *_cells(report, cell))
+    found = [means]
+    for way in report.ways:
+        each = Table("emotion", *columns, title=f"{way.way}, strength {way.strength:g}", title_justify="left")
+        for emotion in report.emotions:
+            if here := report.cell(way.way, emotion, way.strength):
+                each.add_row(emotion, *_cells(report, here))
+        found.append(each)
+    return found
+
+
+def _columns(report: SteeringReport) -> list[str]:
+    by_judge = [f"{figure}, {judge}" for figure in ("hit rate", "probability") for judge in report.about["judges"]]
+    return [*by_judge, "cost", "loops", "topic kept", "n"]
+
+
+def _cells(report: SteeringReport, cell: CellResult) -> list[str]:
+    """What stands in the columns: hit rate and cost with their intervals, the rest without."""
+    judged = [cell.judged.get(judge, {}) for judge in report.about["judges"]]
+    hits = [str(one["hit"]) if "hit" in one else "–" for one in judged]
+    probabilities = [_value(one.get("probability")) for one in judged]
+    cost = str(cell.text["cost"]) if "cost" in cell.text else "–"
+    return [*hits, *probabilities, cost, _value(cell.text.get("loops")), _value(cell.text.get("topic")), str(cell.n)]
+
+
+def _value(found: Estimate | None) -> str:
+    return "–" if found is None else f"{found.value:.2f}"
