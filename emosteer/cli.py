@@ -270,10 +270,8 @@ def eval_steering(
     from emosteer.eval.steering import FULL, evaluate_steering
 
     fmt.require_writable(output)  # known now rather than after minutes of answering
-    grid: dict[str, Any] = {
-        **(FULL if full else {}),
-        **{k: v for k, v in (("n_prompts", n_prompts), ("seeds", seeds)) if v},
-    }
+    grid: dict[str, Any] = dict(FULL) if full else {}
+    grid |= {name: given for name, given in (("n_prompts", n_prompts), ("seeds", seeds)) if given}
     report = evaluate_steering(
         _steered(model, vectors),
         judges=[named_judge(name) for name in judge] if judge else None,

@@ -73,13 +73,14 @@ def estimate(resampled: np.ndarray) -> Estimate | None:
         resampled: `[1 + draws]`, the sample itself first.
 
     Returns:
-        None where the figure is not a number.
+        None where the figure is not a finite number.
     """
     import numpy as np
 
-    if np.isnan(resampled[0]):
+    drawn = resampled[1:][np.isfinite(resampled[1:])]
+    if not np.isfinite(resampled[0]) or not len(drawn):
         return None
-    low, high = np.nanpercentile(resampled[1:], [2.5, 97.5])
+    low, high = np.percentile(drawn, [2.5, 97.5])
     return Estimate(float(resampled[0]), float(low), float(high))
 
 
@@ -94,4 +95,6 @@ def rank_correlation(one: Any, other: Any) -> float | None:
     ranks = []
     for values in (np.asarray(one, dtype=float), np.asarray(other, dtype=float)):
         ranks.append((values[:, None] > values).sum(1) + (values[:, None] == values).sum(1) / 2)
-    return None if any(rank.std() == 0 for rank in ranks) else float(np.corrcoef(*ranks)[0, 1])
+    if any(rank.std() == 0 for rank in ranks):
+        return None
+    return round(float(np.corrcoef(*ranks)[0, 1]), 9)  # so that .9 is .9, which five values with two swapped have

@@ -207,7 +207,7 @@ class Agreement:
         labels: Those that both know, among which they chose.
         n: Number of texts.
         kappa: Cohen's, of their choices; None if both always choose the same label.
-        correlation: Pearson's, of their probabilities, mean over the labels; None if one never varies.
+        correlation: Pearson's, of their probabilities over these labels, mean over them; None if one never varies.
     """
 
     judges: tuple[str, str]
@@ -231,12 +231,12 @@ def agreement(judged: Mapping[str, Mapping[str, np.ndarray]], labels: Sequence[s
         common = tuple(name for name in labels if name in judged[first] and name in judged[second])
         if len(common) < 2:
             continue
-        one, two = (np.stack([judged[judge][name] for name in common], axis=1) for judge in (first, second))
-        choices = [(shares / shares.sum(1, keepdims=True)).argmax(1) for shares in (one, two)]
+        stacked = [np.stack([judged[judge][name] for name in common], axis=1) for judge in (first, second)]
+        one, two = (shares / shares.sum(1, keepdims=True) for shares in stacked)
         pairs = [np.corrcoef(a, b)[0, 1] for a, b in zip(one.T, two.T, strict=True) if a.std() > 0 and b.std() > 0]
         correlation = float(np.mean(pairs)) if pairs else None
         found.append(
-            Agreement((first, second), common, len(one), _kappa(choices[0], choices[1], len(common)), correlation)
+            Agreement((first, second), common, len(one), _kappa(one.argmax(1), two.argmax(1), len(common)), correlation)
         )
     return tuple(found)
 

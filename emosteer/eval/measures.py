@@ -120,7 +120,8 @@ class Measures:
         paired = [self._pair[self._answers[i].prompt, self._answers[i].seed] for i in rows]
         for name, n in (("entropy", 1), ("distinct_1", 1), ("distinct_2", 2), ("distinct_3", 3)):
             own, other = (self._variety(some, where, weights, n, name) for some in (rows, paired))
-            text[f"{name}_ratio"] = own / other
+            with np.errstate(invalid="ignore", divide="ignore"):
+                text[f"{name}_ratio"] = own / other
             variety[name] = float(own[0])
         judged = {
             name: {figure: mean(column) for figure, column in self._verdicts(judge, emotion).items()}
