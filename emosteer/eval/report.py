@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emosteer import strict_json
 from emosteer.errors import InputError
@@ -65,9 +65,10 @@ def card_section(report: SteeringReport, pictures: Mapping[str, str] | None = No
         "",
         f"{about['n_answers']} answers to {about['n_prompts']} everyday prompts, {about['max_new_tokens']} tokens at "
         f"temperature {about['temperature']:g}; judges: {', '.join(judges)}. Hit rate: share of answers in which the "
-        "judge finds the emotion before the other basic ones; probability: that the judge gives it among all its "
-        "labels. Cost: nats a token under the plain model above its own "
-        "answers. In brackets the 95 % interval, by bootstrap over prompts.",
+        "judge finds the emotion before the other basic ones. p: probability that it gives the emotion among all its "
+        "labels. Cost: nats a token under the plain model above its own answers. Loops: share of answers that go in "
+        "circles. Topic: similarity to plain answers, 1 being that of plain answers to each other. In brackets the "
+        "95 % interval, by bootstrap over prompts.",
     ]
     for way in report.ways:
         head = ["emotion", *_columns(report)]
@@ -92,17 +93,14 @@ def card_section(report: SteeringReport, pictures: Mapping[str, str] | None = No
 
 def tables(report: SteeringReport) -> list[Table]:
     """For a terminal: ways and controls over the basic emotions, then every emotion at the highest strength."""
-    from rich.table import Table
-
-    columns = _columns(report)
-    means = Table("way", "strength", *columns, title="Mean of the basic emotions", title_justify="left")
+    means = _table("way and strength", report, "Mean of the basic emotions")
     for cell in report.cells:
         if cell.emotion is None:
-            name = " ".join(filter(None, [cell.way, (cell.control or "").replace("_", " ")]))
-            means.add_row(name, f"{cell.strength:g}", *_cells(report, cell))
+            name = " ".join(filter(None, [cell.way, (cell.control or "").replace("_", " "), f"{cell.strength:g}"]))
+            means.add_row(name, *_cells(report, cell))
     found = [means]
     for way in report.ways:
-        each = Table("emotion", *columns, title=f"{way.way}, strength {way.strength:g}", title_justify="left")
+        each = _table("emotion", report, f"{way.way}, strength {way.strength:g}")
         for emotion in report.emotions:
             if here := report.cell(way.way, emotion, way.strength):
                 each.add_row(emotion, *_cells(report, here))
@@ -110,9 +108,20 @@ def tables(report: SteeringReport) -> list[Table]:
     return found
 
 
+def _table(first: str, report: SteeringReport, title: str) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    # Narrow, so that a terminal of usual width holds one judge.
+    heads = [head.replace(", ", "\n") for head in _columns(report)]
+    return Table(
+        first, *heads, title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
+
+
 def _columns(report: SteeringReport) -> list[str]:
-    by_judge = [f"{figure}, {judge}" for figure in ("hit rate", "probability") for judge in report.about["judges"]]
-    return [*by_judge, "cost", "loops", "topic kept", "n"]
+    by_judge = [f"{figure}, {judge}" for figure in ("hit rate", "p") for judge in report.about["judges"]]
+    return [*by_judge, "cost", "loops", "topic", "n"]
 
 
 def _cells(report: SteeringReport, cell: CellResult) -> list[str]:

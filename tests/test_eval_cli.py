@@ -1,0 +1,128 @@
+"""`emosteer eval steering` on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+import emosteer
+from emosteer import cli
+from tests.conftest import tiny_model, tiny_tokenizer
+
+FILES = {"steering.json", "steering.md", "dose_response.png", "confusion.png", "tone_and_cost.png", "cache"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A model and vectors on disk, both tiny."""
+    root = tmp_path_factory.mktemp("eval")
+    model = tiny_model()
+    model.save_pretrained(root / "model")
+    tiny_tokenizer().save_pretrained(root / "model")
+    emosteer.EmotionVectors.random(model, ["joy", "anger", "calm"]).save_pretrained(root / "vectors")
+    return root
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, folder):
+    """Run it in this process → exit status, standard output, standard error."""
+
+    def go(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+        words = ["eval", "steering", "-m", folder / "model", "-v", folder / "vectors", *args]
+        monkeypatch.setattr(sys, "argv", ["emosteer", *map(str, words)])
+        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return go
+
+
+def test_help_states_the_grid(run):
+    status, out, _ = run("--help")
+    assert status == 0
+    assert all(word in out for word in ("20 held-out prompts", "--full", "--cache", "1,600 answers"))
+
+
+def test_it_writes_the_report_and_goes_on_from_its_cache(run, tmp_path, monkeypatch):
+    status, out, _ = run("-o", tmp_path / "new", "--n-prompts", 2, "--json")
+    told = json.loads(out)
+    assert status == 0
+    assert told["schema"] == 1
+    assert told["about"]["n_answers"] == 2 * 4 + 3 * 4 * 2 + 4 * 2 * 2
+    assert told["emotions"] == ["joy", "anger", "calm"]
+    assert {file.name for file in (tmp_path / "new").iterdir()} == FILES
+    assert json.loads((tmp_path / "new" / "steering.json").read_text()) == told
+    monkeypatch.setattr(emosteer.SteeredModel, "generate", None)  # the second time nothing is generated
+    status, out, _ = run("-o", tmp_path / "new", "--n-prompts", 2)
+    assert status == 0
+    assert "additive, strength 1" in out
+    assert str(tmp_path / "new" / "steering.md") in out.replace("\n", "")
+
+
+def test_full_is_everything_and_may_be_narrowed(run, tmp_path, monkeypatch):
+    asked = {}
+
+    def stopped(_steered, **options):
+        asked.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("emosteer.eval.steering.evaluate_steering", stopped)
+    status, out, err = run(
+        "-o", tmp_path / "new", "--full", "--seeds", 2, "--emotions", "joy, calm", "--cache", tmp_path
+    )
+    assert (status, out) == (130, "")
+    assert "Traceback" not in err
+    assert {name: asked[name] for name in ("n_prompts", "seeds", "emotions", "cache")} == {
+        "n_prompts": 60,
+        "seeds": 2,
+        "emotions": ["joy", "calm"],
+        "cache": tmp_path,
+    }
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["-o", "{new}", "--emotions", "rage"], "no emotion 'rage'"),
+        (["-o", "{new}", "--judge", "nobody/at-all"], "nobody/at-all"),
+        (["-o", "{new}", "--n-prompts", "61"], "Give 1 to 60 prompts"),
+        (["-o", "{file}/deep"], "cannot be written"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, args, says):
+    (tmp_path / "file").write_text("")
+    status, out, err = run(*(arg.format(new=tmp_path / "new", file=tmp_path / "file") for arg in args))
+    assert (status, out) == (1, "")
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+    assert says in err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.embedded
+def test_on_the_real_model_in_a_process_of_its_own(tmp_path):
+    args = ["eval", "steering", "-o", str(tmp_path), "--emotions", "joy,sadness", "--n-prompts", "2", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "emosteer", *args],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        check=True,
+    )
+    told = json.loads(done.stdout)
+    assert done.stderr == ""
+    cells = {(c["way"], c["emotion"], c["strength"], c["control"]): c for c in told["cells"]}
+    hit = {key: cell["judged"]["goemotions"]["hit"]["value"] for key, cell in cells.items() if key[1] is None}
+    assert hit["additive", None, 1.0, None] > hit["", None, 0.0, "unsteered"]
+    assert cells["additive", None, 1.0, None]["text"]["cost"]["value"] > 0
+    assert {file.name for file in tmp_path.iterdir()} == FILES
