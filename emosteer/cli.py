@@ -259,14 +259,15 @@ def eval_steering(
     """Measure what tones do to text and what they cost.
 
     By default each basic emotion is asked for at strengths 0, .25, .5, .75 and 1 on 20 held-out prompts, the other
-    emotions that a judge knows on 8, the rest at 1 only; the controls at 1 on 20. With the embedded model that is about
-    1,600 answers of 32 tokens for each way of steering. Interrupted and started again, it goes on where it was.
+    emotions that a judge knows on 6, the rest at 1 only; the controls at 1 on 20. With the embedded model that is about
+    1,500 answers of 32 tokens for one way of steering, 2,800 for two. Interrupted and started again, it goes on where it
+    was.
 
     Writes steering.json, steering.md (a section for the model card) and the figures.
     """
     from emosteer import format as fmt
     from emosteer.eval.judges import named_judge
-    from emosteer.eval.report import tables, write_report
+    from emosteer.eval.report import notes, tables, write_report
     from emosteer.eval.steering import FULL, evaluate_steering
 
     fmt.require_writable(output)  # known now rather than after minutes of answering
@@ -286,7 +287,8 @@ def eval_steering(
         return
     for table in tables(report):
         out.print(table)
-    out.print(f"Written: {', '.join(str(file) for file in files.values())}", highlight=False)
+    for line in (*notes(report), f"Written: {', '.join(str(file) for file in files.values())}"):
+        out.print(line, highlight=False)
 
 
 def main() -> NoReturn:

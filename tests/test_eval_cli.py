@@ -49,7 +49,7 @@ def run(monkeypatch, capsys, folder):
 def test_help_states_the_grid(run):
     status, out, _ = run("--help")
     assert status == 0
-    assert all(word in out for word in ("20 held-out prompts", "--full", "--cache", "1,600 answers"))
+    assert all(word in out for word in ("20 held-out prompts", "--full", "--cache", "1,500 answers"))
 
 
 def test_it_writes_the_report_and_goes_on_from_its_cache(run, tmp_path, monkeypatch):

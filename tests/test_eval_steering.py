@@ -17,7 +17,7 @@ from emosteer.eval import sampling
 from emosteer.eval.encoder import shared_encoder
 from emosteer.eval.fluency import nats_per_token
 from emosteer.eval.measures import Figures, Measures
-from emosteer.eval.report import card_section, tables, write_report
+from emosteer.eval.report import card_section, notes, tables, write_report
 from emosteer.eval.sampling import Answer, Cell, deranged, generate_cells
 from emosteer.eval.steering import evaluate_steering
 from tests.conftest import tiny_model, tiny_tokenizer
@@ -340,6 +340,29 @@ def test_the_cost_is_held_against_the_one_in_the_file(steered):
     assert {name: pair[0] for name, pair in additive.stored_cost.items()} == told
     assert additive.near_stored == 1  # of a tiny random model every cost is near 0
     assert kept.stored_cost == {}
+    assert "additive: strength 1.0 costs within 0.15 nats of what the file says for 1 of 2 emotions." in notes(report)
+
+
+def test_several_judges_stand_side_by_side(steered):
+    class Other(Letters):
+        name = "other"
+        labels = ("anger", "joy", "optimism", "love", "pride", "grief", "gratitude")
+        letters = "eaoiuyx"
+
+        def probabilities(self, texts, emotions=None):
+            counts = np.array([[1 + text.count(letter) for letter in self.letters] for text in texts], dtype=float)
+            return dict(zip(self.labels, (counts / counts.sum(1, keepdims=True)).T, strict=True))
+
+    report = measure(steered, judges=[Letters(), Other()], strengths=[1.0])
+    assert report.not_heard == {"letters": ("calm",), "other": ("fear", "calm")}
+    assert set(report.cell("additive", "fear", 1.0).judged) == {"letters"}
+    (pair,) = report.agreement
+    assert (pair.judges, set(pair.labels), pair.n) == (("letters", "other"), {"joy", "anger"}, 9)
+    (way,) = report.ways
+    ranked = [report.cell("additive", e, 1.0).judged["other"]["top_3"].value for e in ("joy", "anger", "hope")]
+    assert set(way.top_3) == {"other"}
+    assert way.top_3["other"].value == pytest.approx(np.mean(ranked))
+    assert any(note.startswith("letters and other agree at Cohen's kappa") for note in notes(report))
 
 
 def test_strength_raises_what_a_judge_hears_and_its_rank_correlation(steered, monkeypatch):
@@ -354,6 +377,10 @@ def test_strength_raises_what_a_judge_hears_and_its_rank_correlation(steered, mo
     (way,) = report.ways
     assert way.dose_response == {"letters": {"joy": 1.0, "fear": 1.0}}
     assert way.rising == {"letters": 2}
+    assert notes(report) == [
+        "additive: by letters, probability rises with strength (Spearman at least 0.9) for 2 of 2 emotions.",
+        "letters does not know calm.",
+    ]
     assert way.hit_rate["letters"].value == 1
     assert report.cell("", "joy", 0.0, "unsteered").judged["letters"]["probability"].value == pytest.approx(0.1)
 

@@ -16,8 +16,6 @@ from emosteer.eval.sampling import Answer
 if TYPE_CHECKING:
     import numpy as np
 
-TOP = 3
-
 __all__ = ["Figures", "Measures"]
 
 
@@ -152,7 +150,7 @@ class Measures:
         mapped = [name for name in GOEMOTIONS_MAP.values() if name in heard]
         if label in mapped and len(mapped) > len(BASIC):  # among fewer, chance alone is often in the top three
             above = np.sum([heard[name] > own for name in mapped], axis=0)
-            found[f"top_{TOP}"] = (above < TOP).astype(float)
+            found["top_3"] = (above < 3).astype(float)
         return found
 
     def _similarities(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:

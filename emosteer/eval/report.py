@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emosteer import strict_json
 from emosteer.errors import InputError
 from emosteer.eval.bootstrap import Estimate
 from emosteer.eval.figures import write_figures
-from emosteer.eval.steering import CellResult, SteeringReport
+from emosteer.eval.steering import MONOTONE, NEAR, CellResult, SteeringReport
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,7 @@ _CAPTIONS = {
     "tone_and_cost": "Hit rate against cost, with controls",
 }
 
-__all__ = ["JSON", "SECTION", "card_section", "tables", "write_report"]
+__all__ = ["JSON", "SECTION", "card_section", "notes", "tables", "write_report"]
 
 
 def write_report(report: SteeringReport, folder: Path) -> dict[str, Path]:
@@ -83,12 +83,34 @@ def card_section(report: SteeringReport, pictures: Mapping[str, str] | None = No
         for cell in controls:
             named = [str(cell.control).replace("_", " "), cell.way or "–"]
             lines.append(f"| {' | '.join([*named, *_cells(report, cell)])} |")
-    for judge, names in report.not_heard.items():
-        if names:
-            lines += ["", f"The judge {judge} does not know {', '.join(names)}."]
+    lines += [line for note in notes(report) for line in ("", note)]
     for name, path in (pictures or {}).items():
         lines += ["", f"![{_CAPTIONS[name]}]({path})"]
     return "\n".join([*lines, ""])
+
+
+def notes(report: SteeringReport) -> list[str]:
+    """What stands in no table, a sentence each."""
+    found = []
+    for way in report.ways:
+        for judge, curves in way.dose_response.items():
+            if curves:
+                found.append(
+                    f"{way.way}: by {judge}, probability rises with strength (Spearman at least {MONOTONE:g}) "
+                    f"for {way.rising[judge]} of {len(curves)} emotions."
+                )
+            if judge in way.top_3:
+                found.append(f"{way.way}: by {judge}, {way.top_3[judge]} of answers have the emotion in the top three.")
+        if way.stored_cost:
+            found.append(
+                f"{way.way}: strength 1.0 costs within {NEAR:g} nats of what the file says "
+                f"for {way.near_stored} of {len(way.stored_cost)} emotions."
+            )
+    for pair in report.agreement:
+        kappa = "–" if pair.kappa is None else f"{pair.kappa:.2f}"
+        found.append(f"{' and '.join(pair.judges)} agree at Cohen's kappa {kappa}, n = {pair.n}.")
+    found += [f"{judge} does not know {', '.join(names)}." for judge, names in report.not_heard.items() if names]
+    return found
 
 
 def tables(report: SteeringReport) -> list[Table]:

@@ -23,7 +23,7 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FULL = {"n_prompts": 60, "seeds": 3}
 """The grid of `--full`."""
 
-PROMPTS, FEWER = 20, 8
+PROMPTS, FEWER = 20, 6
 """Prompts of the default grid, for basic emotions and controls, and for the other emotions."""
 
 PLAIN = 4
@@ -76,6 +76,7 @@ class WaySummary:
         cost: Mean over the basic emotions, nats a token.
         hit_rate: Judge → mean over the basic emotions.
         worst: Judge → the basic emotion that is hit least, and how often.
+        top_3: Judge → mean over the emotions of `GOEMOTIONS_MAP`, for a judge that knows more than the basic ones.
         dose_response: Judge → emotion → Spearman's correlation of strength and mean judged probability.
         rising: Judge → number of emotions whose correlation is at least .9.
         stored_cost: Emotion → cost stored in the file and as measured, for the additive way at strength 1.0.
@@ -87,6 +88,7 @@ class WaySummary:
     cost: Estimate | None
     hit_rate: Mapping[str, Estimate]
     worst: Mapping[str, tuple[str, float]]
+    top_3: Mapping[str, Estimate]
     dose_response: Mapping[str, Mapping[str, float]]
     rising: Mapping[str, int]
     stored_cost: Mapping[str, tuple[float, float]]
@@ -146,8 +148,9 @@ def evaluate_steering(
     """Measure what tones do to text, and what they cost.
 
     The default grid has 20 held-out prompts for the basic emotions at every strength and for the controls at the
-    highest, 8 of them for the other emotions that a judge knows, and for the rest 8 at the highest strength only. With
-    the 34 emotions that emosteer builds and one way of steering that is about 1,600 answers of 32 tokens.
+    highest, 6 of them for the other emotions that a judge knows, and for the rest 6 at the highest strength only. With
+    the 34 emotions that emosteer builds, that is about 1,500 answers of 32 tokens for one way of steering and 2,800 for
+    two.
 
     Args:
         steered: The model.
@@ -314,9 +317,12 @@ def _summary(
     core: Sequence[str],
     levels: Sequence[float],
 ) -> WaySummary:
+    import numpy as np
+
     top = levels[-1]
     mean = figures[Cell(None, top, way)]
     hit_rate, worst = {}, {}
+    top_3: dict[str, Estimate] = {}
     response: dict[str, dict[str, float]] = {}
     for judge in (judge.name for judge in judges):
         hits = {
@@ -327,6 +333,10 @@ def _summary(
         if hits and (found := estimate(mean.judged[judge]["hit"])):
             lowest = min(hits, key=lambda name: hits[name])
             hit_rate[judge], worst[judge] = found, (lowest, hits[lowest])
+        at_top = [figures[Cell(name, top, way)].judged.get(judge, {}) for name in emotions]
+        ranked = [judged["top_3"] for judged in at_top if "top_3" in judged]
+        if ranked and (found := estimate(np.mean(ranked, axis=0))):
+            top_3[judge] = found
         response[judge] = {}
         for name in emotions:
             curve = [Cell(name, 0.0, "", "unsteered"), *(Cell(name, level, way) for level in levels)]
@@ -347,6 +357,7 @@ def _summary(
         estimate(mean.text["cost"]) if "cost" in mean.text else None,
         hit_rate,
         worst,
+        top_3,
         response,
         {judge: sum(value >= MONOTONE for value in found.values()) for judge, found in response.items()},
         stored,
