@@ -260,8 +260,8 @@ def eval_steering(
 
     By default each basic emotion is asked for at strengths 0, .25, .5, .75 and 1 on 20 held-out prompts, the other
     emotions that a judge knows on 6, the rest at 1 only; the controls at 1 on 20. With the embedded model that is about
-    1,500 answers of 32 tokens for one way of steering, 2,800 for two. Interrupted and started again, it goes on where it
-    was.
+    1,500 answers of 32 tokens for one way of steering, 2,800 for two. Interrupted and started again, it goes on where
+    it was.
 
     Writes steering.json, steering.md (a section for the model card) and the figures.
     """

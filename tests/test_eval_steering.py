@@ -126,6 +126,15 @@ def test_each_control_is_what_it_says(steered, calls):
     assert len(prompts) == 2
 
 
+def test_an_instructed_answer_costs_what_it_costs_after_the_question_alone(steered):
+    (said,) = sample(steered, grid(Cell("fear", 1.0, "", "prompt_only"), prompts=["Hm?"]))
+    prompt = steered.prompt("Hm?")["input_ids"]
+    ids = torch.cat([prompt, torch.tensor([said.tokens])], dim=1)
+    with torch.inference_mode():
+        logits = steered.model(ids).logits[0, prompt.shape[1] - 1 : -1].log_softmax(-1)
+    assert said.nats == pytest.approx(-float(logits.gather(1, ids[0, prompt.shape[1] :, None]).mean()), abs=1e-5)
+
+
 def test_the_instruction_stands_in_the_question_where_there_is_no_system_role(model, vectors, calls):
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = (
