@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from importlib.metadata import version
 
 CONTRASTS = {
     "joy": (["joyful", "happy", "delighted"], ["miserable", "sad", "gloomy"]),
@@ -52,7 +51,6 @@ class Repeng:
     """Unit directions, added after several layers at once."""
 
     name = "repeng"
-    source = f"repeng {version('repeng')}"
     total = 100.0  # strength to begin with, over all layers: directions have length 1
 
     def train(self, model, tokenizer, emotion: str):
@@ -87,7 +85,6 @@ class SteeringVectors:
     """Mean differences as long as they are, added after one layer or several."""
 
     name = "steering-vectors"
-    source = f"steering-vectors {version('steering-vectors')}"
     total = 6.0
 
     def train(self, model, tokenizer, emotion: str):

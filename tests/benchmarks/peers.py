@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ class Peer:
     layers = LAYERS
 
     def __init__(self, library, model, tokenizer) -> None:
-        self.name, self.source = library.name, library.source
+        self.name, self.source = library.name, version(library.name)
         self._library, self._model, self._tokenizer = library, model, tokenizer
         self._vectors = {}
 
