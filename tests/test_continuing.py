@@ -75,6 +75,7 @@ def test_the_highest_hit_rate_within_a_budget_is_chosen():
             pass
 
     chosen = Tried().choose(Method(), "joy", [], 3, Progress())
+    assert set(chosen) == set(BUDGETS)
     for budget, (layers, strength) in chosen.items():
         assert layers == "b"
         assert 0.85 * budget <= strength**2 <= budget

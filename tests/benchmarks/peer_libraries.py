@@ -2,7 +2,7 @@
 
 - repeng: "Act as if you're extremely {persona}." against the opposite persona, followed by the beginning of an answer
   that is cut off after every few words; directions are principal components of the differences.
-- steering-vectors: pairs of texts that differ in their last word; directions are mean differences there.
+- steering-vectors: pairs of texts that differ in one word; directions are mean differences at the last token.
 """
 
 from __future__ import annotations
@@ -85,13 +85,13 @@ class SteeringVectors:
     """Mean differences as long as they are, added after one layer or several."""
 
     name = "steering-vectors"
-    total = 6.0
+    total = 2.0
 
     def train(self, model, tokenizer, emotion: str):
         from steering_vectors import train_steering_vector
 
         pairs = [
-            tuple(turns(tokenizer, question, f"{statement} {word}") for word in words)
+            tuple(turns(tokenizer, question, f"{statement} {word}.") for word in words)
             for question in QUESTIONS
             for statement in STATEMENTS
             for words in zip(*CONTRASTS[emotion], strict=True)
