@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from emosteer.layers import register_layers
     from emosteer.logits import EmotionLogitsProcessor
     from emosteer.model import SteeredModel
+    from emosteer.recipes import Recipe
     from emosteer.steering import Affect, Keyframes, Thermostat, steer
     from emosteer.vectors import EmotionVectors
 
@@ -25,6 +26,7 @@ _HOME = {
     "EmotionLogitsProcessor": "emosteer.logits",
     "EmotionVectors": "emosteer.vectors",
     "Keyframes": "emosteer.steering",
+    "Recipe": "emosteer.recipes",
     "SteeredModel": "emosteer.model",
     "Thermostat": "emosteer.steering",
     "bake": "emosteer.export",
@@ -42,6 +44,7 @@ __all__ = [
     "EmotionLogitsProcessor",
     "EmotionVectors",
     "Keyframes",
+    "Recipe",
     "SteeredModel",
     "Thermostat",
     "bake",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 BIAS = 3.0
 MEDIA = ("image_token_id", "video_token_id", "audio_token_id")
 
-__all__ = ["EmotionLogitsProcessor"]
+__all__ = ["EmotionLogitsProcessor", "vocabulary"]
 
 
 class EmotionLogitsProcessor:
@@ -111,6 +111,7 @@ class EmotionLogitsProcessor:
         self.guidance = guidance
         self.plausibility = plausibility
         self._model = model
+        tones = tone if isinstance(tone, Sequence) else [tone]
         toned = plan(vectors, tone)
         if any(curve.schedule for curve in toned.curves):
             raise ToneError(
@@ -118,7 +119,7 @@ class EmotionLogitsProcessor:
             )
         self._plain = _Branch(model, Plan({}), attention_mask)
         self._toned = _Branch(model, toned, attention_mask) if toned.deltas and method == "contrast" else None
-        self._bias = _bias(model, vectors, tone) if toned.deltas and method == "bias" else None
+        self._bias = BIAS * vocabulary(model, vectors, tones) if toned.deltas and method == "bias" else None
 
     def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
         """The scores with the tone in them.
@@ -278,18 +279,31 @@ class _Branch(threading.local):
         return torch.arange(ids.shape[1], device=ids.device) < count
 
 
-def _bias(
-    model: PreTrainedModel, vectors: EmotionVectors, tone: Tone | Affect | Sequence[Tone | Affect | None] | None
-) -> Tensor:
-    """What is added to the scores: nats, `[1 or rows, vocabulary]`."""
+def vocabulary(model: PreTrainedModel, vectors: EmotionVectors, tones: Sequence[Tone | Affect | None]) -> Tensor:
+    """How much each token of the vocabulary belongs to a tone.
+
+    Each emotion's direction in the last layer that the vectors have is read through the model's final norm and head.
+
+    Args:
+        model: The model.
+        vectors: Made for it.
+        tones: One for all rows, or one for each.
+
+    Returns:
+        `[tones, vocabulary]`, in standard deviations from the vocabulary's mean, times the strength, summed over
+        emotions.
+
+    Raises:
+        ToneError: An emotion is not there.
+    """
     import torch
 
-    tones = [named(vectors, one) for one in (tone if isinstance(tone, Sequence) else [tone])]
-    names = sorted(set().union(*tones))
-    strengths = torch.tensor([[float(one.get(name, 0)) for name in names] for one in tones])
+    wanted = [named(vectors, one) for one in tones]
+    names = sorted(set().union(*wanted))
+    strengths = torch.tensor([[float(one.get(name, 0)) for name in names] for one in wanted])
     directions = torch.stack([vectors.directions[name][-1] for name in names])
-    bias: Tensor = BIAS * strengths @ _read_out(model, directions * vectors.residual_norm[-1])
-    return bias
+    standard: Tensor = strengths @ _read_out(model, directions * vectors.residual_norm[-1])
+    return standard
 
 
 def _read_out(model: PreTrainedModel, streams: Tensor) -> Tensor:

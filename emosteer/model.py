@@ -17,12 +17,13 @@ from emosteer.drawing import drawing
 from emosteer.errors import InputError, ToneError
 from emosteer.layers import check_blocks, input_device
 from emosteer.readout import EmotionReading, Readout, Trace
+from emosteer.recipes import Recipe, Vocabulary, recipe_named
 from emosteer.schedules import Schedule
 from emosteer.steering.affect import Affect
 from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import plan
 from emosteer.steering.thermostat import Control, Thermostat
-from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted
+from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted, named
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -167,6 +168,7 @@ class SteeredModel:
         scope: str | None = None,
         schedule: Schedule | None = None,
         operation: str = "add",
+        recipe: str | Recipe | None = None,
         **inputs: Any,
     ) -> Any:
         """`model.generate` in a tone.
@@ -177,6 +179,7 @@ class SteeredModel:
             scope: As for `steer`.
             schedule: As for `steer`.
             operation: As for `steer`.
+            recipe: `"natural"` makes more of the dose than adding it does, for a steady tone: see `emosteer.recipes`.
             **inputs: As for the model's own `generate`: `input_ids`, `attention_mask`, `max_new_tokens`, …
 
         Returns:
@@ -193,6 +196,9 @@ class SteeredModel:
             if isinstance(emotion, Sequence) and not isinstance(emotion, str) and len(emotion) != rows:
                 raise ToneError(f"There are {len(emotion)} tones for a batch of {rows} rows.", "Give one for each row.")
             self._check_length(length)
+        if recipe is not None:
+            length = 0 if ids is None or inputs.get("inputs_embeds") is ids else length
+            emotion, inputs = self._cooked(recipe, emotion, schedule, operation, length, inputs)
         with self.steer(emotion, scope=scope, schedule=schedule, operation=operation):
             return self.model.generate(**inputs)  # type: ignore[operator]  # typed as a Tensor or Module by torch
 
@@ -205,6 +211,7 @@ class SteeredModel:
         scope: str | None = ...,
         schedule: Schedule | None = ...,
         operation: str = ...,
+        recipe: str | Recipe | None = ...,
         stream: Literal[False] = ...,
         seed: int | None = ...,
         **options: Any,
@@ -219,6 +226,7 @@ class SteeredModel:
         scope: str | None = ...,
         schedule: Schedule | None = ...,
         operation: str = ...,
+        recipe: str | Recipe | None = ...,
         stream: Literal[True],
         seed: int | None = ...,
         **options: Any,
@@ -232,6 +240,7 @@ class SteeredModel:
         scope: str | None = None,
         schedule: Schedule | None = None,
         operation: str = "add",
+        recipe: str | Recipe | None = None,
         stream: bool = False,
         seed: int | None = None,
         **options: Any,
@@ -247,6 +256,7 @@ class SteeredModel:
             scope: As for `steer`.
             schedule: As for `steer`.
             operation: As for `steer`.
+            recipe: As for `generate`.
             stream: Return the answer piece by piece, as it is made. Closing the iterator stops the model.
             seed: Makes sampling repeatable without touching the global random state.
             **options: For the model's `generate`: `max_new_tokens` (256 by default), `do_sample`, `temperature`, …
@@ -260,6 +270,9 @@ class SteeredModel:
         """
         inputs = self.prompt(message)
         said_in = self._turns(message, emotion, inputs["input_ids"][0].tolist())
+        if recipe is not None:
+            length = inputs["input_ids"].shape[1]
+            said_in, options = self._cooked(recipe, said_in, schedule, operation, length, options)
         # Before anything is streamed, so that a wrong tone is an error here.
         steering = self.steer(said_in, scope=scope, schedule=schedule, operation=operation)
         room = self._context() - inputs["input_ids"].shape[1]
@@ -340,6 +353,26 @@ class SteeredModel:
             turns.append((tone, start - len(ids), len(until) - len(ids)))
             start = len(until)
         return Turns((*turns, (answer, start - len(ids), math.inf)))
+
+    def _cooked(
+        self, recipe: str | Recipe, tone: Any, schedule: Schedule | None, operation: str, length: int, options: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """The tone that is added and the options for the model's `generate`, by a recipe."""
+        found = recipe_named(recipe)
+        plan(self.vectors, tone)  # a tone that is none, or an emotion that is not there, is an error of its own
+        one_for_all = tone is None or isinstance(tone, (Mapping, Affect))
+        tones = [tone] if one_for_all else list(tone) if isinstance(tone, Sequence) else None
+        steady = tones is not None and all(one is None or isinstance(one, (Mapping, Affect)) for one in tones)
+        if tones is None or not steady or schedule is not None or operation != "add":
+            raise ToneError(
+                "A recipe is made for a tone that is added, and the same along the answer.",
+                "Leave out the recipe, or schedule, operation, keyframes and thermostat.",
+            )
+        scaled = [found.scaled(self.vectors, one) for one in tones]
+        if any(any(named(self.vectors, one).values()) for one in tones):
+            favour = Vocabulary(self.model, self.vectors, tones, found, length)
+            options = {**options, "logits_processor": [*(options.get("logits_processor") or ()), favour]}
+        return scaled[0] if one_for_all else scaled, dict(options)
 
     def _sanitising(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         """A user's "<|im_end|>" is text, not the end of the user's turn."""

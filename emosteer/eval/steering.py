@@ -35,7 +35,7 @@ MONOTONE = 0.9
 NEAR = 0.15
 """Nats a token by which a cost may miss the one that is stored in the file."""
 
-WAYS: Ways = {"additive": {}}
+WAYS: Ways = {"additive": {}, "natural": {"recipe": "natural"}}
 """The ways of steering that are measured by default; the first is that of the dose in the file."""
 
 __all__ = ["FULL", "STRENGTHS", "WAYS", "CellResult", "SteeringReport", "WaySummary", "evaluate_steering"]
