@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from itertools import takewhile
 
 import numpy as np
@@ -81,8 +80,7 @@ class Judges:
     """Both judges: of all six basic emotions, and of the five that the second one knows."""
 
     def __init__(self) -> None:
-        head = resources.files("emosteer.eval") / "data" / "judge-brighter-minilm.json"
-        self.judges = {"goemotions": EmbeddingJudge(), "brighter": EmbeddingJudge(head)}
+        self.judges = {name: EmbeddingJudge(name) for name in ("goemotions", "brighter")}
 
     def hits(self, texts: list[str], emotion: str) -> dict[str, np.ndarray]:
         """Judge → whether it finds the emotion before all others that it is asked about; empty if it knows it not."""

@@ -8,7 +8,7 @@ those of the plain answers, in nats a token. The layers of emosteer are those of
 chosen. What was said is kept in a file, so that a run that was broken off goes on; delete it to start afresh.
 
     make bench-peers
-    PYTHONPATH=.venv/peers python -m tests.benchmarks.peers [--quick] [--prompts 60] [--seeds 1]
+    PYTHONPATH=.venv/peers python -m tests.benchmarks.peers [--quick] [--prompts 30] [--seeds 1]
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from tqdm.auto import tqdm
 import emosteer
 from emosteer import embedded
 from emosteer.eval import load_prompts
+from emosteer.eval.steering import WAYS
 from emosteer.quickstart import embedded_vectors
 from tests.benchmarks.continuing import BASIC, Continuations, Judges, continued, figures, pooled
 from tests.benchmarks.peer_libraries import LIBRARIES
 from tests.benchmarks.report import show
 
-WAYS = {"additive": {}}
-BUDGETS = (0.5, 0.75)
-# All, as both train by default; those that repeng's README steers; the middle one; two thirds of the way up.
-LAYERS = {"1 to 29": range(1, 30), "13 to 25": range(13, 26), "15": (15,), "20": (20,)}
+BUDGETS = (0.5,)
+# All, as both train by default; those that repeng's README steers; the middle one.
+LAYERS = {"1 to 29": range(1, 30), "13 to 25": range(13, 26), "15": (15,)}
 NEAR = 0.85  # a cost above this share of the budget is near enough
 
 
@@ -208,10 +208,10 @@ def _row(method, budget, emotion, chosen, measured) -> dict:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="two emotions on five prompts, to see that it runs")
-    parser.add_argument("--development", type=int, default=30, help="prompts to choose on")
-    parser.add_argument("--prompts", type=int, default=60, help="held-out prompts")
+    parser.add_argument("--development", type=int, default=12, help="prompts to choose on")
+    parser.add_argument("--prompts", type=int, default=30, help="held-out prompts")
     parser.add_argument("--seeds", type=int, default=1, help="answers to each held-out prompt")
-    parser.add_argument("--tries", type=int, default=3, help="strengths for an emotion, layers and a budget")
+    parser.add_argument("--tries", type=int, default=2, help="strengths for an emotion, layers and a budget")
     parser.add_argument("--cache", type=Path, default=embedded.cache_dir() / "benchmarks" / "peers.jsonl")
     options = parser.parse_args()
     emotions = BASIC
