@@ -27,14 +27,14 @@ from emosteer.vectors import fallback_dose
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel
 
-PROMPTS = 18
-"""Development prompts: a third of them for the layers and the first guess, the others to settle the doses."""
+PROMPTS = 42
+"""Development prompts: 18 for the layers and the first round, the others for the second."""
 
-PROBES, FEW = (0.15, 0.3), 2
-"""Doses, and number of prompts, at which layers are compared; the fallback dose is among them."""
+PROBES, PROBED = (0.15, 0.3), 4
+"""Doses, and number of prompts, at which layers are compared; the fallback dose is between them."""
 
-AROUND, BELOW = (0.65, 1.0, 1.35), (0.8, 1.0)
-"""Levels of the first and the second round, in units of the dose that the answers so far point to."""
+FIRST, SECOND = (0.65, 1.0, 1.35), (0.85, 1.15)
+"""Levels of the two rounds, in units of the dose that the answers so far point to."""
 
 REACH = 2.0
 """How far beyond the highest dose so far the next round may go."""
@@ -90,21 +90,21 @@ def calibrate(
     asked = _spread(tuple(dict.fromkeys(prompts)), PROMPTS)
     if not emotions or len(asked) < 2:
         raise InputError("Calibration needs an emotion and two prompts or more.")
-    first = _spread(asked, max(1, len(asked) // 3))
+    first = _spread(asked, max(1, len(asked) * 3 // 7))
     second = [prompt for prompt in asked if prompt not in first]
     bench = Bench(steered, asked, seed, cache, progress)
 
     windows = _windows(vectors.layers, vectors.base_model.num_hidden_layers)
     probes = dict.fromkeys(emotions, PROBES)
-    probed = [bench.ask(layers, probes, _spread(first, FEW)) for layers in windows]
+    probed = [bench.ask(layers, probes, _spread(first, PROBED)) for layers in windows]
     chosen, compared = _compare(windows, probed, budget)
     layers, weights, answers = windows[chosen], even_weights(windows[chosen]), probed[chosen]
     together = _samples(answers, [0] * len(answers))
     guess = _doses(together, fit_costs(together), budget, REACH)[0]
-    answers += bench.ask(layers, dict.fromkeys(emotions, _levels(guess, AROUND)), first)
+    answers += bench.ask(layers, dict.fromkeys(emotions, _levels(guess, FIRST)), first)
     samples = _of_emotions(answers, emotions)
     each = _doses(samples, fit_costs(samples), budget, REACH)
-    answers += bench.ask(layers, {name: _levels(each[i], BELOW) for i, name in enumerate(emotions)}, second)
+    answers += bench.ask(layers, {name: _levels(each[i], SECOND) for i, name in enumerate(emotions)}, second)
 
     samples = _of_emotions(answers, emotions)
     fit = fit_costs(samples)
@@ -246,7 +246,7 @@ def _settled(
 ) -> EmotionResult:
     """The dose of one emotion and why it is this one."""
     stopped = "budget" if dose >= _short(fit.dose(group, budget)) else "limit"
-    levels = [point for point in points if point.n > FEW] or list(points)
+    levels = [point for point in points if point.dose not in PROBES] or list(points)
     lower = [point.dose for point in levels if FROM * dose <= point.dose < dose]
     if lower and not rises:
         dose, stopped = min(lower), "saturated"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXPONENTS = (1.0, 4.0)
 """Costs rise in proportion to the dose at least; beyond its fourth power a few answers would decide."""
 
-FROM, AROUND = 0.5, 1.1
+FROM, UPTO = 0.5, 1.2
 """Whether tone rises up to a dose is read from answers between so many times that dose."""
 
 __all__ = ["FROM", "CostFit", "Samples", "fit_costs", "tone_rises", "tones_at_cost"]
@@ -82,7 +82,11 @@ def fit_costs(samples: Samples) -> CostFit:
     by_cluster = np.zeros((n_groups, int(samples.cluster.max()) + 1))
     np.add.at(by_cluster, (samples.group, samples.cluster), left)
     errors = np.sqrt((by_cluster**2).sum(1)) / totals
-    factors, errors = _shrunk(factors, errors)
+    if n_groups >= 4:
+        mean, spread, noise = factors.mean(), float(factors.var(ddof=1)), float((errors**2).mean())
+        kept = max(0.0, 1 - noise / spread) if spread > 0 else 0.0
+        factors = mean + kept * (factors - mean)
+        errors = np.sqrt(kept * errors**2 + (1 - kept) * spread / n_groups)
     return CostFit(exponent, factors.clip(min=0), errors)
 
 
@@ -105,47 +109,34 @@ def _exponent(samples: Samples, n_groups: int) -> float:
     return round((low + high) / 2, 3)
 
 
-def _shrunk(values: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values drawn towards their mean by the share of their variance that noise explains, and their errors then."""
-    import numpy as np
-
-    if len(values) < 4:
-        return values, errors
-    mean, spread, noise = values.mean(), float(values.var(ddof=1)), float((errors**2).mean())
-    kept = max(0.0, 1 - noise / spread) if spread > 0 else 0.0
-    return mean + kept * (values - mean), np.sqrt(kept * errors**2 + (1 - kept) * spread / len(values))
-
-
 def tone_rises(samples: Samples, uppers: Sequence[float]) -> list[bool]:
     """Whether the tone of each group still rises with the dose, from half of an upper dose on.
 
-    By the regression line through all answers from half to about the upper dose, which says more than two levels do,
-    with slopes drawn towards their mean as the factors of costs are: a dozen answers at each level are too few to tell
-    a tone that has stopped rising from one that happened to (standard deviations of 2 where tone rises by 1).
+    By the regression line through all answers from half to about the upper dose, which says more than two levels do. It
+    has stopped where the slope is not above its standard error, and below that of a tone in proportion to the dose by
+    more than two of them: a dozen answers a level are too few (tone rises by 1 where its standard deviation is 2) to
+    take a slope that merely happened to be small for a tone that has stopped.
 
     Args:
         samples: Of emotions.
         uppers: A dose for each group.
-
-    Returns:
-        For each group, false where the rise is not above its standard error.
     """
     import numpy as np
 
-    slopes, errors = np.full(len(uppers), np.nan), np.full(len(uppers), np.nan)
+    found = []
     for group, upper in enumerate(uppers):
-        near = (samples.dose >= FROM * upper) & (samples.dose <= AROUND * upper)
+        near = (samples.dose >= FROM * upper) & (samples.dose <= UPTO * upper)
         there = (samples.group == group) & near & ~np.isnan(samples.tone)
-        x, y = samples.dose[there] / upper, samples.tone[there]
+        x, y = samples.dose[there], samples.tone[there]
         if len(x) < 3 or np.ptp(x) == 0:
+            found.append(True)  # for all that is known
             continue
-        x, y = x - x.mean(), y - y.mean()
-        slopes[group] = x @ y / (x @ x)
-        left = y - slopes[group] * x
-        errors[group] = np.sqrt(left @ left / (len(x) - 2) / (x @ x))
-    known = ~np.isnan(slopes)
-    slopes[known], errors[known] = _shrunk(slopes[known], errors[known])
-    return [not slope <= error for slope, error in zip(slopes, errors, strict=True)]  # it may where nothing is known
+        away = x - x.mean()
+        slope = away @ y / (away @ away)
+        left = y - y.mean() - slope * away
+        error = np.sqrt(left @ left / (len(x) - 2) / (away @ away))
+        found.append(not (slope <= error and slope <= y.sum() / x.sum() - 2 * error))
+    return found
 
 
 def tones_at_cost(samples: Samples, budget: float, limit: float, weights: np.ndarray) -> np.ndarray:

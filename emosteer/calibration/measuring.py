@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from emosteer.model import SteeredModel
 
-PLAIN = 8
+PLAIN = 4
 """Plain answers to each prompt, against which the answers in all emotions are held."""
 
 SAMPLING: Mapping[str, Any] = {"max_new_tokens": 32, "temperature": 0.8}
@@ -73,6 +73,8 @@ class Bench:
     ) -> list[Measured]:
         """Answers in every emotion at its doses, without those that are empty.
 
+        The doses take turns at the prompts: plain answers tell how hard each is, and more of them say more.
+
         Args:
             layers: Steered evenly.
             levels: Emotion → doses.
@@ -81,7 +83,11 @@ class Bench:
         Raises:
             InputError: All of them are empty.
         """
-        cells = {Cell(name, dose, "additive"): [(p, 0) for p in prompts] for name in levels for dose in levels[name]}
+        cells = {
+            Cell(name, dose, "additive"): [(prompt, 0) for prompt in prompts[i :: len(doses)] or prompts]
+            for name, doses in levels.items()
+            for i, dose in enumerate(doses)
+        }
         answers = self._generate(layers, cells)
         columns = self._steered.readout.emotions
         found = []

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from emosteer import format as fmt
 from emosteer import strict_json
+from emosteer.calibration import checks
 from emosteer.concepts.conceptset import NAME
 from emosteer.config import SCOPES, BaseModel, Dose
 from emosteer.errors import FormatError, IncompatibleModelError
@@ -174,36 +175,37 @@ class Calibration:
         Raises:
             FormatError: A field is missing, not known, of the wrong kind or out of range.
         """
-        entry = _object(data, "it", {"schema", *_names(cls)})
-        if entry["schema"] != SCHEMA:
+        schema = checks.whole(checks.mapping(data, "it").get("schema"), "schema", 1, 1_000_000)
+        if schema != SCHEMA:
             raise FormatError(
-                f"The calibration has the schema {str(entry['schema'])[:20]}, this emosteer reads {SCHEMA}.",
+                f"The calibration has the schema {schema}, this emosteer reads {SCHEMA}.",
                 "A later emosteer may read it: pip install -U emosteer",
             )
-        base = BaseModel(**_object(entry["base_model"], "base_model", _names(BaseModel)))
-        depth = _whole(base.num_hidden_layers, "base_model.num_hidden_layers", 1, 1_000_000)
-        _whole(base.hidden_size, "base_model.hidden_size", 1, 1_000_000)
+        entry = checks.mapping(data, "it", {"schema", *_names(cls)})
+        base = BaseModel(**checks.mapping(entry["base_model"], "base_model", _names(BaseModel)))
+        depth = checks.whole(base.num_hidden_layers, "base_model.num_hidden_layers", 1, 1_000_000)
+        checks.whole(base.hidden_size, "base_model.hidden_size", 1, 1_000_000)
         for name in ("repo_id", "revision", "weights_variant", "fingerprint"):
             if getattr(base, name) is not None:
-                _text(getattr(base, name), f"base_model.{name}")
-        _text(base.model_type, "base_model.model_type")
-        layers = _layers(entry["layers"], "layers", depth)
-        weights = _numbers(entry["weights"], "weights", -1_000, 1_000)
+                checks.text(getattr(base, name), f"base_model.{name}")
+        checks.text(base.model_type, "base_model.model_type")
+        layers = checks.rising(entry["layers"], "layers", depth)
+        weights = checks.numbers(entry["weights"], "weights", -1_000, 1_000)
         if len(weights) != len(layers):
-            _bad("it has not one weight a layer")
+            checks.bad("it has not one weight a layer")
         emotions = entry["emotions"]
         if not isinstance(emotions, dict) or not emotions or not all(map(NAME.fullmatch, emotions)):
-            _bad("emotions is not an object of emotions")
+            checks.bad("emotions is not an object of emotions")
         return cls(
             base_model=base,
             layers=layers,
             weights=weights,
-            scope=_choice(entry["scope"], "scope", SCOPES),
-            budget=_number(entry["budget"], "budget", 0, 1_000),
-            exponent=_number(entry["exponent"], "exponent", 0.1, 100),
+            scope=checks.choice(entry["scope"], "scope", SCOPES),
+            budget=checks.number(entry["budget"], "budget", 0, 1_000),
+            exponent=checks.number(entry["exponent"], "exponent", 0.1, 100),
             emotions={name: _emotion(one, name) for name, one in emotions.items()},
-            windows=tuple(_window(one, depth) for one in _list(entry["windows"], "windows")),
-            about=_object(entry["about"], "about"),
+            windows=tuple(_window(one, depth) for one in checks.listed(entry["windows"], "windows")),
+            about=checks.mapping(entry["about"], "about"),
         )
 
     def save(self, folder: str | Path) -> None:
@@ -266,102 +268,45 @@ def _other(found: str, detail: str) -> NoReturn:
     )
 
 
-# Checks of a record from elsewhere.
-
-
-def _bad(found: str) -> NoReturn:
-    raise FormatError(f"This is not a calibration of emosteer: {found}.", "Measure one: emosteer calibrate VECTORS")
-
-
 def _names(kind: Any) -> set[str]:
     return {field.name for field in fields(kind)}
 
 
-def _object(value: Any, name: str, wanted: set[str] | None = None) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        _bad(f"{name} is not an object")
-    if wanted is not None and (odd := sorted(wanted ^ set(value))):
-        _bad(f"{name} lacks or should not have {odd[0][:70]!r}")
-    return value
-
-
-def _list(value: Any, name: str) -> list[Any]:
-    if not isinstance(value, list):
-        _bad(f"{name} is not a list")
-    return value
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str) or len(value) > 1_000 or not value.isprintable():
-        _bad(f"{name} is not a short printable text")
-    return value
-
-
-def _choice(value: Any, name: str, choices: Sequence[str]) -> str:
-    if value not in choices:
-        _bad(f"{name} is {str(value)[:40]!r}, expected one of {', '.join(choices)}")
-    return str(value)
-
-
-def _whole(value: Any, name: str, low: int, high: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        _bad(f"{name} is not a whole number from {low} to {high}")
-    return value
-
-
-def _number(value: Any, name: str, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        _bad(f"{name} is not a number from {low:g} to {high:g}")
-    return float(value)
-
-
-def _perhaps(value: Any, name: str, low: float, high: float) -> float | None:
-    return None if value is None else _number(value, name, low, high)
-
-
-def _numbers(value: Any, name: str, low: float, high: float) -> tuple[float, ...]:
-    return tuple(_number(one, name, low, high) for one in _list(value, name))
-
-
-def _layers(value: Any, name: str, depth: int) -> tuple[int, ...]:
-    layers = tuple(_whole(one, name, 0, depth - 1) for one in _list(value, name))
-    if not layers or list(layers) != sorted(set(layers)):
-        _bad(f"{name} do not rise")
-    return layers
-
-
 def _window(value: Any, depth: int) -> Window:
-    entry = _object(value, "a window", _names(Window))
+    entry = checks.mapping(value, "a window", _names(Window))
     return Window(
-        _layers(entry["layers"], "the layers of a window", depth),
-        *(_number(entry[name], f"the {name} of a window", -1e6, 1e6) for name in ("tone", "gain", "standard_error")),
+        checks.rising(entry["layers"], "the layers of a window", depth),
+        *(
+            checks.number(entry[name], f"the {name} of a window", -1e6, 1e6)
+            for name in ("tone", "gain", "standard_error")
+        ),
     )
 
 
 def _emotion(value: Any, name: str) -> EmotionResult:
-    entry = _object(value, name, _names(EmotionResult))
-    sample = _numbers(entry["sample"], f"the sample of {name}", -1e30, 1e30)
+    entry = checks.mapping(value, name, _names(EmotionResult))
+    sample = checks.numbers(entry["sample"], f"the sample of {name}", -1e30, 1e30)
     if len(sample) != SAMPLE:
-        _bad(f"the sample of {name} has {len(sample)} numbers, expected {SAMPLE}")
+        checks.bad(f"the sample of {name} has {len(sample)} numbers, expected {SAMPLE}")
     return EmotionResult(
-        dose=_number(entry["dose"], f"the dose of {name}", 0, 1_000),
-        cost=_number(entry["cost"], f"the cost of {name}", -1_000, 1_000),
-        standard_error=_number(entry["standard_error"], f"the standard error of {name}", 0, 1_000),
-        hit_rate=_perhaps(entry["hit_rate"], f"the hit rate of {name}", 0, 1),
-        stopped=_choice(entry["stopped"], f"why {name} stopped", STOPPED),
-        factor=_number(entry["factor"], f"the factor of {name}", 0, 1e30),
-        points=tuple(_point(one, name) for one in _list(entry["points"], f"the points of {name}")),
+        dose=checks.number(entry["dose"], f"the dose of {name}", 0, 1_000),
+        cost=checks.number(entry["cost"], f"the cost of {name}", -1_000, 1_000),
+        standard_error=checks.number(entry["standard_error"], f"the standard error of {name}", 0, 1_000),
+        hit_rate=checks.perhaps(entry["hit_rate"], f"the hit rate of {name}", 0, 1),
+        stopped=checks.choice(entry["stopped"], f"why {name} stopped", STOPPED),
+        factor=checks.number(entry["factor"], f"the factor of {name}", 0, 1e30),
+        points=tuple(_point(one, name) for one in checks.listed(entry["points"], f"the points of {name}")),
         sample=sample,
     )
 
 
 def _point(value: Any, name: str) -> Point:
-    entry = _object(value, f"a point of {name}", _names(Point))
+    entry = checks.mapping(value, f"a point of {name}", _names(Point))
     return Point(
-        dose=_number(entry["dose"], f"a dose of {name}", 0, 1_000),
-        n=_whole(entry["n"], f"the number of answers of {name}", 1, 1_000_000),
-        cost=_number(entry["cost"], f"a cost of {name}", -1_000, 1_000),
-        standard_error=_perhaps(entry["standard_error"], f"a standard error of {name}", 0, 1_000),
-        tone=_perhaps(entry["tone"], f"a tone of {name}", -1e6, 1e6),
-        hit_rate=_perhaps(entry["hit_rate"], f"a hit rate of {name}", 0, 1),
+        dose=checks.number(entry["dose"], f"a dose of {name}", 0, 1_000),
+        n=checks.whole(entry["n"], f"the number of answers of {name}", 1, 1_000_000),
+        cost=checks.number(entry["cost"], f"a cost of {name}", -1_000, 1_000),
+        standard_error=checks.perhaps(entry["standard_error"], f"a standard error of {name}", 0, 1_000),
+        tone=checks.perhaps(entry["tone"], f"a tone of {name}", -1e6, 1e6),
+        hit_rate=checks.perhaps(entry["hit_rate"], f"a hit rate of {name}", 0, 1),
     )
