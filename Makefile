@@ -6,10 +6,11 @@ OLDEST := .venv/oldest
 TORCHAO := .venv/torchao
 PEERS := .venv/peers
 GEMMA := .venv/gemma
+VECTORS := vectors/smollm2-135m-instruct-en
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart test test-torchao test-oldest vectors architectures fuzz bench bench-peers bench-gemma clean
+.PHONY: install quickstart test test-torchao test-oldest vectors calibration architectures fuzz bench bench-peers bench-gemma clean
 
 install: $(INSTALLED)
 
@@ -48,9 +49,14 @@ $(OLDEST): Makefile
 	PIP_CONSTRAINT= $(BIN)/pip install --quiet --upgrade --target $@ 'transformers==5.16.0' 'numpy<2.5'
 	@touch $@
 
-# One thread, so that the bytes are the same again.
+# One thread, so that the bytes are the same again; the doses are those that were measured by `make calibration`.
 vectors: install
-	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output vectors/smollm2-135m-instruct-en
+	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output $(VECTORS) --calibration $(VECTORS)/calibration.json
+
+# The directions as they are now, and their doses measured anew: about twenty minutes.
+calibration: install
+	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output $(VECTORS) --no-calibrate
+	$(BIN)/emosteer calibrate $(VECTORS)
 
 # Every causal language model of transformers, made small; writes the section of the README.
 architectures: install

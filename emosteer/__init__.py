@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from emosteer.calibration import Calibration, calibrate
     from emosteer.concepts import ConceptSet
     from emosteer.errors import EmosteerError, EmosteerWarning
     from emosteer.export import bake
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # Name → module that defines it. Resolved on first use, so that `import emosteer` loads neither torch nor transformers.
 _HOME = {
     "Affect": "emosteer.steering",
+    "Calibration": "emosteer.calibration",
     "ConceptSet": "emosteer.concepts",
     "EmosteerError": "emosteer.errors",
     "EmosteerWarning": "emosteer.errors",
@@ -30,6 +32,7 @@ _HOME = {
     "SteeredModel": "emosteer.model",
     "Thermostat": "emosteer.steering",
     "bake": "emosteer.export",
+    "calibrate": "emosteer.calibration",
     "extract": "emosteer.extraction",
     "register_layers": "emosteer.layers",
     "steer": "emosteer.steering",
@@ -38,6 +41,7 @@ _ROOMS = ("embedded", "eval", "layers", "schedules")
 
 __all__ = [
     "Affect",
+    "Calibration",
     "ConceptSet",
     "EmosteerError",
     "EmosteerWarning",
@@ -48,6 +52,7 @@ __all__ = [
     "SteeredModel",
     "Thermostat",
     "bake",
+    "calibrate",
     "extract",
     "register_layers",
     "steer",

@@ -83,6 +83,13 @@ def render(vectors: EmotionVectors) -> str:
         "",
         "Human valence and arousal from −1 to 1" + (f": {'; '.join(sources)}." if sources else " where known."),
     ]
+    if budgets := sorted({dose.budget for dose in vectors.doses.values() if dose.budget is not None}):
+        lines += [
+            "",
+            f"Doses were measured: strength 1.0 costs {' or '.join(f'{budget:g}' for budget in budgets)} nats a token "
+            "more than plain answers do, or less where more would add no tone. Cost is what the fitted curve gives at "
+            "the dose, the hit rate the share of answers there in which a judge finds the emotion.",
+        ]
     if extraction:
         counts = extraction.get("counts", {})
         lines += [

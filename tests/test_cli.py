@@ -54,11 +54,12 @@ def test_the_commands_are_those_that_work():
         "steer",
         "read",
         "extract",
+        "calibrate",
         "info",
     }
 
 
-@pytest.mark.parametrize("command", ["quickstart", "steer", "read", "extract", "info"])
+@pytest.mark.parametrize("command", ["quickstart", "steer", "read", "extract", "calibrate", "info"])
 def test_every_command_explains_itself(run, command):
     status, out, _ = run(command, "--help")
     assert status == 0
@@ -67,7 +68,8 @@ def test_every_command_explains_itself(run, command):
 
 def test_extract_writes_vectors_that_info_describes(run, folder, tmp_path):
     status, out, _ = run(
-        "extract", "-m", folder / "model", "--concepts", folder / "concepts.json", "-o", tmp_path / "new", "--json"
+        *("extract", "-m", folder / "model", "--concepts", folder / "concepts.json", "-o", tmp_path / "new"),
+        *("--no-calibrate", "--json"),
     )
     assert status == 0
     assert json.loads(out)["emotions"] == ["joy", "fear", "calm"]
@@ -90,7 +92,7 @@ def test_extract_takes_emotions_and_layers(run, folder, tmp_path):
     concepts = folder / "concepts.json"
     status, _, _ = run(
         *("extract", "-m", folder / "model", "--concepts", concepts, "-o", tmp_path / "new"),
-        *("--emotions", "calm,joy", "--layers", "0-1,3", "--method", "pca"),
+        *("--emotions", "calm,joy", "--layers", "0-1,3", "--method", "pca", "--no-calibrate"),
     )
     vectors = emosteer.EmotionVectors.from_pretrained(tmp_path / "new")
     assert status == 0

@@ -1,0 +1,6 @@
+"""Calibration: the dose of every emotion at which strength 1.0 costs a stated budget, or adds no more tone."""
+
+from emosteer.calibration.calibrator import calibrate
+from emosteer.calibration.results import CALIBRATION_FILE, Calibration, EmotionResult, Point, Window
+
+__all__ = ["CALIBRATION_FILE", "Calibration", "EmotionResult", "Point", "Window", "calibrate"]

@@ -1,0 +1,312 @@
+"""What a calibration found: a record that is kept beside the vectors and gives other copies of them the same doses.
+
+The doses in a vector file are what steers; the record says where they come from. `EmotionVectors.save_pretrained` knows
+nothing of it: the command line writes it whenever it writes doses, before them, and `apply` refuses vectors that it was
+not measured with, so a record that was left behind can mislead nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from emosteer import format as fmt
+from emosteer import strict_json
+from emosteer.calibration import checks
+from emosteer.concepts.conceptset import NAME
+from emosteer.config import SCOPES, BaseModel, Dose
+from emosteer.errors import FormatError, IncompatibleModelError
+from emosteer.vectors import EmotionVectors
+
+SCHEMA = 1
+CALIBRATION_FILE = "calibration.json"
+STOPPED = ("budget", "saturated", "limit")
+
+SAMPLE = 16
+"""Numbers of what a dose adds, by which a direction is known again."""
+
+SAME = 0.05
+"""Share by which they may differ: another machine rounds otherwise, another direction is another."""
+
+__all__ = ["CALIBRATION_FILE", "Calibration", "EmotionResult", "Point", "Window", "sample_of"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Answers at one dose.
+
+    Args:
+        dose: In mean residual norms.
+        n: Number of answers.
+        cost: Nats a token above plain answers to the same prompts.
+        standard_error: Of the cost; None for a single answer.
+        tone: What the readout finds in the answers above what it finds in plain ones, in standard deviations of neutral
+            text; None if there is nothing to read.
+        hit_rate: Share in which the judge finds the emotion, or None.
+    """
+
+    dose: float
+    n: int
+    cost: float
+    standard_error: float | None
+    tone: float | None
+    hit_rate: float | None
+
+
+@dataclass(frozen=True)
+class EmotionResult:
+    """The dose of one emotion.
+
+    Args:
+        dose: Of strength 1.0, in mean residual norms.
+        cost: What it costs by the fitted curve, in nats a token.
+        standard_error: Of that cost.
+        hit_rate: At the measured dose that is nearest, or None.
+        stopped: `"budget"`: it costs the budget; `"saturated"`: more adds no tone; `"limit"`: it is the highest dose
+            that was measured, and costs less than the budget.
+        factor: Of the curve, cost = factor · dose^exponent.
+        points: What was measured, by rising dose.
+        sample: Some numbers of what a dose of 1.0 adds, by which the direction is known again.
+    """
+
+    dose: float
+    cost: float
+    standard_error: float
+    hit_rate: float | None
+    stopped: str
+    factor: float
+    points: tuple[Point, ...]
+    sample: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Layers that were tried.
+
+    Args:
+        layers: Steered evenly.
+        tone: At the dose that costs the budget, mean over emotions, in standard deviations of neutral text.
+        gain: That minus the tone of the first window, the middle third.
+        standard_error: Of the gain.
+    """
+
+    layers: tuple[int, ...]
+    tone: float
+    gain: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Doses, and what they were measured by.
+
+    The curve of an emotion is factor · (strength · dose)^exponent with a factor that is not negative and an exponent
+    above zero, so its cost rises from 0 at strength 0 to that of the dose at strength 1 and never falls between.
+
+    Args:
+        base_model: That was measured.
+        layers: Steered, the same for all emotions.
+        weights: One factor a layer.
+        scope: Tokens that are steered.
+        budget: Nats a token that strength 1.0 may cost.
+        exponent: Of all curves.
+        emotions: Emotion → its dose.
+        windows: Layers that were tried, the middle third first.
+        about: Prompts (how many, and a digest), sampling, seed, versions, number of answers, judge.
+    """
+
+    base_model: BaseModel
+    layers: tuple[int, ...]
+    weights: tuple[float, ...]
+    scope: str
+    budget: float
+    exponent: float
+    emotions: Mapping[str, EmotionResult]
+    windows: tuple[Window, ...]
+    about: Mapping[str, Any]
+
+    def apply(self, vectors: EmotionVectors) -> EmotionVectors:
+        """The vectors with these doses; an emotion that was not calibrated keeps what it has.
+
+        Args:
+            vectors: Those that were measured, or made again in the same way.
+
+        Raises:
+            IncompatibleModelError: They are of another model, lack the layers, or have none of the emotions or other
+                directions.
+        """
+        ours, theirs = self.base_model, vectors.base_model
+        known = None not in (ours.fingerprint, theirs.fingerprint)
+        for name in ("model_type", "num_hidden_layers", "hidden_size", *(["fingerprint"] if known else [])):
+            if getattr(ours, name) != getattr(theirs, name):
+                _other("another model", f"{name} {getattr(ours, name)} instead of {getattr(theirs, name)}")
+        if missing := [layer for layer in self.layers if layer not in vectors.layers]:
+            _other("other layers", f"it steers layer {missing[0]}, which the vectors do not have")
+        there = [name for name in self.emotions if name in vectors.directions]
+        if not there:
+            _other("other emotions", f"it is of {', '.join(self.emotions)}")
+        doses = dict(vectors.doses)
+        for name in there:
+            found = self.emotions[name]
+            if not _same(found.sample, sample_of(vectors, name, self.layers, self.weights)):
+                _other("other directions", f"that of {name} is not the one that was measured")
+            doses[name] = Dose(
+                dose=found.dose,
+                layers=self.layers,
+                weights=self.weights,
+                scope=self.scope,
+                budget=self.budget,
+                cost=found.cost,
+                hit_rate=found.hit_rate,
+                stopped=found.stopped,
+            )
+        return replace(vectors, doses=doses)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Calibration:
+        """Check and take a parsed record.
+
+        Raises:
+            FormatError: A field is missing, not known, of the wrong kind or out of range.
+        """
+        schema = checks.whole(checks.mapping(data, "it").get("schema"), "schema", 1, 1_000_000)
+        if schema != SCHEMA:
+            raise FormatError(
+                f"The calibration has the schema {schema}, this emosteer reads {SCHEMA}.",
+                "A later emosteer may read it: pip install -U emosteer",
+            )
+        entry = checks.mapping(data, "it", {"schema", *_names(cls)})
+        base = BaseModel(**checks.mapping(entry["base_model"], "base_model", _names(BaseModel)))
+        depth = checks.whole(base.num_hidden_layers, "base_model.num_hidden_layers", 1, 1_000_000)
+        checks.whole(base.hidden_size, "base_model.hidden_size", 1, 1_000_000)
+        for name in ("repo_id", "revision", "weights_variant", "fingerprint"):
+            if getattr(base, name) is not None:
+                checks.text(getattr(base, name), f"base_model.{name}")
+        checks.text(base.model_type, "base_model.model_type")
+        layers = checks.rising(entry["layers"], "layers", depth)
+        weights = checks.numbers(entry["weights"], "weights", -1_000, 1_000)
+        if len(weights) != len(layers):
+            checks.bad("it has not one weight a layer")
+        emotions = entry["emotions"]
+        if not isinstance(emotions, dict) or not emotions or not all(map(NAME.fullmatch, emotions)):
+            checks.bad("emotions is not an object of emotions")
+        return cls(
+            base_model=base,
+            layers=layers,
+            weights=weights,
+            scope=checks.choice(entry["scope"], "scope", SCOPES),
+            budget=checks.number(entry["budget"], "budget", 0, 1_000),
+            exponent=checks.number(entry["exponent"], "exponent", 0.1, 100),
+            emotions={name: _emotion(one, name) for name, one in emotions.items()},
+            windows=tuple(_window(one, depth) for one in checks.listed(entry["windows"], "windows")),
+            about=checks.mapping(entry["about"], "about"),
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write `calibration.json`.
+
+        Args:
+            folder: Where; made if it is not there.
+
+        Raises:
+            InputError: It cannot be written; what was there is unchanged.
+        """
+        fmt.write_folder(Path(folder), {CALIBRATION_FILE: strict_json.pretty(self.to_dict()).encode()})
+
+    @classmethod
+    def load(cls, source: str | Path) -> Calibration:
+        """Read a record.
+
+        Args:
+            source: The file, or the folder that holds `calibration.json`.
+
+        Raises:
+            FormatError: It is not there or not a calibration.
+        """
+        file = Path(source)
+        try:
+            file = file / CALIBRATION_FILE if file.is_dir() else file
+            return cls.from_dict(strict_json.loads(file.read_bytes()))
+        except FormatError:
+            raise
+        except (OSError, ValueError) as error:
+            raise FormatError(
+                f"The calibration {file} cannot be read ({getattr(error, 'strerror', None) or error}).",
+                "Measure one: emosteer calibrate VECTORS",
+            ) from error
+
+
+def sample_of(
+    vectors: EmotionVectors, emotion: str, layers: Sequence[int], weights: Sequence[float]
+) -> tuple[float, ...]:
+    """Some numbers of what a dose of 1.0 adds, spread evenly over layers and width.
+
+    In place of a digest, which rounding on another machine would change.
+    """
+    import torch
+
+    deltas = vectors.deltas(emotion, Dose(1.0, tuple(layers), tuple(weights)))
+    flat = torch.cat([deltas[layer] for layer in layers])
+    step = (len(flat) - 1) / (SAMPLE - 1)
+    return tuple(float(f"{float(flat[round(i * step)]):.5g}") for i in range(SAMPLE))
+
+
+def _same(one: Sequence[float], other: Sequence[float]) -> bool:
+    apart = sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
+    return apart <= SAME**2 * sum(a * a for a in one)
+
+
+def _other(found: str, detail: str) -> NoReturn:
+    raise IncompatibleModelError(
+        f"The calibration was measured with {found}: {detail}.", "Measure anew: emosteer calibrate VECTORS"
+    )
+
+
+def _names(kind: Any) -> set[str]:
+    return {field.name for field in fields(kind)}
+
+
+def _window(value: Any, depth: int) -> Window:
+    entry = checks.mapping(value, "a window", _names(Window))
+    return Window(
+        checks.rising(entry["layers"], "the layers of a window", depth),
+        *(
+            checks.number(entry[name], f"the {name} of a window", -1e6, 1e6)
+            for name in ("tone", "gain", "standard_error")
+        ),
+    )
+
+
+def _emotion(value: Any, name: str) -> EmotionResult:
+    entry = checks.mapping(value, name, _names(EmotionResult))
+    sample = checks.numbers(entry["sample"], f"the sample of {name}", -1e30, 1e30)
+    if len(sample) != SAMPLE:
+        checks.bad(f"the sample of {name} has {len(sample)} numbers, expected {SAMPLE}")
+    return EmotionResult(
+        dose=checks.number(entry["dose"], f"the dose of {name}", 0, 1_000),
+        cost=checks.number(entry["cost"], f"the cost of {name}", -1_000, 1_000),
+        standard_error=checks.number(entry["standard_error"], f"the standard error of {name}", 0, 1_000),
+        hit_rate=checks.perhaps(entry["hit_rate"], f"the hit rate of {name}", 0, 1),
+        stopped=checks.choice(entry["stopped"], f"why {name} stopped", STOPPED),
+        factor=checks.number(entry["factor"], f"the factor of {name}", 0, 1e30),
+        points=tuple(_point(one, name) for one in checks.listed(entry["points"], f"the points of {name}")),
+        sample=sample,
+    )
+
+
+def _point(value: Any, name: str) -> Point:
+    entry = checks.mapping(value, f"a point of {name}", _names(Point))
+    return Point(
+        dose=checks.number(entry["dose"], f"a dose of {name}", 0, 1_000),
+        n=checks.whole(entry["n"], f"the number of answers of {name}", 1, 1_000_000),
+        cost=checks.number(entry["cost"], f"a cost of {name}", -1_000, 1_000),
+        standard_error=checks.perhaps(entry["standard_error"], f"a standard error of {name}", 0, 1_000),
+        tone=checks.perhaps(entry["tone"], f"a tone of {name}", -1e6, 1e6),
+        hit_rate=checks.perhaps(entry["hit_rate"], f"a hit rate of {name}", 0, 1),
+    )

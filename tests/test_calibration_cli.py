@@ -1,0 +1,142 @@
+"""`emosteer calibrate`, and the doses that `emosteer extract` writes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import emosteer
+from emosteer import cli
+from emosteer.errors import MissingExtraError
+from tests.conftest import small_concepts, tiny_model, tiny_tokenizer
+
+FILES = ["vectors.safetensors", "config.json", "README.md"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A model and a concept set on disk, both tiny."""
+    root = tmp_path_factory.mktemp("calibration")
+    tiny_model().save_pretrained(root / "model")
+    tiny_tokenizer().save_pretrained(root / "model")
+    (root / "concepts.json").write_text(json.dumps(small_concepts().to_dict()))
+    return root
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, folder, tmp_path):
+    """Run the command line in this process, with two prompts and a cache of its own → status, output, errors."""
+    monkeypatch.setenv("EMOSTEER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(emosteer, "calibrate", partial(emosteer.calibrate, prompts=["Hm?", "So?"]), raising=False)
+    monkeypatch.setattr(cli, "out", cli.Console(width=100))
+
+    def go(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+        monkeypatch.setattr(sys, "argv", ["emosteer", *map(str, args)])
+        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return go
+
+
+@pytest.fixture
+def extract(run, folder):
+    return partial(run, "extract", "-m", folder / "model", "--concepts", folder / "concepts.json", "-o")
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_record_rebuilds_the_files_byte_for_byte(run, extract, folder, tmp_path):
+    vectors, again = tmp_path / "vectors", tmp_path / "again"
+    assert extract(vectors, "--no-calibrate")[0] == 0
+    assert sorted(contents(vectors)) == sorted(FILES)
+    status, out, err = run("calibrate", vectors, "-m", folder / "model", "--json")
+    told = json.loads(out)
+    assert (status, err) == (0, "")
+    assert told == {**json.loads((vectors / "calibration.json").read_text()), "output": str(vectors)}
+    doses = emosteer.EmotionVectors.from_pretrained(vectors).doses
+    assert {name: dose.dose for name, dose in doses.items()} == {n: e["dose"] for n, e in told["emotions"].items()}
+    assert extract(again, "--calibration", vectors / "calibration.json")[0] == 0
+    assert contents(again) == {name: contents(vectors)[name] for name in FILES} | {
+        "calibration.json": contents(vectors)["calibration.json"]
+    }
+    assert "Doses were measured: strength 1.0 costs 0.5 nats a token" in contents(again)["README.md"].decode()
+
+
+def test_extract_calibrates_unless_it_is_told_not_to(run, extract, folder, tmp_path):
+    status, out, _ = extract(tmp_path / "one")
+    assert status == 0
+    assert "stopped" in out
+    assert extract(tmp_path / "two", "--no-calibrate")[0] == 0
+    status, told, _ = run("calibrate", tmp_path / "two", "-m", folder / "model", "-o", tmp_path / "three")
+    assert status == 0
+    assert contents(tmp_path / "three") == contents(tmp_path / "one")
+    assert emosteer.EmotionVectors.from_pretrained(tmp_path / "two").doses == {}
+    for name in ("joy", "fear", "calm"):
+        assert name in told
+    assert len(list((tmp_path / "cache" / "answers").iterdir())) > 3  # where an interrupted one would go on
+
+
+def test_a_few_emotions_do_not_take_the_place_of_all(run, extract, folder, tmp_path):
+    extract(tmp_path / "all")
+    before = contents(tmp_path / "all")
+    options = ("-m", folder / "model", "--emotions", "joy, calm")
+    status, _, err = run("calibrate", tmp_path / "all", *options)
+    assert status == 1
+    assert "fear too" in err
+    assert contents(tmp_path / "all") == before
+    assert run("calibrate", tmp_path / "all", *options, "-o", tmp_path / "few")[0] == 0
+    assert set(emosteer.Calibration.load(tmp_path / "few").emotions) == {"joy", "calm"}
+    assert run("calibrate", tmp_path / "few", *options)[0] == 0
+
+
+def test_without_the_encoder_there_are_doses_and_no_hit_rates(run, extract, folder, tmp_path, monkeypatch):
+    def missing(*_args):
+        raise MissingExtraError("No encoder.")
+
+    monkeypatch.setattr("emosteer.eval.EmbeddingJudge", missing)
+    status, out, _ = extract(tmp_path / "new")
+    assert status == 0
+    assert "No hit rates" in out
+    assert emosteer.EmotionVectors.from_pretrained(tmp_path / "new").dose("joy").hit_rate is None
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["calibrate", "{nothing}"], "cannot be read"),
+        (["calibrate", "{vectors}/vectors.safetensors", "-m", "{model}"], "--output"),
+        (["calibrate", "{vectors}", "-m", "{model}", "--budget", "0"], "positive"),
+        (["calibrate", "{vectors}", "-m", "{model}", "--emotions", "rage"], "rage"),
+        (["extract", "-o", "{new}", "-m", "{model}", "--calibration", "{nothing}"], "calibration"),
+        (["extract", "-o", "{new}", "-m", "{model}", "--calibration", "{vectors}/config.json"], "not a calibration"),
+        (
+            ["extract", "-o", "{new}", "-m", "{model}", "--concepts", "{concepts}", "--calibration", "{other}"],
+            "other directions",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_changes_nothing(run, extract, folder, tmp_path, args, says):
+    extract(tmp_path / "vectors", "--no-calibrate")
+    extract(tmp_path / "other", "--method", "pca")
+    places = {name: tmp_path / name for name in ("vectors", "other", "nothing", "new")}
+    before = contents(tmp_path / "vectors")
+    status, out, err = run(
+        *(arg.format(model=folder / "model", concepts=folder / "concepts.json", **places) for arg in args)
+    )
+    assert (status, out) == (1, "")
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+    assert says in err
+    assert contents(tmp_path / "vectors") == before
+    assert not (tmp_path / "new").exists()
