@@ -23,7 +23,7 @@ PLAIN = 4
 
 SAMPLING: Mapping[str, Any] = {"max_new_tokens": 32, "temperature": 0.8}
 
-__all__ = ["SAMPLING", "Bench", "Measured", "even_weights"]
+__all__ = ["SAMPLING", "Bench", "Measured", "even_weights", "tones"]
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class Bench:
         plain = Cell(None, 0.0, control="unsteered")
         asked = [(prompt, number) for prompt in prompts for number in range(PLAIN)]
         answers = self._generate(steered.vectors.layers, {plain: asked})
-        tones = self._tones(answers)
+        scores = tones(steered, answers, progress=progress)
         self._plain: dict[str, tuple[float, np.ndarray]] = {}
         for prompt in prompts:
             rows = [i for i, answer in enumerate(answers) if answer.prompt == prompt and answer.nats is not None]
             if rows:
                 nats = np.mean([answers[i].nats for i in rows])
-                self._plain[prompt] = float(nats), tones[rows].mean(0)
+                self._plain[prompt] = float(nats), scores[rows].mean(0)
         if not self._plain:
             raise InputError("The model's plain answers are all empty.", "Give prompts that it answers.")
 
@@ -91,12 +91,12 @@ class Bench:
         answers = self._generate(layers, cells)
         columns = self._steered.readout.emotions
         found = []
-        for answer, tones in zip(answers, self._tones(answers), strict=True):
+        for answer, scores in zip(answers, tones(self._steered, answers, progress=self._progress), strict=True):
             if answer.nats is None or answer.prompt not in self._plain or answer.cell.emotion is None:
                 continue
             nats, plain = self._plain[answer.prompt]
             column = columns.index(answer.cell.emotion)
-            tone = float(tones[column] - plain[column])
+            tone = float(scores[column] - plain[column])
             found.append(Measured(answer.cell, answer.prompt, answer.text, answer.nats - nats, tone))
         if not found:
             raise InputError("The answers in all emotions are empty.", "Give prompts that the model answers.")
@@ -112,26 +112,37 @@ class Bench:
         self.n_answers += len(answers)
         return answers
 
-    def _tones(self, answers: Sequence[Answer]) -> np.ndarray:
-        """What the readout finds in the finished words: `[n_answers, n_columns]`."""
-        import numpy as np
-        import torch
 
-        model, tokenizer, readout = self._steered.model, self._steered.tokenizer, self._steered.readout
-        passages = {}
-        for i, answer in enumerate(answers):
-            with suppress(InputError):  # nothing in it to read
-                passage = _said(answer)
-                encode(tokenizer, passage, model, "The answer")
-                passages[i] = passage
-        tones = np.full((len(answers), len(readout.bias)), np.nan)
-        if passages:
-            layers = tuple(readout.weights)
-            read = list(passages.values())
-            states = collect(model, tokenizer, read, layers=layers, batch_size=32, progress=self._progress).states
-            weights = torch.stack([readout.weights[layer] for layer in layers])
-            tones[list(passages)] = (torch.einsum("nld,ldc->nc", states, weights) + readout.bias).numpy()
-        return tones
+def tones(steered: SteeredModel, answers: Sequence[Answer], *, progress: bool = True) -> np.ndarray:
+    """What the readout finds in the finished words.
+
+    Args:
+        steered: The model, which reads plainly.
+        answers: What was said.
+        progress: Show a progress bar if standard error is a terminal.
+
+    Returns:
+        `[n_answers, n_columns]` of the readout, in standard deviations of neutral text; not a number where there is
+        nothing to read.
+    """
+    import numpy as np
+    import torch
+
+    model, tokenizer, readout = steered.model, steered.tokenizer, steered.readout
+    passages = {}
+    for i, answer in enumerate(answers):
+        with suppress(InputError):  # nothing in it to read
+            passage = _said(answer)
+            encode(tokenizer, passage, model, "The answer")
+            passages[i] = passage
+    found = np.full((len(answers), len(readout.bias)), np.nan)
+    if passages:
+        layers = tuple(readout.weights)
+        read = list(passages.values())
+        states = collect(model, tokenizer, read, layers=layers, batch_size=32, progress=progress).states
+        weights = torch.stack([readout.weights[layer] for layer in layers])
+        found[list(passages)] = (torch.einsum("nld,ldc->nc", states, weights) + readout.bias).numpy()
+    return found
 
 
 def even_weights(layers: Sequence[int]) -> tuple[float, ...]:
