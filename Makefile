@@ -72,6 +72,7 @@ bench: install
 	$(BIN)/python -m tests.benchmarks.tone
 	$(BIN)/python -m tests.benchmarks.affect $(if $(EMOBANK),--emobank $(EMOBANK))
 	$(BIN)/python -m tests.benchmarks.thermostat
+	$(BIN)/python -m tests.benchmarks.frontier
 
 # Side by side with repeng and steering-vectors; OPTIONS=--quick for a small run.
 bench-peers: install $(PEERS)

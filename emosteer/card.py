@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 BEGIN = "<!-- emosteer: written from the file; what you write outside these marks is kept -->"
 END = "<!-- /emosteer -->"
+MEASURED = "<!-- emosteer: measured, written by `emosteer eval steering --card` -->"
+MEASURED_END = "<!-- /emosteer: measured -->"
 
-__all__ = ["render", "updated"]
+__all__ = ["render", "updated", "with_measured"]
 
 
 def updated(path: Path, vectors: EmotionVectors) -> str:
@@ -38,6 +40,18 @@ def updated(path: Path, vectors: EmotionVectors) -> str:
         return before + body + after.removeprefix("\n")
     theirs = before + mark + rest  # written by hand: kept whole, with ours after it
     return ("" if theirs.startswith("---\n") else _front_matter(vectors)) + f"{theirs.rstrip()}\n\n{body}"
+
+
+def with_measured(text: str, section: str) -> str:
+    """A card with a section on what was measured, in place of the one that it has or at its end.
+
+    Args:
+        text: The card.
+        section: In Markdown.
+    """
+    before, _, rest = text.partition(MEASURED)
+    _, _, after = rest.partition(MEASURED_END)
+    return f"{before.rstrip()}\n\n{MEASURED}\n{section}{MEASURED_END}\n{after.removeprefix(chr(10))}"
 
 
 def render(vectors: EmotionVectors) -> str:

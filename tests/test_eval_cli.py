@@ -49,7 +49,7 @@ def run(monkeypatch, capsys, folder):
 def test_help_states_the_grid(run):
     status, out, _ = run("--help")
     assert status == 0
-    assert all(word in out for word in ("20 held-out prompts", "--full", "--cache", "1,500 answers"))
+    assert all(word in out for word in ("20 held-out prompts", "--full", "--cache", "2,000 answers"))
 
 
 def test_it_writes_the_report_and_goes_on_from_its_cache(run, tmp_path, monkeypatch):
@@ -57,7 +57,7 @@ def test_it_writes_the_report_and_goes_on_from_its_cache(run, tmp_path, monkeypa
     told = json.loads(out)
     assert status == 0
     assert told["schema"] == 1
-    assert told["about"]["n_answers"] == 2 * 4 + 3 * 4 * 2 + 4 * 2 * 2
+    assert told["about"]["n_answers"] == 2 * 4 + 2 * 3 * 4 * 2 + 2 * 3 * 2 * 2 + 2 * 2
     assert told["emotions"] == ["joy", "anger", "calm"]
     assert {file.name for file in (tmp_path / "new").iterdir()} == FILES
     assert json.loads((tmp_path / "new" / "steering.json").read_text()) == told
@@ -66,6 +66,36 @@ def test_it_writes_the_report_and_goes_on_from_its_cache(run, tmp_path, monkeypa
     assert status == 0
     assert "additive, strength 1" in out
     assert str(tmp_path / "new" / "steering.md") in out.replace("\n", "")
+
+
+def test_the_section_goes_into_the_card_and_is_written_anew(run, folder, tmp_path):
+    import shutil
+
+    vectors = tmp_path / "mine"
+    shutil.copytree(folder / "vectors", vectors)
+    card = vectors / "README.md"
+    card.write_text(card.read_text() + "\nMy own words.\n")
+    arguments = ("-o", tmp_path / "new", "--emotions", "joy", "--strengths", "1", "-v", vectors, "--card")
+    for prompts in (2, 3):
+        status, _, err = run(*arguments, "--n-prompts", prompts)
+        assert status == 0, err
+        text = card.read_text()
+        assert text.count("## What strength 1.0 does") == 1
+        assert f"to {prompts} everyday prompts" in text
+        assert text.count("My own words.") == 1
+        assert "(dose_response.png)" in text
+        assert (vectors / "dose_response.png").is_file()
+    emosteer.EmotionVectors.from_pretrained(vectors).save_pretrained(vectors)  # keeps what is not its own
+    assert card.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [(("--strengths", "much"), "does not name"), (("-v", "nowhere", "--card"), "no card")]
+)
+def test_what_cannot_be_measured_or_written_is_one_line(run, tmp_path, given, message):
+    status, out, err = run("-o", tmp_path / "new", *given)
+    assert (status, out) == (1, "")
+    assert message in " ".join(err.split())
 
 
 def test_full_is_everything_and_may_be_narrowed(run, tmp_path, monkeypatch):

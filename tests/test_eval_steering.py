@@ -80,6 +80,7 @@ def sample(steered, cells, **options):
 
 def measure(steered, **options):
     settings = {"judges": [Letters()], "prompts": PROMPTS, "max_new_tokens": 5, "progress": False}
+    settings["ways"] = {"additive": {}}
     return evaluate_steering(steered, **{**settings, **options})
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emosteer import strict_json
+from emosteer.card import with_measured
 from emosteer.errors import InputError
 from emosteer.eval.bootstrap import Estimate
 from emosteer.eval.figures import write_figures
 from emosteer.eval.steering import MONOTONE, NEAR, CellResult, SteeringReport
+from emosteer.format import CARD_FILE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +25,7 @@ _CAPTIONS = {
     "tone_and_cost": "Hit rate against cost, with controls",
 }
 
-__all__ = ["JSON", "SECTION", "card_section", "notes", "tables", "write_report"]
+__all__ = ["JSON", "SECTION", "card_section", "notes", "tables", "write_into_card", "write_report"]
 
 
 def write_report(report: SteeringReport, folder: Path) -> dict[str, Path]:
@@ -49,6 +51,26 @@ def write_report(report: SteeringReport, folder: Path) -> dict[str, Path]:
     except OSError as error:
         raise InputError(f"{folder} cannot be written ({error.strerror}).") from error
     return {**files, **figures}
+
+
+def write_into_card(report: SteeringReport, folder: Path) -> None:
+    """Put the section into the card of a folder of vectors, and the pictures beside it.
+
+    Args:
+        report: What was measured.
+        folder: Of the vectors.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        InputError: There is no card, or the folder cannot be written.
+    """
+    file = folder / CARD_FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+        pictures = {name: picture.name for name, picture in write_figures(report, folder).items()}
+        file.write_text(with_measured(text, card_section(report, pictures)), encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The card {file} cannot be read and written ({error}).") from error
 
 
 def card_section(report: SteeringReport, pictures: Mapping[str, str] | None = None) -> str:

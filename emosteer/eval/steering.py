@@ -23,8 +23,8 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FULL = {"n_prompts": 60, "seeds": 3}
 """The grid of `--full`."""
 
-PROMPTS, FEWER = 20, 6
-"""Prompts of the default grid, for basic emotions and controls, and for the other emotions."""
+PROMPTS, CONTROLS, FEWER = 20, 10, 4
+"""Prompts of the default grid, for basic emotions, for controls and for the other emotions."""
 
 PLAIN = 4
 """Unsteered answers to each prompt: what all others are held against."""
@@ -147,10 +147,9 @@ def evaluate_steering(
 ) -> SteeringReport:
     """Measure what tones do to text, and what they cost.
 
-    The default grid has 20 held-out prompts for the basic emotions at every strength and for the controls at the
-    highest, 6 of them for the other emotions that a judge knows, and for the rest 6 at the highest strength only. With
-    the 34 emotions that emosteer builds, that is about 1,500 answers of 32 tokens for one way of steering and 2,800 for
-    two.
+    The default grid has 20 held-out prompts for the basic emotions at every strength, 10 of them for the controls at
+    the highest, 4 for the other emotions that a judge knows, and for the rest 4 at the highest strength only. With the
+    34 emotions that emosteer builds, that is about 1,100 answers of 32 tokens for one way of steering, 2,000 for two.
 
     Args:
         steered: The model.
@@ -198,7 +197,8 @@ def evaluate_steering(
         cells |= {Cell(emotion, level, way): mine for way in ways for level in of_this}
     if controls:
         shuffled = len(steered.vectors.emotions) > 1
-        cells |= dict.fromkeys(_controls(core, ways, levels[-1], shuffled=shuffled), _numbered(asked, seeds))
+        there = asked if n_prompts is not None else _spread(asked, CONTROLS)
+        cells |= dict.fromkeys(_controls(core, ways, levels[-1], shuffled=shuffled), _numbered(there, seeds))
     sampling: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     answers = generate_cells(steered, cells, ways=ways, cache=cache, progress=progress, **sampling)
 
