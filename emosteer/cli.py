@@ -119,6 +119,7 @@ def steer(
     model: ModelOption = "embedded",
     vectors: VectorsOption = None,
     layers: Annotated[str | None, typer.Option(help="Steer after these layers, as 10-19 or 8,12,16.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="'natural' makes more of a dose than adding it does.")] = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the most likely token each time.")] = 0.8,
     seed: SeedOption = 0,
     max_new_tokens: TokensOption = 200,
@@ -129,16 +130,19 @@ def steer(
     point = None if valence is None and arousal is None else emosteer.Affect(valence or 0.0, arousal or 0.0)
     if tone and point:
         raise InputError("A tone is either emotions or valence and arousal.", "Leave out one of them.")
+    if recipe and layers:
+        raise InputError("A recipe steers after the layers of the dose.", "Leave out --layers or --recipe.")
     steered = _steered(model, vectors)
     sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     options: dict[str, Any] = {"seed": seed, "max_new_tokens": max_new_tokens, **sampling}
-    with steered.steer(point or tone, layers=_numbers(layers) if layers else None):
+    by_recipe: dict[str, Any] = {"emotion": point or tone, "recipe": recipe} if recipe else {}
+    with steered.steer(None if recipe else point or tone, layers=_numbers(layers) if layers else None):
         if as_json:
-            text = steered.chat(prompt, **options)
-            asked = asdict(point) if point else tone
-            _print_json({"model": model, "prompt": prompt, "emotion": asked, **options, "answer": text.strip()})
+            text = steered.chat(prompt, **by_recipe, **options)
+            asked = {"emotion": asdict(point) if point else tone, "recipe": recipe}
+            _print_json({"model": model, "prompt": prompt, **asked, **options, "answer": text.strip()})
             return
-        for piece in steered.chat(prompt, stream=True, **options):
+        for piece in steered.chat(prompt, stream=True, **by_recipe, **options):
             out.print(_printable(piece), end="", markup=False, highlight=False)
         out.print()
 

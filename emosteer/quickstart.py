@@ -85,7 +85,7 @@ def answers(
     seed: int = 0,
     max_new_tokens: int = 60,
 ) -> Iterator[Answer]:
-    """Answer a question plainly, then in each tone, one after the other.
+    """Answer a question plainly, then in each tone by the recipe "natural", one after the other.
 
     Args:
         steered: The model.
@@ -104,6 +104,7 @@ def answers(
         text = steered.chat(
             question,
             emotion=None if emotion is None else {emotion: strength},
+            recipe="natural",
             seed=seed,
             do_sample=True,
             temperature=0.8,
@@ -119,5 +120,5 @@ def python_example(model: str, vectors: str) -> str:
     return (
         "import emosteer\n"
         f'steered = emosteer.SteeredModel.from_pretrained("{model}", vectors="{vectors}")\n'
-        f'print(steered.chat("{QUESTION}", emotion={{"joy": 1.0}}))'
+        f'print(steered.chat("{QUESTION}", emotion={{"joy": 1.0}}, recipe="natural", do_sample=True))'
     )

@@ -110,6 +110,10 @@ def test_steer_answers_in_a_tone(run, folder):
     assert toned["emotion"] == {"joy": 3.0, "calm": 1.0}
     assert plain["answer"] != toned["answer"]
     assert cli._printable(toned["answer"]).split() == streamed.split()
+    cooked = json.loads(run(*args, "-e", "joy=2", "--recipe", "natural", "--json")[1])
+    added = json.loads(run(*args, "-e", "joy=2", "--json")[1])
+    assert (cooked["recipe"], cooked["emotion"]) == ("natural", {"joy": 2.0})
+    assert cooked["answer"] not in (plain["answer"], added["answer"])
 
 
 @pytest.mark.parametrize(
@@ -122,6 +126,8 @@ def test_steer_answers_in_a_tone(run, folder):
         (["-e", "joy=much"], "EMOTION=STRENGTH"),
         (["--layers", "2-9"], "no layer"),
         (["--layers", "x"], "does not name layers"),
+        (["-e", "joy", "--recipe", "stew"], "no recipe 'stew'"),
+        (["-e", "joy", "--recipe", "natural", "--layers", "2"], "Leave out --layers"),
     ],
 )
 def test_a_tone_that_cannot_be_given_is_one_line(run, folder, args, says):
