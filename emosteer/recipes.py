@@ -61,7 +61,7 @@ class Recipe:
         return {name: strength * self.dose for name, strength in named(vectors, tone).items()}
 
 
-RECIPES: Mapping[str, Recipe] = {"natural": Recipe(dose=1.25, bonus=1.5, plausibility=0.1)}
+RECIPES: Mapping[str, Recipe] = {"natural": Recipe(dose=1.05, bonus=1.5, plausibility=0.1)}
 """Name → recipe. The numbers were chosen on development prompts with the embedded model."""
 
 

@@ -33,6 +33,13 @@ def test_the_card_shows_every_emotion_and_front_matter(shipped):
     assert all(f"\n| {name} | " in card for name in shipped.emotions)
 
 
+def test_every_dose_is_the_calibrated_one_that_the_record_beside_it_gives(shipped):
+    record = emosteer.Calibration.load(FOLDER / "calibration.json")
+    assert record.apply(shipped).doses == shipped.doses
+    assert set(shipped.doses) == set(shipped.emotions)
+    assert all(0 < dose.cost <= dose.budget + 1e-6 for dose in shipped.doses.values())
+
+
 @pytest.mark.embedded
 @pytest.mark.slow
 def test_extracting_them_again_gives_the_same_directions(shipped, embedded):
