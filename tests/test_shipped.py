@@ -37,7 +37,7 @@ def test_every_dose_is_the_calibrated_one_that_the_record_beside_it_gives(shippe
     record = emosteer.Calibration.load(FOLDER / "calibration.json")
     assert record.apply(shipped).doses == shipped.doses
     assert set(shipped.doses) == set(shipped.emotions)
-    assert all(0 < dose.cost <= dose.budget + 1e-6 for dose in shipped.doses.values())
+    assert all(0 < dose.cost <= dose.budget + 1e-3 for dose in shipped.doses.values())
 
 
 @pytest.mark.embedded
