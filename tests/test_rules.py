@@ -31,10 +31,10 @@ def prompts(embedded):
 
 
 def deltas(vectors, tone):
-    """Strength · fallback dose · weight · norm · direction, over the middle third of 30 layers."""
+    """Strength · dose · weight · norm · direction, over the middle third of 30 layers."""
     return {
         layer: sum(
-            strength * 0.25 / 10 * vectors.residual_norm[layer] * vectors.directions[name][layer]
+            strength * vectors.doses[name].dose / 10 * vectors.residual_norm[layer] * vectors.directions[name][layer]
             for name, strength in tone.items()
         )
         for layer in range(10, 20)
