@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -14,6 +16,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 from transformers.utils import logging as transformers_logging
 
 import emosteer
+from emosteer import cli
 from emosteer import embedded as embedded_model
 from emosteer.concepts import ConceptSet, Emotion, Neutral, Texts
 
@@ -124,3 +127,19 @@ def real(embedded):
     """The real embedded model with the vectors that are shipped; its readout is fitted once, when first needed."""
     vectors = emosteer.EmotionVectors.from_pretrained("vectors/smollm2-135m-instruct-en")
     return emosteer.SteeredModel(*embedded, vectors)
+
+
+@pytest.fixture
+def command_line(monkeypatch, capsys):
+    """Run the command line in this process → exit status, standard output, standard error."""
+
+    def go(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+        monkeypatch.setattr(sys, "argv", ["emosteer", *map(str, args)])
+        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return go

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import warnings
 from functools import partial
 from pathlib import Path
 
@@ -29,22 +27,12 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, folder, tmp_path):
+def run(monkeypatch, command_line, tmp_path):
     """Run the command line in this process, with two prompts and a cache of its own → status, output, errors."""
     monkeypatch.setenv("EMOSTEER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(emosteer, "calibrate", partial(emosteer.calibrate, prompts=["Hm?", "So?"]), raising=False)
     monkeypatch.setattr(cli, "out", cli.Console(width=100))
-
-    def go(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-        monkeypatch.setattr(sys, "argv", ["emosteer", *map(str, args)])
-        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return go
+    return command_line
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ import json
 import os
 import subprocess
 import sys
-import warnings
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import emosteer
-from emosteer import cli
 from tests.conftest import tiny_model, tiny_tokenizer
 
 FILES = {"steering.json", "steering.md", "dose_response.png", "confusion.png", "tone_and_cost.png", "cache"}
@@ -30,20 +29,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, folder):
+def run(command_line, folder):
     """Run it in this process → exit status, standard output, standard error."""
-
-    def go(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-        words = ["eval", "steering", "-m", folder / "model", "-v", folder / "vectors", *args]
-        monkeypatch.setattr(sys, "argv", ["emosteer", *map(str, words)])
-        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return go
+    return partial(command_line, "eval", "steering", "-m", folder / "model", "-v", folder / "vectors")
 
 
 def test_help_states_the_grid(run):

@@ -13,13 +13,12 @@ import torch
 
 import emosteer
 from emosteer.errors import InputError, ToneError
-from emosteer.eval import sampling
+from emosteer.eval import evaluate_steering, sampling
 from emosteer.eval.encoder import shared_encoder
 from emosteer.eval.fluency import nats_per_token
 from emosteer.eval.measures import Figures, Measures
 from emosteer.eval.report import card_section, notes, tables, write_report
 from emosteer.eval.sampling import Answer, Cell, deranged, generate_cells
-from emosteer.eval.steering import evaluate_steering
 from tests.conftest import tiny_model, tiny_tokenizer
 
 EMOTIONS = ["joy", "fear", "anger", "hope", "calm"]

@@ -3,5 +3,13 @@
 from emosteer.eval.fluency import nats_per_token
 from emosteer.eval.judges import ClassifierJudge, EmbeddingJudge
 from emosteer.eval.prompts import load_prompts
+from emosteer.eval.steering import SteeringReport, evaluate_steering
 
-__all__ = ["ClassifierJudge", "EmbeddingJudge", "load_prompts", "nats_per_token"]
+__all__ = [
+    "ClassifierJudge",
+    "EmbeddingJudge",
+    "SteeringReport",
+    "evaluate_steering",
+    "load_prompts",
+    "nats_per_token",
+]
