@@ -30,7 +30,7 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m emosteer.concepts.variety en
+	$(BIN)/python -m emosteer.concepts.variety
 	$(BIN)/python -m pytest
 
 # torchao makes transformers import it, with messages of its own, so it stays out of the environment of quickstart.

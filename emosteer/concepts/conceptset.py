@@ -19,6 +19,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import reduce
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,13 +32,14 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 PARTS = ("words", "sentences", "situations")
 MAX_CHARACTERS = 2_000
+_DATA = resources.files("emosteer.concepts") / "data"
 _CONTROL = {"Cc", "Cs", "Zl", "Zp"}
 _OVERRIDES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # they reorder what a terminal shows
 
 T = TypeVar("T", bound="Texts | Neutral")
 K = TypeVar("K")
 
-__all__ = ["NAME", "PARTS", "ConceptSet", "Emotion", "Neutral", "Texts"]
+__all__ = ["NAME", "PARTS", "ConceptSet", "Emotion", "Neutral", "Texts", "built_in"]
 
 
 @dataclass(frozen=True)
@@ -145,26 +147,28 @@ class ConceptSet:
         """Read and check a concept set.
 
         Args:
-            source: The code of a built-in set (`"en"`), or the path of a JSON file of the same form.
+            source: The code of a built-in set (`"en"`), the path of a JSON file of the same form, or several of these
+                with commas between (`"en,zh"`), to be merged in that order.
 
         Returns:
             The set.
 
         Raises:
             ConceptError: There is no such set or file, or it does not hold what a concept set must; the message names
-                the file, the emotion and the item.
+                the file, the emotion and the item. Or several sets do not go together, as for `merge`.
         """
-        builtin = resources.files("emosteer.concepts") / "data"
-        if isinstance(source, str) and LANGUAGE.fullmatch(source):
-            file = builtin / f"{source}.json"
-            if file.is_file():
-                return cls.from_dict(_parse(file.read_bytes(), f"{source}.json"), f"{source}.json")
+        if source in built_in():
+            file = _DATA / f"{source}.json"
+            return cls.from_dict(_parse(file.read_bytes(), file.name), file.name)
         path = Path(source)
+        if isinstance(source, str) and "," in source and not path.is_file():
+            first, *others = (cls.load(part.strip()) for part in source.split(","))
+            name = "+".join((first.name, *(other.name.removeprefix("emosteer-") for other in others)))
+            return replace(reduce(cls.merge, others, first), name=name[:64])
         if not path.is_file():
-            names = sorted(file.name.removesuffix(".json") for file in builtin.iterdir())
             raise ConceptError(
                 f"There is no concept set {str(source)!r}.",
-                f"Give the path of a JSON file, or a built-in set: {', '.join(names)}.",
+                f"Give the path of a JSON file, or a built-in set: {', '.join(built_in())}; or several, as in en,zh.",
             )
         try:
             data = path.read_bytes()
@@ -306,6 +310,11 @@ class ConceptSet:
             for emotion in self.concepts.values()
             for language, texts in emotion.texts.items()
         ]
+
+
+def built_in() -> tuple[str, ...]:
+    """The codes of the sets that come with emosteer."""
+    return tuple(sorted(file.name.removesuffix(".json") for file in _DATA.iterdir() if file.name.endswith(".json")))
 
 
 def _parse(data: bytes, where: str) -> Any:
