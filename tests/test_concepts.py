@@ -1,6 +1,6 @@
-"""Concept sets: what the built-in one holds, what a user's one may not, and the algebra of sets.
+"""Concept sets: what the built-in ones hold, what a user's one may not, and the algebra of sets.
 
-Texts are taken apart here by splitting at white space and punctuation, not by the library's own pattern.
+Texts are taken apart here by splitting at white space and punctuation, not in the library's own way.
 """
 
 from __future__ import annotations
@@ -11,25 +11,31 @@ import itertools
 import json
 import re
 import string
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from emosteer.concepts import ConceptSet, Emotion, Neutral, Texts
+from emosteer.concepts import variety as variety_module
+from emosteer.concepts.variety import Variety, variety
 from emosteer.concepts.variety import main as measure
-from emosteer.concepts.variety import variety
+from emosteer.concepts.writing import writing
 from emosteer.errors import ConceptError
 
 BASIC_SIX = ("joy", "sadness", "anger", "fear", "disgust", "surprise")
 UNRATED = {"admiration", "contentment", "relief", "compassion", "nostalgia", "disappointment"}
 PARTS = ("words", "sentences", "situations")
+TEXTS = ("sentences", "situations", "held_out_sentences", "held_out_situations")
+LANGUAGES = ("en", "zh", "es", "de", "fr", "hi", "ar", "ja")
+OTHERS = LANGUAGES[1:]
 
 
 def words_of(text: str) -> list[str]:
     """Lower-case words without punctuation and possessive s; hyphens part words."""
     pieces = text.lower().replace("’", "'").replace("-", " ").replace("–", " ").replace("—", " ").split()
-    stripped = (piece.strip(string.punctuation + "“”…¿¡") for piece in pieces)
+    stripped = (piece.strip(string.punctuation + "“”„…¿¡«»।॥،؛؟٪") for piece in pieces)
     return [word.removesuffix("'s") for word in stripped if word]
 
 
@@ -161,6 +167,165 @@ def test_english_labels_are_there_and_the_frames_hold_a_word_away_from_the_start
     assert all(frame.count("{}") == 1 and frame.index("{}") > 0 for frame in frames)
 
 
+# The built-in sets in every language.
+
+SCRIPTS = {  # the code points of the letters that belong to a language; Latin letters are told by their names
+    "zh": [(0x4E00, 0x9FFF)],
+    "ja": [(0x4E00, 0x9FFF), (0x3005, 0x3005), (0x3040, 0x30FF)],
+    "hi": [(0x0900, 0x097F)],
+    "ar": [(0x0600, 0x06FF)],
+}
+PARTICLES = ("", "و", "ف", "ب", "ك", "ل", "س", "ال", "وال", "فال", "بال", "كال", "لل", "ول", "وب", "فب")
+
+
+@pytest.fixture(scope="module")
+def sets() -> dict[str, ConceptSet]:
+    return {language: ConceptSet.load(language) for language in LANGUAGES}
+
+
+def named(language: str, text: str, form: str) -> bool:
+    """Does a text in a language contain a word: anywhere in Chinese and Japanese, else as a word of its own?"""
+    text, form = (unicodedata.normalize("NFC", t).casefold() for t in (text, form))
+    if language in ("zh", "ja"):
+        return form in text
+    if language == "ar":
+        text, form = ("".join(c for c in t if not unicodedata.combining(c)) for t in (text, form))
+        return any(word.endswith(form) and word.removesuffix(form) in PARTICLES for word in words_of(text))
+    if language == "fr":
+        text, form = (t.replace("’", " ").replace("'", " ") for t in (text, form))
+    return says(text, form)
+
+
+def every_text(concepts: ConceptSet, language: str) -> dict[str, str]:
+    """Place → text: all sentences, situations and neutral texts, held out ones too."""
+    found = {}
+    for name in concepts.emotions:
+        for part in TEXTS:
+            for i, text in enumerate(getattr(concepts[name].texts[language], part)):
+                found[f"{name}/{part}/{i}"] = text
+    neutral = concepts.neutral[language]
+    for part in ("sentences", "held_out"):
+        for i, text in enumerate(getattr(neutral, part)):
+            found[f"neutral/{part}/{i}"] = text
+    return found
+
+
+def test_these_are_the_built_in_sets():
+    with pytest.raises(ConceptError, match=f"built-in set: {', '.join(sorted(LANGUAGES))};"):
+        ConceptSet.load("xx")
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_language_has_the_emotions_of_english_in_its_order_with_its_ratings(language, sets):
+    concepts, english = sets[language], sets["en"]
+    assert concepts.name == f"emosteer-{language}"
+    assert concepts.license == "Apache-2.0"
+    assert concepts.languages == (language,)
+    assert concepts.emotions == english.emotions
+    for name in concepts.emotions:
+        ours, theirs = concepts[name], english[name]
+        assert (ours.valence, ours.arousal, ours.source) == (theirs.valence, theirs.arousal, theirs.source), name
+    labels = [concepts[name].labels[language] for name in concepts.emotions]
+    assert len(set(labels)) == 34
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_language_has_enough_of_every_part(language, sets):
+    words, sentences, situations, neutral = (12, 12, 12, 48) if language == "zh" else (10, 8, 6, 32)
+    for name, emotion in sets[language].concepts.items():
+        texts = emotion.texts[language]
+        assert len(texts.words) >= words, name
+        assert len(texts.sentences) >= sentences, name
+        assert len(texts.situations) >= situations, name
+        assert len(texts.held_out_sentences) >= 3, name
+        assert len(texts.held_out_situations) >= 3, name
+        assert texts.word_family, name
+    assert len(sets[language].neutral[language].sentences) >= neutral
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_place_of_a_language_is_a_place_of_english(language, sets):
+    assert every_text(sets[language], language).keys() <= every_text(sets["en"], "en").keys()
+    for name in sets[language].emotions:
+        assert len(sets[language][name].texts[language].words) <= 20, name
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_what_is_held_out_stands_nowhere_else_and_no_text_stands_twice(language, sets):
+    plain = Counter(
+        "".join(c for c in text.casefold() if c.isalnum()) for text in every_text(sets[language], language).values()
+    )
+    assert [text for text, times in plain.items() if times > 1] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_texts_are_in_the_script_of_their_language(language, sets):
+    words = [word for e in sets[language].concepts.values() for word in e.texts[language].words]
+    for text in (*every_text(sets[language], language).values(), *words):
+        letters = [c for c in text if unicodedata.category(c).startswith("L")]
+        if language in SCRIPTS:
+            own = [c for c in letters if any(low <= ord(c) <= high for low, high in SCRIPTS[language])]
+        else:
+            own = [c for c in letters if unicodedata.name(c).startswith("LATIN ")]
+        assert len(own) >= 0.9 * len(letters), text
+        kana = any(0x3040 <= ord(c) <= 0x30FF for c in text)
+        assert not (language == "zh" and kana), text
+        assert kana or language != "ja" or len(text) <= 12, text
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_sentences_of_every_language_name_their_emotion(language, sets):
+    for name, emotion in sets[language].concepts.items():
+        texts = emotion.texts[language]
+        for text in (*texts.sentences, *texts.held_out_sentences):
+            assert any(named(language, text, form) for form in texts.word_family), (name, text)
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_situations_of_every_language_never_say_a_word_of_their_emotion(language, sets):
+    for name, emotion in sets[language].concepts.items():
+        texts = emotion.texts[language]
+        for text in (*texts.situations, *texts.held_out_situations):
+            said = [w for w in (emotion.labels[language], *texts.word_family, *texts.words) if named(language, text, w)]
+            assert not said, (name, text)
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_neutral_texts_of_every_language_name_no_emotion(language, sets):
+    forms = {form for emotion in sets[language].concepts.values() for form in emotion.texts[language].word_family}
+    neutral = sets[language].neutral[language]
+    for text in (*neutral.sentences, *neutral.held_out):
+        assert not [form for form in forms if named(language, text, form)], text
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_language_passes_the_measure(language, sets):
+    result = variety(sets[language], language)
+    assert result.problems == ()
+    assert result.items == len(every_text(sets[language], language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_built_in_file_has_one_item_a_line(language):
+    text = (Path(variety_module.__file__).parent / "data" / f"{language}.json").read_text(encoding="utf-8")
+    assert text == json.dumps(json.loads(text), ensure_ascii=False, indent=1) + "\n"
+
+
+def test_the_built_in_sets_merge_into_one_that_holds_each_of_them(sets):
+    merged = ConceptSet.load(",".join(LANGUAGES))
+    assert merged.name == "emosteer-en+zh+es+de+fr+hi+ar+ja"
+    assert merged.languages == LANGUAGES
+    assert merged.emotions == sets["en"].emotions
+    assert merged.license == "Apache-2.0"
+    for language, concepts in sets.items():
+        part = merged.subset(merged.emotions, languages=[language])
+        assert ConceptSet(concepts.name, part.concepts, part.neutral, part.license) == concepts
+    text = json.dumps(merged.to_dict(), sort_keys=True, separators=(",", ":"))
+    assert merged.digest == hashlib.sha256(text.encode()).hexdigest()
+    assert ConceptSet.load(",".join(LANGUAGES)).digest == merged.digest
+    assert ConceptSet.from_dict(json.loads(text)).digest == merged.digest
+
+
 # What the measure of variety finds.
 
 FLOWERS = ["rose", "tulip", "daisy", "iris", "lily", "aster", "peony", "poppy"]
@@ -172,9 +337,13 @@ VERBS += ["burned", "shook", "dried", "bent", "spread", "sank", "broke", "fell"]
 def varied() -> ConceptSet:
     """A small set without a problem: no text shares a word with another but its own two."""
     texts = [f"{flower} {verb} number{i}." for i, (flower, verb) in enumerate(zip(FLOWERS, VERBS, strict=True))]
-    joy = Texts(("gladness", "cheer"), ("Joyous day one", texts[0]), (texts[1], texts[2]), ("joy", "joyous"))
+    joy = Texts(("gladness", "cheer"), ("Joyous day one", f"Joy {texts[0]}"), (texts[1], texts[2]), ("joy", "joyous"))
     fear = Texts(
-        ("dread", "jealous"), ("Afraid of it", texts[3]), (texts[4], texts[5]), ("fear", "afraid"), (texts[6],)
+        ("dread", "jealous"),
+        ("Afraid of it", f"Fear {texts[3]}"),
+        (texts[4], texts[5]),
+        ("fear", "afraid"),
+        (f"My fear {texts[6]}",),
     )
     return ConceptSet(
         "varied",
@@ -186,7 +355,7 @@ def varied() -> ConceptSet:
 def planted(emotion: str, part: str, *texts: str) -> ConceptSet:
     concepts = varied()
     data = concepts.to_dict()
-    at = data["emotions"][emotion]["texts"]["en"]
+    at = data["neutral"]["en"] if emotion == "neutral" else data["emotions"][emotion]["texts"]["en"]
     if part.startswith("held_out_"):
         at, part = at["held_out"], part.removeprefix("held_out_")
     at[part] = [*at[part], *texts]
@@ -202,16 +371,17 @@ def test_variety_finds_a_4_gram_in_more_than_3_items():
     tails = ["axe bow cap dam elm", "fig gum hat ink jar", "keg lid mop net oar", "pan rug saw tin urn"]
     heads = ["Above", "Below", "Behind", "Beside"]
     texts = [f"{head} it was the old {tail}." for head, tail in zip(heads, tails, strict=True)]
-    assert variety(planted("joy", "sentences", *texts[:3]), "en").problems == ()
-    result = variety(planted("joy", "sentences", *texts), "en")
+    assert variety(planted("neutral", "sentences", *texts[:3]), "en").problems == ()
+    result = variety(planted("neutral", "sentences", *texts), "en")
     assert len(result.problems) == 1
     assert result.ngram_items == 4
     assert "it was the old" in result.problems[0]
 
 
-@pytest.mark.parametrize("part", ["sentences", "situations", "held_out_sentences", "held_out_situations"])
+@pytest.mark.parametrize("part", TEXTS)
 def test_variety_finds_one_first_word_too_often(part):
-    texts = [f"Then {word}{i} {word}{i + 50} {word}{i + 99}." for i, word in enumerate(FLOWERS[:8])]
+    named = "afraid " if part.endswith("sentences") else ""
+    texts = [f"Then {named}{word}{i} {word}{i + 50} {word}{i + 99}." for i, word in enumerate(FLOWERS[:8])]
     result = variety(planted("fear", part, *texts), "en")
     assert len(result.problems) == 1
     assert result.problems[0].startswith("fear: only 0.")
@@ -252,6 +422,91 @@ def test_variety_lets_a_situation_say_another_emotion_s_name():
     assert variety(planted("joy", "situations", "Without fear she dived."), "en").problems == ()
 
 
+@pytest.mark.parametrize("part", ["sentences", "held_out_sentences"])
+def test_variety_finds_a_sentence_that_does_not_name_its_emotion(part):
+    result = variety(planted("joy", part, "A brass band played."), "en")
+    assert len(result.problems) == 1
+    assert result.problems[0].startswith(f"joy/en/{part}/")
+    assert "does not name" in result.problems[0]
+
+
+def test_variety_asks_no_name_of_a_set_that_says_none():
+    data = planted("joy", "sentences", "A brass band played.").to_dict()
+    data["emotions"]["joy"]["texts"]["en"]["word_family"] = []
+    assert variety(ConceptSet.from_dict(data), "en").problems == ()
+
+
+@pytest.mark.parametrize(("part", "kind"), [("held_out_sentences", "sentences"), ("held_out_situations", "situations")])
+def test_variety_finds_an_emotion_whose_texts_are_longer_than_the_others(part, kind):
+    result = variety(planted("joy", part, "Joy " * (kind == "sentences") + "x" * 300), "en")
+    assert result.length_ratio > 1.5
+    assert any(problem.startswith(f"joy: {kind} have ") for problem in result.problems)
+    assert all(f": {kind} have " in problem for problem in result.problems)
+
+
+@pytest.mark.parametrize("part", ["words", "situations"])
+def test_variety_finds_letters_of_another_script(part):
+    result = variety(planted("joy", part, "Радость gladly мимо"), "en")
+    assert result.own_letters == pytest.approx(6 / 17)
+    assert any(f"joy/en/{part}/2: only 35%" in problem for problem in result.problems)
+
+
+def test_variety_asks_no_script_of_a_language_that_it_does_not_know():
+    data = json.loads(json.dumps(varied().to_dict()).replace('"en"', '"tlh"'))
+    result = variety(ConceptSet.from_dict(data), "tlh")
+    assert (result.own_letters, result.problems) == (1.0, ())
+
+
+@pytest.mark.parametrize(
+    ("language", "emotion", "leak", "kind"),
+    [
+        ("zh", "joy", "他高兴得跳了起来。鞋都飞了。", "a word within a text without spaces"),
+        ("ja", "fear", "夜道が怖くて、走って帰った。", "a form within a text without spaces"),
+        ("hi", "joy", "मेले की शाम, बस खुशी।", "a word with a vowel sign before a danda"),
+        ("hi", "love", "चाय बनी, और प्यार!", "a word whose letters are joined by a sign"),
+        ("ar", "joy", "دخل العروسان وبالفرح دخلا.", "a word with particles before it"),
+        ("ar", "fear", "نظرت إليه بخوفها كله.", "a word with a particle before and a pronoun after it"),
+        ("ar", "joy", "يا لها من فَرْحَة", "a word with vowel signs"),
+        ("ar", "joy", "فرحتهم ملأت الحارة.", "a word whose last letter changes before a pronoun"),
+        ("fr", "love", "Voilà bien l’amour, dit la vieille.", "a word behind an apostrophe"),
+        ("de", "joy", "FREUDE pur auf dem Platz!", "a word in capitals"),
+        ("es", "joy", "¡Alegría! gritó la plaza entera.", "a word between marks of its own"),
+    ],
+)
+def test_variety_finds_a_leak_in_every_language(language, emotion, leak, kind, sets):
+    data = sets[language].subset(["joy", "fear", "love"]).to_dict()
+    data["emotions"][emotion]["texts"][language]["situations"].append(leak)
+    problems = variety(ConceptSet.from_dict(data), language).problems
+    assert len(problems) >= 1, kind
+    assert all(leak in problem and f"{emotion}/{language}/situations/" in problem for problem in problems), kind
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "tokens"),
+    [
+        ("en", "It’s Joy's day-long song…", ["it's", "joy's", "day", "long", "song"]),
+        ("de", "„Größe“, rief er!", ["größe", "rief", "er"]),
+        ("zh", "我很高兴。真的。A4", ["我", "很", "高", "兴", "真", "的", "a", "4"]),
+        ("hi", "हिन्दी में खुशी।", ["हिन्दी", "में", "खुशी"]),
+        ("ar", "الفَرَحُ، أهلاً!", ["الفرح", "اهلا"]),
+        ("zh-Hant", "高興", ["高", "興"]),
+        ("xx", "¿Sí? 12 a", ["sí", "12", "a"]),
+    ],
+)
+def test_texts_are_taken_apart_as_their_language_is_written(language, text, tokens):
+    assert writing(language).tokens(text) == tokens
+
+
+def test_variety_counts_n_grams_of_characters_where_words_are_not_parted(sets):
+    data = sets["zh"].subset(["joy", "fear"]).to_dict()
+    tails = ["挂着蓝布窗帘随风动", "堆满旧报纸和空瓶子", "晾起七双黑色长筒袜", "蹲了只打盹儿橘花猫"]
+    data["neutral"]["zh"]["sentences"] += [f"东街口第三间小屋{tail}。" for tail in tails]
+    result = variety(ConceptSet.from_dict(data), "zh")
+    assert result.ngram_items == 4
+    assert len(result.problems) == 1
+    assert result.problems[0].startswith("'东街口第三间小屋' stands in 4 items")
+
+
 def test_variety_measures_texts_that_have_no_word():
     result = variety(planted("joy", "situations", "…!", "?!"), "en")
     assert result.items == len(FLOWERS) + 4
@@ -261,10 +516,16 @@ def test_the_command_prints_the_figures_and_fails_on_problems(tmp_path, capsys):
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
     good.write_text(json.dumps(varied().to_dict()))
     bad.write_text(json.dumps(planted("joy", "situations", "Plain joy.").to_dict()))
-    assert measure(str(good)) == 0
+    assert measure([str(good)]) == 0
     assert "problems 0" in capsys.readouterr().out
-    assert measure(str(bad)) == 1
+    assert measure([str(good), str(bad)]) == 1
     assert "joy/en/situations/2 says 'joy'" in capsys.readouterr().out
+
+
+def test_the_command_measures_every_built_in_set_if_none_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(variety_module, "variety", lambda concepts, language: Variety(1, 1, 1.0, 0.0, 1.0, 1.0, ()))
+    assert measure([]) == 0
+    assert re.findall(r"emosteer-(\w+) \[", capsys.readouterr().out) == sorted(LANGUAGES)
 
 
 # A user's own set.
@@ -467,6 +728,47 @@ def test_a_set_that_is_not_there_is_an_error_that_names_the_built_in_ones(source
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConceptError, match=r"no concept set .* built-in set: .*\ben\b"):
         ConceptSet.load(source)
+
+
+def test_several_sets_are_merged_in_the_order_of_their_names(tmp_path):
+    both = ConceptSet.load("zh, en")
+    assert both == ConceptSet.load("zh").merge(ConceptSet.load("en"), name="emosteer-zh+en")
+    assert both.languages == ("zh", "en")
+    data = ConceptSet.load("en").to_dict()
+    data["name"] = "n" * 60
+    path = tmp_path / "long.json"
+    path.write_text(json.dumps(data))
+    mixed = ConceptSet.load(f"{path},de")
+    assert mixed.languages == ("en", "de")
+    assert mixed.name == "n" * 60 + "+de"
+    assert len(ConceptSet.load(f"{path},de,fr").name) == 64
+    assert ConceptSet.from_dict(mixed.to_dict()) == mixed
+
+
+def test_a_path_with_a_comma_is_that_path(tmp_path, monkeypatch):
+    path = tmp_path / "en,zh"
+    path.write_text(json.dumps(document()))
+    assert ConceptSet.load(str(path)).name == ConceptSet.load(path).name == "mine"
+    monkeypatch.chdir(tmp_path)
+    assert ConceptSet.load("en,zh").name == "mine"
+
+
+@pytest.mark.parametrize(("source", "named"), [("en,xx", "'xx'"), ("en,", "''"), (",", "''"), ("en;zh,de", "'en;zh'")])
+def test_several_sets_of_which_one_is_not_there_are_one_error_that_names_it(source, named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConceptError, match=f"no concept set {named}.*or several, as in en,zh"):
+        ConceptSet.load(source)
+
+
+def test_several_sets_that_do_not_go_together_are_an_error(tmp_path):
+    path = write(tmp_path, document())
+    with pytest.raises(ConceptError, match="rate joy differently"):
+        ConceptSet.load(f"{path},de")
+    data = document()
+    for emotion in data["emotions"].values():
+        emotion["valence"] = emotion["arousal"] = None
+    with pytest.raises(ConceptError, match=r"has sadness without texts in 'en'"):
+        ConceptSet.load(f"{write(tmp_path, data)},de")
 
 
 def test_a_folder_in_place_of_a_file_is_an_error(tmp_path):

@@ -89,9 +89,8 @@ def _is_form_of(word: str, stem: str) -> bool:
     )
 
 
-_LATIN = Writing(("LATIN",))
 _WRITINGS = {
-    **dict.fromkeys(("en", "es", "de", "fr"), _LATIN),
+    **dict.fromkeys(("en", "es", "de", "fr"), Writing(("LATIN",))),
     "zh": Writing(("CJK",), spaced=False),
     "ja": Writing(("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA"), spaced=False),
     "hi": Writing(("DEVANAGARI",)),
