@@ -467,7 +467,7 @@ def test_variety_asks_no_script_of_a_language_that_it_does_not_know():
         ("ar", "joy", "دخل العروسان وبالفرح دخلا.", "a word with particles before it"),
         ("ar", "fear", "نظرت إليه بخوفها كله.", "a word with a particle before and a pronoun after it"),
         ("ar", "joy", "يا لها من فَرْحَة", "a word with vowel signs"),
-        ("ar", "joy", "فرحتهم ملأت الحارة.", "a word whose last letter changes before a pronoun"),
+        ("ar", "love", "محبتهم ملأت الحارة.", "a word whose last letter changes before a pronoun"),
         ("fr", "love", "Voilà bien l’amour, dit la vieille.", "a word behind an apostrophe"),
         ("de", "joy", "FREUDE pur auf dem Platz!", "a word in capitals"),
         ("es", "joy", "¡Alegría! gritó la plaza entera.", "a word between marks of its own"),
