@@ -37,7 +37,7 @@ Row = tuple[int, list[str]]
 ONE_TO_NINE = ((1.0, 9.0), (1.0, 9.0))
 FEWEST = 20  # words, below which a correlation with ratings says nothing
 NARROW = 0.25  # of the scale: means over people never lie this close together
-SAME_SCRIPT = 0.8  # of the words: loans such as "T恤" are in two scripts
+OTHER_SCRIPT = 0.2  # of the words at most: loans such as "T恤" are in two scripts
 TELLING = 10  # words of another language's concept set, fewer of which are loans and names
 UNRATED = {"", ".", "na", "nan"}
 OPTIONS = ("language", "word", "valence", "arousal", "scale", "name")
@@ -101,12 +101,11 @@ _ANEW = "On request from its authors (Bradley & Lang), for research only."
 _CVAW = "For research only (Yu et al. 2016, Chinese valence-arousal words)."
 _NORARE = "Mostly CC BY-NC 4.0: the terms are those of the data set that NoRaRe took it from."
 
-# Norms of these languages in NoRaRe are rated from 1 to 9. Dutch, Polish and others come with several scales.
+# Norms of these languages in NoRaRe are rated from 1 to 9; those of German, Dutch, Polish and others on several scales.
 _NORARE_LANGUAGES = {
     "CHINESE": "zh",
     "ENGLISH": "en",
     "FRENCH": "fr",
-    "GERMAN": "de",
     "ITALIAN": "it",
     "PORTUGUESE": "pt",
     "SPANISH": "es",
@@ -134,9 +133,8 @@ FORMATS = (
         _NORARE,
     ),
     *(
-        Format(f"NoRaRe, {column.title()}", code, column, f"{column}_VALENCE_MEAN", arousal, license=_NORARE)
-        for column, code in _NORARE_LANGUAGES.items()
-        for arousal in (f"{column}_AROUSAL_MEAN", f"{column}_AROUSAL_MEAN_ANEW")
+        Format(f"NoRaRe, {word.title()}", code, word, f"{word}_VALENCE_MEAN", f"{word}_AROUSAL_MEAN", license=_NORARE)
+        for word, code in _NORARE_LANGUAGES.items()
     ),
 )
 """Forms of published norms; a file is read by the first one whose columns it has."""
@@ -186,8 +184,8 @@ def load_norms(
 ) -> Norms:
     """Read ratings of words.
 
-    What is given stands above what a known format says. Where both columns of ratings, that of the words and the scale
-    are given, the file is read as told and not looked up among `FORMATS`.
+    What is given stands above what a known format says. Where all but the name is given, the file is read as told and
+    not looked up among `FORMATS`.
 
     Args:
         path: A table with a header row, in UTF-8, with commas, tabs or semicolons.
@@ -224,7 +222,7 @@ def load_norms(
     form = _format(path, header, {key: value for key, value in given.items() if value is not None})
 
     columns = [_column(path, header, column) for column in (form.word, form.valence, form.arousal)]
-    if form.subheader and rows and rows[0][1][columns[1]] == form.subheader:
+    if form.subheader and rows[0][1][columns[1]] == form.subheader:
         del rows[0]
     ratings: dict[str, tuple[float, ...]] = {}
     dropped = {"duplicates": 0, "unrated": 0}
@@ -250,8 +248,8 @@ def load_norms(
     rated_on = list(zip(*ratings.values(), strict=True))
     _check_scales(path, form, rated_on)
     _check_language(path, form.language, list(ratings))
-    axes = (_rescaled(*axis) for axis in zip(rated_on, form.scales, strict=True))
-    return Norms(form.name, form.language, tuple(ratings), next(axes), next(axes), form.license, dropped)
+    pleasant, stirred = (_rescaled(*axis) for axis in zip(rated_on, form.scales, strict=True))
+    return Norms(form.name, form.language, tuple(ratings), pleasant, stirred, form.license, dropped)
 
 
 def parse_norms(text: str) -> Norms:
@@ -382,14 +380,13 @@ def _is_headless_nrc(cells: Sequence[str]) -> bool:
 
 def _format(path: Path, header: Sequence[str], given: Mapping[str, Any]) -> Format:
     """The known format with what was given in its place, or one made of what was given alone."""
-    told = {"word", "valence", "arousal", "scales"} <= given.keys()
-    known = None if told else next((known for known in FORMATS if known.fits(header)), None)
+    missing = [key for key in ("language", "word", "valence", "arousal", "scales") if key not in given]
+    known = next((known for known in FORMATS if missing and known.fits(header)), None)
     if known is None:
-        missing = [key.rstrip("s") for key in ("language", "word", "valence", "arousal", "scales") if key not in given]
         if missing:
             raise InputError(
-                f"{path} must be described: {', '.join(missing)} not given, and its columns are those of no known "
-                f"norms: {_listed(header)}.",
+                f"{path} has the columns of no known norms: {_listed(header)}. "
+                f"Not given: {', '.join(missing).replace('scales', 'scale')}.",
                 "Say as in language=en, word=Word, valence=V, arousal=A, scale=1:9 (in Python scale=(1, 9)).",
             )
         return Format(**{"name": path.stem, **given})
@@ -397,7 +394,7 @@ def _format(path: Path, header: Sequence[str], given: Mapping[str, Any]) -> Form
     if _primary(language) != _primary(known.language):
         raise InputError(
             f"{path} has the columns of {known.name}, whose language is {known.language!r}, not {language!r}.",
-            "Leave the language out. If these are other norms, give word, valence, arousal and scale too.",
+            "Leave the language out; or, if these are other norms, give word, valence, arousal and scale too.",
         )
     return replace(known, **given)
 
@@ -466,7 +463,7 @@ def _check_language(path: Path, language: str, words: Sequence[str]) -> None:
     own = _primary(language)
     scripts = tuple(script for script, languages in SCRIPTS.items() if own in languages.split()) or ("LATIN",)
     strange = [word for word in words if not _is_written_in(word, scripts)]
-    if len(strange) > (1 - SAME_SCRIPT) * len(words):
+    if len(strange) > OTHER_SCRIPT * len(words):
         raise InputError(
             f"{path}: {len(strange)} of {len(words)} words are not in the script of {language!r}, "
             f"such as {', '.join(map(repr, strange[:3]))}.",
