@@ -254,6 +254,7 @@ def test_each_axis_is_held_against_its_own_scale(tmp_path):
         (-1, 1, (1, 9)),
         (1, 9, (0, 100)),
         (0, 1, (-3, 3)),
+        (-1, 1, (-5, 5)),
         (1, 5, (1, 9)),
         (0, 1, (-1, 1)),
         (5, 9, (1, 9)),
@@ -287,7 +288,21 @@ def test_fewer_than_20_words_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "scale", [(9, 1), (1, 1), (1,), (1, 2, 3), 9, "1:9", (1, float("inf")), ((1, 9),), ((1, 9), (9, 1)), (), (None, 1)]
+    "scale",
+    [
+        (9, 1),
+        (1, 1),
+        (1,),
+        (1, 2, 3),
+        9,
+        "1:9",
+        (1, float("inf")),
+        ((1, 9),),
+        ((1, 9), (9, 1)),
+        ((9, 1), (1, 9)),
+        (),
+        (None, 1),
+    ],
 )
 def test_a_scale_is_two_numbers_or_twice_two(tmp_path, scale):
     message = refused(mine, tmp_path, ratings(1, 9), scale=scale)
@@ -339,8 +354,9 @@ def test_words_must_be_in_the_script_of_their_language(tmp_path, language, words
 def test_a_fifth_of_the_words_may_be_in_other_scripts(tmp_path):
     words = [*ENGLISH[:5], *CHINESE[:20]]
     assert len(mine(tmp_path, ratings(1, 9, words), language="zh")) == 25
-    words[5] = "T恤"
-    assert "6 of 25 words" in refused(mine, tmp_path, ratings(1, 9, words), language="zh")
+    for word in ("T恤", "42"):
+        words[5] = word
+        assert "6 of 25 words" in refused(mine, tmp_path, ratings(1, 9, words), language="zh")
 
 
 def test_words_of_another_language_are_known_by_the_concept_sets(tmp_path, monkeypatch):
