@@ -1,0 +1,106 @@
+"""What a model makes of words: its states at the end of reading frames, kept on disk so that they are read once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emosteer import strict_json
+from emosteer.activations import collect
+from emosteer.layers import decoder_layers
+from emosteer.vectors import base_model_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+States = NDArray[np.float32]
+
+BATCH = 64
+
+__all__ = ["embedded_words", "layer_grid", "word_shapes", "word_states"]
+
+
+def layer_grid(model: PreTrainedModel) -> tuple[int, ...]:
+    """Some six or seven layers from a third of the depth to the last but one."""
+    n = len(decoder_layers(model))
+    return tuple(range(n // 3, max(n - 1, n // 3 + 1), max(1, n // 9)))
+
+
+def word_states(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    words: Sequence[str],
+    frame: str,
+    *,
+    layers: Sequence[int],
+    cache: Path | None = None,
+    progress: bool = True,
+) -> States:
+    """The residual stream at the last token of a frame, for each word put into it.
+
+    Args:
+        model: Any causal language model of transformers.
+        tokenizer: Its tokenizer.
+        words: What to put into the frame.
+        frame: With `{}` where the word goes.
+        layers: Read after these.
+        cache: Folder of what was read before, by model, frame, layers and words; nothing is kept if None.
+        progress: Show a progress bar if standard error is a terminal.
+
+    Returns:
+        `[n_words, n_layers, d_model]`, float32.
+
+    Raises:
+        InputError: A word makes the frame longer than the model's context.
+    """
+    from safetensors.numpy import load_file, save_file
+
+    file = cache / f"{_key(model, tokenizer, words, frame, layers)}.safetensors" if cache else None
+    if file and file.is_file():
+        found: States = load_file(file)["states"]
+        return found
+    texts = [frame.replace("{}", word) for word in words]
+    read = collect(model, tokenizer, texts, layers=layers, pooling="last", batch_size=BATCH, progress=progress)
+    states: States = read.states.numpy()
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        scratch = file.with_suffix(".part")  # never half a file under the name that is looked for
+        save_file({"states": states}, scratch)
+        scratch.replace(file)
+    return states
+
+
+def embedded_words(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> States:
+    """Mean of the input embeddings of each word's tokens, `[n_words, d]`: what is known of it before any block."""
+    import torch
+
+    table = model.get_input_embeddings()
+    found = []
+    with torch.inference_mode():
+        for word in words:
+            ids = tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
+            found.append(table(torch.tensor(ids, device=table.weight.device)).float().mean(0).cpu())
+    return np.asarray(torch.stack(found))
+
+
+def word_shapes(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> States:
+    """Length and frequency, `[n_words, 4]`: characters, tokens, and the mean and highest logarithm of its token ids.
+
+    Vocabularies are built from the most frequent pieces up, so an id is a rank of frequency.
+    """
+    found = []
+    for word in words:
+        ids = np.asarray(tokenizer(f" {word}", add_special_tokens=False)["input_ids"], dtype=float)
+        ranks = np.log1p(ids)
+        found.append((len(word), len(ids), ranks.mean(), ranks.max()))
+    return np.asarray(found, dtype=np.float32)
+
+
+def _key(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, words: Sequence[str], *about: Any) -> str:
+    told = [str(base_model_of(model)), type(tokenizer).__name__, len(tokenizer), list(words), *map(str, about)]
+    return hashlib.sha256(strict_json.canonical(told).encode()).hexdigest()[:32]
