@@ -75,7 +75,7 @@ class WordRatings:
         full: From full states: mean of the predictions of every frame and layer of the grid.
         directions: From the projections on the emotion directions of one layer alone, chosen on the other folds.
         directions_layers: That layer, for each fold.
-        controls: `random_directions` (mean r of ten draws of as many random directions; the intervals are of the first),
+        controls: `random_directions` (as many, mean r of ten draws, the interval of the first),
             `input_embeddings`, `length_and_frequency`, `spelling` (bag of letter n-grams), `shuffled` (full states,
             ratings dealt out anew).
         advantage: Axis → by how much r from emotion directions is above that from random ones, paired interval.

@@ -31,6 +31,7 @@ __all__ = [
     "held_out_map",
     "measure",
     "partial_correlation",
+    "pearson",
     "principal_components",
     "procrustes",
     "rsa",
@@ -116,7 +117,9 @@ def distances(points: Points) -> NDArray[np.float64]:
     return np.sqrt(np.maximum(between, 0))
 
 
-def rsa(model: Points, human: Points, *, permutations: int = PERMUTATIONS, draws: int = DRAWS, seed: int = 0) -> Measure:
+def rsa(
+    model: Points, human: Points, *, permutations: int = PERMUTATIONS, draws: int = DRAWS, seed: int = 0
+) -> Measure:
     """Representational similarity analysis: Spearman's correlation of two sets of distances (Kriegeskorte et al. 2008).
 
     Human ratings are standardised, so that valence and arousal weigh the same. A resample of categories has pairs of a
@@ -170,7 +173,7 @@ def component_correlations(
             score, ratings = scores[rows, k], human[partners]
             if kind == "arousal_given_valence":
                 return abs(partial_correlation(score, ratings[:, 1], ratings[:, 0]))
-            return abs(_pearson(score, ratings[:, int(kind == "arousal")]))
+            return abs(pearson(score, ratings[:, int(kind == "arousal")]))
 
         return measure(statistic, len(scores), permutations=permutations, draws=draws, seed=seed)
 
@@ -204,7 +207,7 @@ def axis_agreement(
             ours, theirs = reading[rows], human[partners]
             if kind == "arousal_given_valence":
                 return partial_correlation(ours[:, 1], theirs[:, 1], theirs[:, 0])
-            return _pearson(ours[:, int(kind == "arousal")], theirs[:, int(kind == "arousal")])
+            return pearson(ours[:, int(kind == "arousal")], theirs[:, int(kind == "arousal")])
 
         return measure(statistic, len(human), permutations=permutations, draws=draws, seed=seed)
 
@@ -309,12 +312,13 @@ def procrustes(
 
 def partial_correlation(x: NDArray[np.float64], y: NDArray[np.float64], given: NDArray[np.float64]) -> float:
     """Pearson's correlation of x and y with what a third variable explains taken out of both; NaN without spread."""
-    xy, xz, yz = _pearson(x, y), _pearson(x, given), _pearson(y, given)
+    xy, xz, yz = pearson(x, y), pearson(x, given), pearson(y, given)
     rest = (1 - xz**2) * (1 - yz**2)
     return float((xy - xz * yz) / np.sqrt(rest)) if rest > 1e-12 else float("nan")
 
 
-def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+def pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Pearson's correlation; NaN where one side has no spread."""
     x, y = x - x.mean(), y - y.mean()
     spread = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / spread) if spread > 0 else float("nan")
@@ -323,7 +327,7 @@ def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 def _spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     from scipy.stats import rankdata
 
-    return _pearson(rankdata(x), rankdata(y)) if len(x) > 1 else float("nan")
+    return pearson(rankdata(x), rankdata(y)) if len(x) > 1 else float("nan")
 
 
 def _explained(mapped: Points, true: Points) -> float:
