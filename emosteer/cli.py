@@ -377,6 +377,72 @@ def eval_steering(
         out.print(line, highlight=False)
 
 
+@measures.command("alignment")
+def eval_alignment(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
+    model: ModelOption = "embedded",
+    vectors: VectorsOption = None,
+    languages: Annotated[str | None, typer.Option(help="As en,zh; by default those of vectors and norms.")] = None,
+    norms: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ratings of words: a published file, or FILE,language=…,word=…,valence=…,arousal=…,scale=LOW:HIGH; "
+            "may be given many times.",
+            show_default=False,
+        ),
+    ] = None,
+    categories: Annotated[
+        Path | None,
+        typer.Option(help="Further ratings of the emotions: CSV with category and NAME_v, NAME_a.", show_default=False),
+    ] = None,
+    permutations: Annotated[int, typer.Option(min=100, help="Random permutations for every p.")] = 5_000,
+    cache: Annotated[Path | None, typer.Option(help="Folder of what was read; emosteer's own by default.")] = None,
+    card: Annotated[bool, typer.Option("--card", help="Put the results into the card of the vectors' folder.")] = False,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how a model's emotion space agrees with human valence and arousal, within and across languages.
+
+    Representational similarity, components, held-out axes, word ratings and their controls, transfer between
+    languages, and what languages share. Without vectors, directions are first extracted in those languages.
+
+    Writes alignment.json, alignment.html (one page that needs nothing else), alignment.md (a section for the model
+    card), the figures, and the words with their predicted ratings.
+    """
+    from emosteer import format as fmt
+    from emosteer.embedded import cache_dir
+    from emosteer.eval.alignment import evaluate_alignment
+    from emosteer.eval.alignment.page import write_into_card, write_report
+    from emosteer.eval.alignment.tables import notes, tables
+    from emosteer.eval.norms import load_category_norms, parse_norms
+
+    fmt.require_writable(output)  # known now rather than after minutes of reading
+    if card and (vectors is None or not (vectors / fmt.CARD_FILE).is_file()):
+        raise InputError("There is no card to write into.", "Name a folder of vectors with --vectors.")
+    rated = [parse_norms(one) for one in norms or []]
+    sets = load_category_norms(categories) if categories else None
+    asked = [code.strip() for code in languages.split(",")] if languages else None
+    report = evaluate_alignment(
+        _steered_or_extracted(model, vectors, asked or ["en", *(one.language for one in rated)]),
+        norms=rated,
+        languages=asked,
+        categories=sets,
+        permutations=permutations,
+        seed=seed,
+        cache=cache or cache_dir() / "words",
+    )
+    files = write_report(report, output)
+    if card and vectors:
+        write_into_card(report, vectors)
+    if as_json:
+        _print_json(report.to_dict())
+        return
+    for table in tables(report):
+        out.print(table)
+    for line in (*notes(report), f"Written: {', '.join(str(file) for file in files.values())}"):
+        out.print(line, highlight=False)
+
+
 def main() -> NoReturn:
     """Run the command line; whatever goes wrong for a known reason is one line on standard error."""
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a character
@@ -423,6 +489,19 @@ def _steered(model: str, vectors: Path | None) -> SteeredModel:
     with err.status(f"Loading {model} …"):
         parts = load_model(model)
     return SteeredModel(*parts, loaded or embedded_vectors(*parts)[0])
+
+
+def _steered_or_extracted(model: str, vectors: Path | None, languages: Sequence[str]) -> SteeredModel:
+    """As `_steered`; a model without vectors gets some, from the concept sets of the languages."""
+    from emosteer.loading import EMBEDDED, load_model
+    from emosteer.model import SteeredModel
+
+    if vectors is not None or model == EMBEDDED:
+        return _steered(model, vectors)
+    concepts = emosteer.ConceptSet.load(",".join(dict.fromkeys(languages)))
+    with err.status(f"Loading {model} …"):
+        parts = load_model(model)
+    return SteeredModel(*parts, emosteer.extract(*parts, concepts))
 
 
 def _judge_if_there() -> Judge | None:

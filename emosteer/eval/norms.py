@@ -17,12 +17,11 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emosteer.concepts import ConceptSet
-from emosteer.concepts.conceptset import LANGUAGE
+from emosteer.concepts.conceptset import LANGUAGE, built_in
 from emosteer.errors import InputError
 
 if TYPE_CHECKING:
@@ -488,8 +487,8 @@ def _is_written_in(word: str, scripts: tuple[str, ...]) -> bool:
 def _concept_words() -> dict[str, set[str]]:
     """Language → the words of its built-in concept set, in small letters."""
     words: dict[str, set[str]] = {}
-    for file in (resources.files("emosteer.concepts") / "data").iterdir():
-        for emotion in ConceptSet.load(file.name.removesuffix(".json")).concepts.values():
+    for code in built_in():
+        for emotion in ConceptSet.load(code).concepts.values():
             for language, texts in emotion.texts.items():
                 words.setdefault(_primary(language), set()).update(text.casefold() for text in texts.words)
     return words

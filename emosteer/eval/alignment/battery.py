@@ -8,50 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from itertools import combinations, permutations as ordered
+from itertools import combinations
+from itertools import permutations as ordered
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from emosteer.concepts import ConceptSet
 from emosteer.concepts.conceptset import built_in
 from emosteer.errors import InputError
 from emosteer.eval.alignment import statistics as st
+from emosteer.eval.alignment.emotions import FEWEST as FEWEST_CATEGORIES
+from emosteer.eval.alignment.emotions import Emotions, geometry_of, halves, language_pair
 from emosteer.eval.alignment.frames import MOODS, WORDS, frames_for
-from emosteer.eval.alignment.ratings import (
-    AXES,
-    Prediction,
-    Ridge,
-    advantage,
-    agreement,
-    folds,
-    held_out,
-    held_out_best,
-    stem_groups,
-)
-from emosteer.eval.alignment.results import AlignmentReport, Ceiling, Geometry, LanguagePair, Transfer, WordRatings
-from emosteer.eval.alignment.states import States, embedded_words, layer_grid, word_shapes, word_states
-from emosteer.eval.alignment.statistics import Measure, Points
+from emosteer.eval.alignment.ratings import agreement, stem_groups
+from emosteer.eval.alignment.results import AlignmentReport, Ceiling, Geometry, WordRatings, plain
+from emosteer.eval.alignment.states import Run, layer_grid
+from emosteer.eval.alignment.words import FEWEST as FEWEST_STEMS
+from emosteer.eval.alignment.words import Words, transfer
 from emosteer.eval.norms import Norms, load_category_norms, load_norms
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel
 
-FEWEST_CATEGORIES = 8
-FEWEST_STEMS = 50
 FEW_WORDS = 300
-"""From which a note says that the figures are of few words."""
+"""Below which a note says that the figures are of few words."""
 
-COMPONENTS = 10
-"""Dimensions in which languages are mapped onto each other."""
-
-HALVES = 50
-"""Divisions of the categories in two for the layer that is chosen on one half and measured on the other."""
-
-RANDOM_SETS = 10
 OWN = "Glasgow Norms"
+"""Whose ratings of the categories the built-in concept sets carry."""
 
 Ratings = Mapping[str, Mapping[str, tuple[float, float]]]
 
@@ -103,14 +87,14 @@ def evaluate_alignment(
     for one in rated:
         if languages is not None and one.language not in chosen:
             raise InputError(
-                f"The norms {one.name!r} are in {one.language!r}, which is not among the languages {', '.join(chosen)}.",
+                f"The norms {one.name!r} are in {one.language!r}; the languages asked for are {', '.join(chosen)}.",
                 "Add the language or leave the norms out.",
             )
     sets = categories if isinstance(categories, Mapping) else load_category_norms(categories) if categories else {}
-    run = Run(steered, seed, permutations, cache, progress)
+    run = Run(steered, layer_grid(steered.model), permutations, seed, cache, progress)
     emotions = {language: Emotions(run, language) for language in chosen}
     words = [Words(run, one) for one in rated]
-    layers = {language: run.layer(language, words) for language in chosen}
+    layers = {language: _layer(run, emotions[language], words) for language in chosen}
     geometry = [
         geometry_of(run, emotions[language], name, ratings, layers[language][0])
         for language in chosen
@@ -149,17 +133,14 @@ def evaluate_alignment(
     )
 
 
-    def layer(self, language: str, words: Sequence[Words]) -> tuple[int, str]:
-        """The layer for a language, and the rule that chose it."""
-        own = [one for one in words if one.language == language]
-        if own:
-            scores = np.mean([one.development_scores() for one in own], 0)
-            return self.layers[int(scores.argmax())], "best prediction of a development half of the rated words"
-        return self.emotions_layer(language), "most often best on halves of the categories"
-
-    def emotions_layer(self, language: str) -> int:
-        emotions = Emotions(self, language)
-        return self.layers[np.bincount(halves(emotions.at(emotions.own), self.seed)[1]).argmax()]
+def _layer(run: Run, emotions: Emotions, words: Sequence[Words]) -> tuple[int, str]:
+    """The layer for a language, and the rule that chose it."""
+    own = [one.development_scores() for one in words if one.language == emotions.language]
+    if own:
+        best = int(np.mean(own, 0).argmax())
+        return run.layers[best], "best prediction of a development half of the rated words"
+    best = int(np.bincount(halves(emotions.at(emotions.own), run.seed)[1]).argmax())
+    return run.layers[best], "most often best on halves of the categories, on which it was then measured"
 
 
 def _ceilings(run: Run, sets: Ratings) -> list[Ceiling]:
@@ -169,9 +150,10 @@ def _ceilings(run: Run, sets: Ratings) -> list[Ceiling]:
         if len(names) < FEWEST_CATEGORIES:
             continue
         first, second = (np.asarray([ratings[name] for name in names], dtype=float) for ratings in (ours, theirs))
-        effort: dict[str, Any] = {"permutations": run.permutations, "seed": run.seed}
-        measures = {"rsa": st.rsa(st.standardised(first), second, **effort)}
-        found.append(Ceiling((one, other), {**measures, **st.axis_agreement(first, second, **effort)}, "categories"))
+        measures = {"rsa": st.rsa(st.standardised(first), second, **run.effort)}
+        found.append(
+            Ceiling((one, other), {**measures, **st.axis_agreement(first, second, **run.effort)}, "categories")
+        )
     return found
 
 
@@ -201,14 +183,15 @@ def _notes(
         tokens = sum(len(tokenizer(f" {word}", add_special_tokens=False)["input_ids"]) for word in one.words)
         if tokens > characters:
             notes.append(
-                f"The tokenizer cuts {language} into {tokens / characters:.1f} tokens a character: the model has hardly "
-                "read the language, and its figures say more of that than of emotions."
+                f"The tokenizer cuts {language} into {tokens / characters:.1f} tokens a character: the model has "
+                "hardly read the language, and its figures say more of that than of emotions."
             )
     for shape in geometry:
         p = shape.measures["rsa"].p
         if p is not None and p > 0.05:
             notes.append(
-                f"{shape.language}, {shape.ratings}: the similarity to human distances is not above chance (p = {p:.2f})."
+                f"{shape.language}, {shape.ratings}: the similarity to human distances is not above chance, "
+                f"p = {p:.2f}."
             )
     for found in words:
         n = found.full.r["valence"].n
@@ -225,5 +208,3 @@ def _notes(
 def _languages(steered: SteeredModel, norms: Sequence[Norms]) -> list[str]:
     made_from = [one for one in steered.vectors.extraction.get("languages", []) if one in built_in()]
     return [*(made_from or ["en"]), *(one.language for one in norms)]
-
-

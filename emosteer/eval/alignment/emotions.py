@@ -1,20 +1,22 @@
-"""The shape of the emotions: where a model puts them in one language, against human ratings and against another language."""
+"""The shape of the emotions: where a model puts them, against human ratings and against another language."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emosteer.concepts import ConceptSet
 from emosteer.errors import InputError
 from emosteer.eval.alignment import statistics as st
 from emosteer.eval.alignment.frames import MOODS, frames_for
 from emosteer.eval.alignment.results import Geometry, LanguagePair, plain, rounded
-from emosteer.eval.alignment.states import Reader, embedded_words
+from emosteer.eval.alignment.states import Run
 from emosteer.eval.alignment.statistics import Measure, Points
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FEWEST = 8
 """Categories that a set of ratings must know."""
@@ -41,7 +43,7 @@ class Emotions:
         frames = frames_for(MOODS, language)
         states = sum(run.states(self.words, frame).astype(np.float64) for frame in frames) / len(frames)
         self._states = np.asarray(states).swapaxes(0, 1)  # [n_layers, n_words, d]
-        self._inputs = embedded_words(run.steered.model, run.steered.tokenizer, self.words).astype(np.float64)
+        self._inputs = run.inputs(self.words)
         self.own = {
             name: (emotion.valence, emotion.arousal)
             for name, emotion in self.concepts.concepts.items()
@@ -49,6 +51,7 @@ class Emotions:
         }
 
     def rated(self, ratings: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
+        """Names of the emotions that have ratings."""
         return tuple(name for name in self.names if name in ratings)
 
     def points(self, layer: int, names: Sequence[str], *, part: int | None = None) -> Points:
@@ -73,26 +76,27 @@ class Emotions:
 def geometry_of(
     run: Run, emotions: Emotions, name: str, ratings: Mapping[str, tuple[float, float]], layer: int
 ) -> Geometry:
+    """The whole geometry against one set of human ratings, at one layer, with its profile over layers.
+
+    Raises:
+        InputError: The ratings know too few of the emotions.
+    """
     names = emotions.rated(ratings)
-    if len(names) < FEWEST_CATEGORIES:
+    if len(names) < FEWEST:
         raise InputError(
-            f"The ratings {name!r} know {len(names)} of the emotions, at least {FEWEST_CATEGORIES} are needed.",
+            f"The ratings {name!r} know {len(names)} of the emotions, at least {FEWEST} are needed.",
             f"They may be: {', '.join(emotions.names)}.",
         )
     spaces, human = emotions.at(ratings)
     here = run.layers.index(layer)
     measures = _shape(run, spaces[here], human)
-    axes = st.axis_agreement(
-        st.held_out_axes(spaces[here], human, seed=run.seed), human, permutations=run.permutations, seed=run.seed
-    )
+    axes = st.axis_agreement(st.held_out_axes(spaces[here], human, seed=run.seed), human, **run.effort)
     scores, scree = st.principal_components(spaces[here])
     other_half = halves((spaces, human), run.seed)[0]
     low, high = np.percentile(other_half, [2.5, 97.5])
     measures |= {f"axis_{kind}": found for kind, found in axes.items()}
     measures["rsa_other_half"] = Measure(float(np.mean(other_half)), float(low), float(high), None, len(names))
-    measures["circumplex"] = st.procrustes(
-        scores[:, :2], st.standardised(human), components=2, permutations=run.permutations // 5, seed=run.seed
-    )
+    measures["circumplex"] = st.procrustes(scores[:, :2], st.standardised(human), components=2, **run.less_effort)
     profile = {
         one: {kind: plain(found) for kind, found in _shape(run, space, human, fast=True).items()}
         for one, space in zip(run.layers, spaces, strict=True)
@@ -114,8 +118,7 @@ def geometry_of(
 
 def _shape(run: Run, space: Points, human: Points, *, fast: bool = False) -> dict[str, Measure]:
     """Similarity and the two leading components; without p and intervals if it is to be fast."""
-    effort: dict[str, Any] = {"permutations": 0 if fast else run.permutations, "seed": run.seed}
-    effort |= {"draws": 0} if fast else {}
+    effort = {"permutations": 0, "draws": 0} if fast else run.effort
     plane = st.principal_components(space)[0][:, :2]
     components = st.component_correlations(plane, human, **effort)
     return {
@@ -143,10 +146,10 @@ def halves(spaces: tuple[list[Points], Points], seed: int) -> tuple[list[float],
 
 
 def language_pair(run: Run, one: Emotions, other: Emotions, layers: tuple[int, int]) -> LanguagePair:
+    """What the second language shares with the first, its layer and its own."""
     names = tuple(name for name in one.names if name in other.names)
     here, there = (run.layers.index(layer) for layer in layers)
     source, target = one.points(here, names), other.points(there, names)
-    effort: dict[str, Any] = {"permutations": run.permutations // 5, "seed": run.seed}
     mapped = st.held_out_map(source, target, components=COMPONENTS, seed=run.seed)
     hits = (mapped.nearer == 0).astype(float)
     generator = np.random.default_rng(run.seed)
@@ -170,9 +173,9 @@ def language_pair(run: Run, one: Emotions, other: Emotions, layers: tuple[int, i
     return LanguagePair(
         languages=(one.language, other.language),
         layers=layers,
-        procrustes=st.procrustes(source, target, components=COMPONENTS, **effort),
+        procrustes=st.procrustes(source, target, components=COMPONENTS, **run.less_effort),
         identified=Measure(float(hits.mean()), float(low), float(high), None, len(names)),
-        rsa=st.rsa(source, target, **effort),
+        rsa=st.rsa(source, target, **run.effort),
         shared=Measure(share, float(share_low), float(share_high), None, len(names)),
         specific=1 - share,
         unreliable=1 - reliable / max(total, 1e-30),
@@ -185,11 +188,9 @@ def _turned(points: Points, human: Points) -> Points:
     spread, middle = human.std(0), human.mean(0)
     ours, theirs = points - points.mean(0), (human - middle) / spread
     left, values, right = np.linalg.svd(ours.T @ theirs)
-    turned: Points = ours @ (left @ right) * values.sum() / max((ours**2).sum(), 1e-30) * spread + middle
-    return turned
+    scale = values.sum() / max((ours**2).sum(), 1e-30)
+    return np.asarray(ours @ (left @ right) * scale * spread + middle)
 
 
 def _centred(points: Points) -> Points:
     return points - points.mean(0)
-
-

@@ -7,11 +7,20 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from emosteer.eval.alignment.ratings import Prediction
-from emosteer.eval.alignment.statistics import Measure
+from emosteer.eval.alignment.statistics import Measure, Points
 
 SCHEMA = 1
 
-__all__ = ["AlignmentReport", "Ceiling", "Geometry", "LanguagePair", "Transfer", "WordRatings"]
+__all__ = [
+    "AlignmentReport",
+    "Ceiling",
+    "Geometry",
+    "LanguagePair",
+    "Transfer",
+    "WordRatings",
+    "plain",
+    "rounded",
+]
 
 
 @dataclass(frozen=True)
@@ -182,3 +191,13 @@ class AlignmentReport:
             for name in ("words", "rated", "predicted"):
                 del one[name]
         return {"schema": SCHEMA, **told}
+
+
+def rounded(points: Points) -> tuple[tuple[float, float], ...]:
+    """`[n, 2]` as pairs with four decimals."""
+    return tuple((round(float(x), 4), round(float(y), 4)) for x, y in points)
+
+
+def plain(found: Measure) -> float:
+    """The value alone; not a number where there is none."""
+    return float("nan") if found.value is None else found.value

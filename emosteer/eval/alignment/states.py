@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,53 @@ from emosteer.vectors import base_model_of
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from emosteer.model import SteeredModel
+
 States = NDArray[np.float32]
 
 BATCH = 64
 
-__all__ = ["embedded_words", "layer_grid", "word_shapes", "word_states"]
+__all__ = ["Run", "embedded_words", "layer_grid", "word_shapes", "word_states"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all parts of one battery share.
+
+    Args:
+        steered: The model, its tokenizer and its emotion vectors.
+        layers: The grid of layers that are read.
+        permutations: For every p.
+        seed: Of all that is drawn.
+        cache: Folder of states, or None.
+        progress: Show progress bars if standard error is a terminal.
+    """
+
+    steered: SteeredModel
+    layers: tuple[int, ...]
+    permutations: int
+    seed: int
+    cache: Path | None
+    progress: bool
+
+    @property
+    def effort(self) -> dict[str, int]:
+        """For statistics that only shuffle: permutations and seed."""
+        return {"permutations": self.permutations, "seed": self.seed}
+
+    @property
+    def less_effort(self) -> dict[str, int]:
+        """For those that fit anew for each permutation."""
+        return {"permutations": self.permutations // 5, "seed": self.seed}
+
+    def states(self, words: Sequence[str], frame: str) -> States:
+        """`word_states` of this model at the grid."""
+        model, tokenizer = self.steered.model, self.steered.tokenizer
+        return word_states(model, tokenizer, words, frame, layers=self.layers, cache=self.cache, progress=self.progress)
+
+    def inputs(self, words: Sequence[str]) -> NDArray[np.float64]:
+        """`embedded_words` of this model."""
+        return embedded_words(self.steered.model, self.steered.tokenizer, words).astype(np.float64)
 
 
 def layer_grid(model: PreTrainedModel) -> tuple[int, ...]:

@@ -338,7 +338,7 @@ def _reduced(points: Points, fitted: NDArray[np.intp], k: int) -> Points:
     """All points in the k leading principal components of those that are fitted, centred on them."""
     mean = points[fitted].mean(0)
     _, _, components = np.linalg.svd(points[fitted] - mean, full_matrices=False)
-    return (points - mean) @ components[:k].T
+    return np.asarray((points - mean) @ components[:k].T)
 
 
 def _folds(n: int, folds: int, seed: int) -> list[NDArray[np.intp]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emosteer.errors import InputError
 from emosteer.eval.alignment import statistics as st
@@ -22,9 +22,12 @@ from emosteer.eval.alignment.ratings import (
     stem_groups,
 )
 from emosteer.eval.alignment.results import Transfer, WordRatings, plain, rounded
-from emosteer.eval.alignment.states import Reader, States, embedded_words, word_shapes
+from emosteer.eval.alignment.states import Run, States, word_shapes
 from emosteer.eval.alignment.statistics import Measure
 from emosteer.eval.norms import Norms
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FEWEST = 50
 """Stems that norms must have."""
@@ -44,9 +47,9 @@ class Words:
         self.ratings = norms.axes()
         self.groups = stem_groups(norms.words, norms.language)
         stems = int(self.groups.max()) + 1
-        if stems < FEWEST_STEMS:
+        if stems < FEWEST:
             raise InputError(
-                f"The norms {norms.name!r} have {stems} different words, at least {FEWEST_STEMS} are needed.",
+                f"The norms {norms.name!r} have {stems} different words, at least {FEWEST} are needed.",
                 "A correlation of fewer says little.",
             )
         self.fold = folds(self.groups, seed=run.seed)
@@ -65,6 +68,7 @@ class Words:
         ]
 
     def measured(self) -> WordRatings:
+        """Ratings predicted from states, from directions alone and from the controls."""
         run, ratings, fold = self.run, self.ratings, self.fold
         by_layer = [np.mean(held_out(self.views(i), ratings, fold), 0) for i in range(len(run.layers))]
         full = np.mean(by_layer, 0)
@@ -78,10 +82,9 @@ class Words:
         ]
         shuffled = ratings[generator.permutation(len(ratings))]
         middle = len(run.layers) // 2
-        tokenizer = run.steered.tokenizer
         simple: dict[str, NDArray[Any]] = {
-            "input_embeddings": embedded_words(run.steered.model, tokenizer, self.norms.words),
-            "length_and_frequency": word_shapes(tokenizer, self.norms.words),
+            "input_embeddings": run.inputs(self.norms.words),
+            "length_and_frequency": word_shapes(run.steered.tokenizer, self.norms.words),
             "spelling": _spelling(self.norms.words),
         }
         controls = {"random_directions": self._mean_of_draws(drawn)}
@@ -123,7 +126,7 @@ class Words:
         return Prediction(r, squares)
 
     def _directions(self) -> list[NDArray[np.float64]]:
-        """The emotion directions `[n_emotions, d]` at each layer of the grid, or at the nearest that the vectors have."""
+        """The emotion directions `[n_emotions, d]` at each layer of the grid, or the nearest that the vectors have."""
         vectors = self.run.steered.vectors
         rows = [min(range(len(vectors.layers)), key=lambda i: abs(vectors.layers[i] - one)) for one in self.run.layers]
         every = np.stack([direction.numpy() for direction in vectors.directions.values()]).astype(np.float64)
@@ -140,9 +143,8 @@ def transfer(run: Run, source: Words, target: Words) -> Transfer:
 
     Each side is standardised by itself, which needs no ratings; nothing is fitted to the target.
     """
-    shared = "en"  # the language that models have read most of
     pairs = [(source.frames[0], target.frames[0])]
-    for frame in frames_for(WORDS, shared)[1:]:
+    for frame in frames_for(WORDS, SHARED)[1:]:
         pairs.append((run.states(source.norms.words, frame), run.states(target.norms.words, frame)))
     human = source.ratings
     slope = np.polyfit(human[:, 0], human[:, 1], 1)
@@ -153,11 +155,7 @@ def transfer(run: Run, source: Words, target: Words) -> Transfer:
         for i in range(len(run.layers))
     ]
     read = np.mean([Ridge(ours, wanted).predict(theirs) for ours, theirs in views], 0)
-    model, tokenizer = run.steered.model, run.steered.tokenizer
-    plain = [
-        st.standardised(embedded_words(model, tokenizer, one.norms.words).astype(np.float64))
-        for one in (source, target)
-    ]
+    simple = [st.standardised(run.inputs(one.norms.words)) for one in (source, target)]
     there = target.ratings
 
     def partial(rows: NDArray[np.intp], partners: NDArray[np.intp]) -> float:
@@ -166,16 +164,15 @@ def transfer(run: Run, source: Words, target: Words) -> Transfer:
     def beyond(rows: NDArray[np.intp], partners: NDArray[np.intp]) -> float:
         return st.pearson(read[rows, 2], there[partners, 1])
 
-    effort: dict[str, Any] = {"permutations": run.permutations // 5, "seed": run.seed}
     return Transfer(
         source=source.norms.name,
         target=target.norms.name,
         languages=(source.language, target.language),
         prediction=agreement(read[:, :2], there, target.groups, seed=run.seed),
-        arousal_given_valence=st.measure(partial, len(there), **effort),
-        arousal_beyond_valence=st.measure(beyond, len(there), **effort),
+        arousal_given_valence=st.measure(partial, len(there), **run.less_effort),
+        arousal_beyond_valence=st.measure(beyond, len(there), **run.less_effort),
         coupling=(float(np.corrcoef(human.T)[0, 1]), float(np.corrcoef(there.T)[0, 1])),
-        control=agreement(Ridge(plain[0], human).predict(plain[1]), there, target.groups, seed=run.seed),
+        control=agreement(Ridge(simple[0], human).predict(simple[1]), there, target.groups, seed=run.seed),
     )
 
 
@@ -186,5 +183,3 @@ def _spelling(words: Sequence[str]) -> NDArray[np.float64]:
     bag = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 3), n_features=512, alternate_sign=True)
     found: NDArray[np.float64] = bag.transform(words).toarray()
     return found
-
-
