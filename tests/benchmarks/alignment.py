@@ -1,0 +1,101 @@
+"""How two real models' emotion spaces agree with human ratings: the embedded one, and a multilingual one of another family.
+
+The norms are files that you have (see emosteer.eval.norms for what is read); the multilingual model is Gemma 3 270M,
+which comes as Python packages (terms of use of its own: to measure with, not to redistribute).
+
+    python -m tests.benchmarks.alignment --norms glasgow_norms.csv --categories emotion_categories.csv
+    make bench-alignment OPTIONS="--model gemma --norms glasgow_norms.csv --norms Yi-2025.tsv …"
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import emosteer
+from emosteer import embedded
+from emosteer.embedded import cache_dir
+from emosteer.eval.alignment import evaluate_alignment
+from emosteer.eval.norms import parse_norms
+from emosteer.quickstart import embedded_vectors
+from tests.benchmarks.report import show
+
+
+def load(name: str, languages: list[str]) -> emosteer.SteeredModel:
+    if name == "embedded":
+        parts = embedded.load()
+        return emosteer.SteeredModel(*parts, embedded_vectors(*parts)[0])
+    from tests.benchmarks import gemma
+
+    parts = gemma.load()
+    return emosteer.SteeredModel(*parts, emosteer.extract(*parts, emosteer.ConceptSet.load(",".join(languages))))
+
+
+def rows(report) -> list[dict]:
+    """Every figure of a report on a line of its own."""
+    found = []
+
+    def add(what: str, of: str, measure, control=None) -> None:
+        found.append(
+            {
+                "what": what,
+                "of": of,
+                "value": measure.value,
+                "interval": (measure.low, measure.high),
+                "p": measure.p,
+                "n": measure.n,
+                "input embeddings": control and control.value,
+            }
+        )
+
+    for shape in report.geometry:
+        for name, measure in shape.measures.items():
+            add(name, f"{shape.language}, {shape.ratings}, layer {shape.layer}", measure, shape.control.get(name))
+    for ceiling in report.ceilings:
+        for name, measure in ceiling.measures.items():
+            add(f"human: {name}", " / ".join(ceiling.between), measure)
+    for words in report.words:
+        of = f"{words.norms}, {words.language}"
+        for axis in ("valence", "arousal"):
+            add(f"words, states: {axis}", of, words.full.r[axis], words.controls["input_embeddings"].r[axis])
+            add(f"words, directions: {axis}", of, words.directions.r[axis])
+            add(f"words, directions over random: {axis}", of, words.advantage[axis])
+            for name, control in words.controls.items():
+                add(f"words, control {name}: {axis}", of, control.r[axis])
+    for one in report.transfers:
+        of = f"{one.source} → {one.target}"
+        for axis in ("valence", "arousal"):
+            add(f"transfer: {axis}", of, one.prediction.r[axis], one.control.r[axis])
+        add("transfer: arousal given valence", of, one.arousal_given_valence)
+        add("transfer: arousal beyond valence", of, one.arousal_beyond_valence)
+    for pair in report.pairs:
+        of = " → ".join(pair.languages)
+        for name in ("procrustes", "identified", "rsa", "shared"):
+            add(f"languages: {name}", of, getattr(pair, name))
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", choices=("embedded", "gemma"), default="embedded")
+    parser.add_argument("--norms", action="append", default=[], help="as for `emosteer eval alignment`")
+    parser.add_argument("--categories", type=Path)
+    parser.add_argument("--output", type=Path, help="write the whole report there")
+    options = parser.parse_args()
+    norms = [parse_norms(one) for one in options.norms]
+    steered = load(options.model, list(dict.fromkeys(["en", *(one.language for one in norms)])))
+    begin, cpu = time.perf_counter(), time.process_time()
+    report = evaluate_alignment(steered, norms=norms, categories=options.categories, cache=cache_dir() / "words")
+    seconds = {"wall": time.perf_counter() - begin, "process CPU": time.process_time() - cpu}
+    if options.output:
+        from emosteer.eval.alignment.page import write_report
+
+        write_report(report, options.output)
+    show(
+        f"Alignment, {options.model}",
+        rows(report),
+        seconds=seconds,
+        notes=list(report.notes),
+        layers=report.about["layers"],
+    )
