@@ -144,3 +144,60 @@ def test_on_the_real_model_in_a_process_of_its_own(tmp_path):
     assert heard["additive", "sadness", 1.0, None] > heard["", "sadness", 0.0, "unsteered"]
     assert cells["additive", None, 1.0, None]["text"]["cost"]["value"] > 0
     assert {file.name for file in tmp_path.iterdir()} == FILES
+
+
+# `emosteer eval alignment`.
+
+
+@pytest.fixture
+def align(command_line, folder):
+    return partial(command_line, "eval", "alignment", "-m", folder / "model", "-v", folder / "vectors")
+
+
+@pytest.fixture
+def ratings(tmp_path) -> Path:
+    """A file of made-up ratings with columns of its own: the words of the concept set, rated as their emotion."""
+    concepts = emosteer.ConceptSet.load("en")
+    rows = {
+        word: (5 + 3 * emotion.valence, 5 + 3 * emotion.arousal)
+        for emotion in concepts.concepts.values()
+        if emotion.valence is not None
+        for word in emotion.texts["en"].words[:5]
+    }
+    file = tmp_path / "mine.csv"
+    file.write_text("Term,V,A\n" + "".join(f"{word},{v:.3f},{a:.3f}\n" for word, (v, a) in rows.items()))
+    return file
+
+
+def test_alignment_writes_its_report(align, ratings, tmp_path):
+    output = tmp_path / "new"
+    described = f"{ratings},language=en,word=Term,valence=V,arousal=A,scale=1:9,name=Mine"
+    options = ("-o", output, "--norms", described, "--permutations", 100, "--cache", tmp_path / "cache")
+    status, out, _ = align(*options, "--json")
+    told = json.loads(out)
+    assert status == 0
+    assert told == json.loads((output / "alignment.json").read_text())
+    assert told["words"][0]["norms"] == "Mine"
+    assert {"alignment.json", "alignment.md", "alignment.html", "circumplex-en.png"} <= {f.name for f in output.iterdir()}
+    assert list((tmp_path / "cache").iterdir())
+    status, out, _ = align(*options)
+    assert status == 0
+    assert "Mine" in out
+    assert "p = " in out or "p" in out.split()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--norms", "nowhere.csv"), "nowhere.csv"),
+        (("--languages", "xx"), "no concept set 'xx'"),
+        (("--categories", "nowhere.csv"), "nowhere.csv"),
+        (("--card", "-v", "nowhere"), "no card to write into"),
+    ],
+)
+def test_alignment_says_what_is_wrong_and_writes_nothing(align, tmp_path, options, message):
+    status, _, told = align("-o", tmp_path / "new", *options)
+    assert status == 1
+    assert message in told.replace("\n", " ")
+    assert "Traceback" not in told
+    assert not (tmp_path / "new").exists()

@@ -102,6 +102,7 @@ def evaluate_alignment(
         geometry_of(run, emotions[language], name, ratings, layers[language][0])
         for language in chosen
         for name, ratings in {OWN: emotions[language].own, **sets}.items()
+        if name == OWN or ratings != emotions[language].own  # a file may hold those of the concept sets once more
     ]
     results = [one.measured() for one in words]
     transfers = [
