@@ -31,8 +31,8 @@ __all__ = [
     "FOLDS",
     "Prediction",
     "Ridge",
-    "agreement",
     "advantage",
+    "agreement",
     "folds",
     "held_out",
     "held_out_best",
@@ -145,9 +145,7 @@ def held_out(views: Sequence[NDArray[Any]], ratings: Matrix, fold: NDArray[np.in
     return [_predicted(view, ratings, fold) for view in views]
 
 
-def held_out_best(
-    views: Sequence[NDArray[Any]], ratings: Matrix, fold: NDArray[np.intp]
-) -> tuple[Matrix, list[int]]:
+def held_out_best(views: Sequence[NDArray[Any]], ratings: Matrix, fold: NDArray[np.intp]) -> tuple[Matrix, list[int]]:
     """Predict every word by the one view that does best, by leave-one-out, on the other folds.
 
     Returns:
@@ -166,7 +164,7 @@ def held_out_best(
 def agreement(
     predicted: Matrix, ratings: Matrix, groups: NDArray[np.intp], *, draws: int = DRAWS, seed: int = 0
 ) -> Prediction:
-    """r and R² of predicted ratings; intervals by bootstrap over stems, p by permutation of the ratings.
+    """Pearson's r and R² of predicted ratings; intervals by bootstrap over stems, p by permutation of the ratings.
 
     Args:
         predicted: `[n_words, 2]`, valence and arousal.
