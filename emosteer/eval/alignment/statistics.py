@@ -118,6 +118,7 @@ def standardised(points: Points) -> Points:
 
 def distances(points: Points) -> NDArray[np.float64]:
     """Euclidean distances `[n, n]` between the rows of `[n, d]`."""
+    points = points - points.mean(0)  # for the numbers' sake
     squares = (points**2).sum(1)
     between: NDArray[np.float64] = squares[:, None] + squares - 2 * points @ points.T
     np.fill_diagonal(between, 0)
@@ -217,7 +218,8 @@ def axis_agreement(
 def held_out_axes(model: Points, human: Points, *, seed: int = 0) -> Points:
     """Valence and arousal of each category by an axis that was fitted on the other categories.
 
-    Ridge regression with the penalty chosen by leave-one-out among the categories that the axis is fitted on.
+    Ridge regression with the penalty chosen by leave-one-out among the categories that the axis is fitted on. Penalties
+    are in units of the mean variance of a principal component.
 
     Args:
         model: `[n, d]`.
@@ -233,7 +235,7 @@ def held_out_axes(model: Points, human: Points, *, seed: int = 0) -> Points:
     scores, _ = principal_components(model)  # rotated, so that nothing but speed changes
     for held_out in _folds(len(model), FOLDS, seed):
         fitted = np.setdiff1d(np.arange(len(model)), held_out)
-        scale = scores[fitted].std()
+        scale = np.sqrt(scores[fitted].var(0).mean())
         ridge = RidgeCV(np.logspace(-2, 4, 13), alpha_per_target=True).fit(scores[fitted] / scale, human[fitted])
         predicted[held_out] = ridge.predict(scores[held_out] / scale)
     return predicted
@@ -293,7 +295,8 @@ def held_out_map(source: Points, target: Points, *, components: int, seed: int =
     """Map one space onto another by Procrustes, each category by a map that was fitted on others.
 
     The map is orthogonal with one scale (Schönemann 1966). Both sides are centred on the categories that it is fitted
-    on and reduced to their principal components.
+    on; the source is reduced to their principal components. The target is reduced to those of all categories: in
+    components of the others a held-out one lies near the middle, where maps of nothing go, and would be identified.
 
     Args:
         source: `[n, d]`.
@@ -305,9 +308,10 @@ def held_out_map(source: Points, target: Points, *, components: int, seed: int =
     n = len(source)
     k = min(components, source.shape[1], target.shape[1], n - -(-n // folds) - 1)
     mapped, true, nearer = np.empty((n, k)), np.empty((n, k)), np.empty(n, dtype=np.intp)
+    goal = principal_components(target)[0][:, :k]
     for held_out in _folds(n, folds, seed):
         fitted = np.setdiff1d(np.arange(n), held_out)
-        ours, theirs = (_reduced(side, fitted, k) for side in (source, target))
+        ours, theirs = _reduced(source, fitted, k), goal - goal[fitted].mean(0)
         left, spread, right = np.linalg.svd(ours[fitted].T @ theirs[fitted])
         scale = spread.sum() / max((ours[fitted] ** 2).sum(), 1e-30)
         mapped[held_out] = ours[held_out] @ (left @ right) * scale
@@ -331,7 +335,7 @@ def procrustes(
         seed: Of all.
     """
     generator = np.random.default_rng(seed)
-    source, target = (principal_components(side)[0] for side in (source, target))  # turned: the same map, but faster
+    source, target = (principal_components(side)[0] for side in (source, target))  # the same map, faster
     found = held_out_map(source, target, components=components, seed=seed)
     n, value = len(source), found.explained
     null = (source[generator.permutation(n)] for _ in range(permutations))
@@ -363,8 +367,12 @@ def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 
 def _order(values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The place of each value among those that differ, from 0, in the values' own shape."""
-    order: NDArray[np.intp] = np.unique(values, return_inverse=True)[1].reshape(values.shape)
+    """The place of each value among those that differ, from 0, in the values' own shape.
+
+    Values that differ by a rounding error, a billionth of the largest, are the same.
+    """
+    rounded = np.round(values / max(np.abs(values).max(), 1e-30), 9)
+    order: NDArray[np.intp] = np.unique(rounded, return_inverse=True)[1].reshape(values.shape)
     return order
 
 
@@ -383,7 +391,8 @@ def _reduced(points: Points, fitted: NDArray[np.intp], k: int) -> Points:
     """All points in the k leading principal components of those that are fitted, centred on them."""
     mean = points[fitted].mean(0)
     _, _, components = np.linalg.svd(points[fitted] - mean, full_matrices=False)
-    return (points - mean) @ components[:k].T
+    reduced: Points = (points - mean) @ components[:k].T
+    return reduced
 
 
 def _folds(n: int, folds: int, seed: int) -> list[NDArray[np.intp]]:
