@@ -178,7 +178,9 @@ def test_alignment_writes_its_report(align, ratings, tmp_path):
     assert status == 0
     assert told == json.loads((output / "alignment.json").read_text())
     assert told["words"][0]["norms"] == "Mine"
-    assert {"alignment.json", "alignment.md", "alignment.html", "circumplex-en.png"} <= {f.name for f in output.iterdir()}
+    assert {"alignment.json", "alignment.md", "alignment.html", "circumplex-en.png"} <= {
+        f.name for f in output.iterdir()
+    }
     assert list((tmp_path / "cache").iterdir())
     status, out, _ = align(*options)
     assert status == 0

@@ -90,7 +90,7 @@ def geometry_of(
     spaces, human = emotions.at(ratings)
     here = run.layers.index(layer)
     measures = _shape(run, spaces[here], human)
-    axes = st.axis_agreement(st.held_out_axes(spaces[here], human, seed=run.seed), human, **run.effort)
+    axes = st.held_out_agreement(spaces[here], human, **run.less_effort)
     scores, scree = st.principal_components(spaces[here])
     other_half = halves((spaces, human), run.seed)[0]
     low, high = np.percentile(other_half, [2.5, 97.5])

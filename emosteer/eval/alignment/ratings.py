@@ -108,7 +108,7 @@ class Prediction:
 def stem_groups(words: Sequence[str], language: str) -> NDArray[np.intp]:
     """A number for each word, the same for words of one stem: `abandon` and `abandoned`, `bank (river)` and `banks`.
 
-    Stems are Snowball's; in languages that it does not know, words that are written the same in lower case.
+    Stems are Snowball's; in languages other than those of `STEMMERS`, words that are written the same in lower case.
 
     Raises:
         MissingExtraError: snowballstemmer is not installed.

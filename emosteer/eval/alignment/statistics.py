@@ -7,7 +7,7 @@ emotion categories (`[n, d]` in a model, `[n, 2]` in human valence and arousal) 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ Points = NDArray[np.float64]
 
 PERMUTATIONS = 5_000
 DRAWS = 1_000
+KINDS = ("valence", "arousal", "arousal_given_valence")
 FOLDS = 7
 """Into how many parts categories are divided where some are held out."""
 
@@ -27,6 +28,7 @@ __all__ = [
     "axis_agreement",
     "component_correlations",
     "distances",
+    "held_out_agreement",
     "held_out_axes",
     "held_out_map",
     "measure",
@@ -69,6 +71,7 @@ def measure(
     statistic: Callable[[NDArray[np.intp], NDArray[np.intp]], float],
     n: int,
     *,
+    unsigned: bool = False,
     permutations: int = PERMUTATIONS,
     draws: int = DRAWS,
     seed: int = 0,
@@ -80,6 +83,9 @@ def measure(
             each point beside its own partner, for p with partners drawn at random, for the interval with the same
             rows, drawn with replacement, on both sides.
         n: Number of points.
+        unsigned: Only the size of the statistic counts, as of a component, whose sign is arbitrary: the sign is turned
+            so that the value is positive, and p counts either sign. Resamples keep the sign of the sample, so that
+            the interval of a figure near 0 reaches across 0, which that of an absolute value never does.
         permutations: How many; p is (1 + those that reach the value) / (1 + permutations).
         draws: Bootstrap resamples; 0 leaves the interval out.
         seed: Of both.
@@ -89,12 +95,14 @@ def measure(
     value = statistic(own, own)
     if not np.isfinite(value):
         return Measure(None, n=n)
-    reached = sum(statistic(own, generator.permutation(n)) >= value - 1e-12 for _ in range(permutations))
-    resampled = [statistic(rows, rows) for rows in (generator.integers(0, n, n) for _ in range(draws))]
+    sign = -1 if unsigned and value < 0 else 1
+    null = (statistic(own, generator.permutation(n)) for _ in range(permutations))
+    reached = sum((abs(one) if unsigned else one) >= sign * value - 1e-12 for one in null)
+    resampled = [sign * statistic(rows, rows) for rows in (generator.integers(0, n, n) for _ in range(draws))]
     found = [one for one in resampled if np.isfinite(one)]
     low, high = np.percentile(found, [2.5, 97.5]) if found else (None, None)
     return Measure(
-        float(value),
+        float(sign * value),
         None if low is None else float(low),
         None if high is None else float(high),
         (1 + reached) / (1 + permutations) if permutations else None,
@@ -111,6 +119,7 @@ def standardised(points: Points) -> Points:
 
 def distances(points: Points) -> NDArray[np.float64]:
     """Euclidean distances `[n, n]` between the rows of `[n, d]`."""
+    points = points - points.mean(0)  # for the numbers' sake
     squares = (points**2).sum(1)
     between: NDArray[np.float64] = squares[:, None] + squares - 2 * points @ points.T
     np.fill_diagonal(between, 0)
@@ -135,18 +144,19 @@ def rsa(
         model: `[n, d]`.
         human: `[n, 2]`, or any other space of the same categories.
         standardise: Whether the second side's columns are brought to one spread; not where it is a model's space.
+        standardise: Whether the second side's columns are brought to one spread; not where it is a model's space.
         permutations: Of the categories' names.
         draws: Bootstrap resamples of the categories.
         seed: Of both.
     """
-    ours, theirs = distances(model), distances(standardised(human) if standardise else human)
+    ours, theirs = (_order(distances(space)) for space in (model, standardised(human) if standardise else human))
     one, other = np.triu_indices(len(model), 1)
 
     def statistic(rows: NDArray[np.intp], partners: NDArray[np.intp]) -> float:
         apart = rows[one] != rows[other]
-        return _spearman(
-            ours[rows[one], rows[other]][apart],
-            theirs[partners[one], partners[other]][apart],
+        return pearson(
+            _ranks(ours[rows[one], rows[other]][apart]),
+            _ranks(theirs[partners[one], partners[other]][apart]),
         )
 
     return measure(statistic, len(model), permutations=permutations, draws=draws, seed=seed)
@@ -177,15 +187,11 @@ def component_correlations(
 
     def of(k: int, kind: str) -> Measure:
         def statistic(rows: NDArray[np.intp], partners: NDArray[np.intp]) -> float:
-            score, ratings = scores[rows, k], human[partners]
-            if kind == "arousal_given_valence":
-                return abs(partial_correlation(score, ratings[:, 1], ratings[:, 0]))
-            return abs(pearson(score, ratings[:, int(kind == "arousal")]))
+            return _along(kind, scores[rows][:, [k, k]], human[partners])
 
-        return measure(statistic, len(scores), permutations=permutations, draws=draws, seed=seed)
+        return measure(statistic, len(scores), unsigned=True, permutations=permutations, draws=draws, seed=seed)
 
-    kinds = ("valence", "arousal", "arousal_given_valence")
-    return {kind: [of(k, kind) for k in range(scores.shape[1])] for kind in kinds}
+    return {kind: [of(k, kind) for k in range(scores.shape[1])] for kind in KINDS}
 
 
 def axis_agreement(
@@ -211,28 +217,26 @@ def axis_agreement(
 
     def of(kind: str) -> Measure:
         def statistic(rows: NDArray[np.intp], partners: NDArray[np.intp]) -> float:
-            ours, theirs = reading[rows], human[partners]
-            if kind == "arousal_given_valence":
-                return partial_correlation(ours[:, 1], theirs[:, 1], theirs[:, 0])
-            return pearson(ours[:, int(kind == "arousal")], theirs[:, int(kind == "arousal")])
+            return _along(kind, reading[rows], human[partners])
 
         return measure(statistic, len(human), permutations=permutations, draws=draws, seed=seed)
 
-    return {kind: of(kind) for kind in ("valence", "arousal", "arousal_given_valence")}
+    return {kind: of(kind) for kind in KINDS}
 
 
 def held_out_axes(model: Points, human: Points, *, seed: int = 0) -> Points:
     """Valence and arousal of each category by an axis that was fitted on the other categories.
 
-    Ridge regression with the penalty chosen by leave-one-out among the categories that the axis is fitted on.
+    Ridge regression with the penalty chosen by leave-one-out among the categories that the axis is fitted on. Penalties
+    are in units of the mean variance of a principal component.
 
     Args:
         model: `[n, d]`.
-        human: `[n, 2]`.
+        human: `[n, 2]`, or any other number of ratings; each has its own penalty.
         seed: Of the division into `FOLDS` parts.
 
     Returns:
-        `[n, 2]`, every category predicted while it was held out.
+        As `human`, every category predicted while it was held out.
     """
     from sklearn.linear_model import RidgeCV
 
@@ -240,10 +244,40 @@ def held_out_axes(model: Points, human: Points, *, seed: int = 0) -> Points:
     scores, _ = principal_components(model)  # rotated, so that nothing but speed changes
     for held_out in _folds(len(model), FOLDS, seed):
         fitted = np.setdiff1d(np.arange(len(model)), held_out)
-        scale = scores[fitted].std()
+        scale = np.sqrt(scores[fitted].var(0).mean())
         ridge = RidgeCV(np.logspace(-2, 4, 13), alpha_per_target=True).fit(scores[fitted] / scale, human[fitted])
         predicted[held_out] = ridge.predict(scores[held_out] / scale)
     return predicted
+
+
+def held_out_agreement(
+    model: Points, human: Points, *, permutations: int = 1_000, draws: int = DRAWS, seed: int = 0
+) -> dict[str, Measure]:
+    """`axis_agreement` of the ratings that `held_out_axes` predicts, with a p that counts what fitting does.
+
+    Where a model knows nothing, an axis says the mean of the others, which is low for a category that is high: held-out
+    predictions of nothing go against the ratings. Fitting anew to names that were swapped has the same in its null.
+
+    Args:
+        model: `[n, d]`.
+        human: `[n, 2]`, valence and arousal.
+        permutations: Of the categories' names; the axes are fitted anew each time.
+        draws: Bootstrap resamples of the categories.
+        seed: Of all.
+    """
+    n = len(human)
+    generator = np.random.default_rng(seed)
+    found = axis_agreement(held_out_axes(model, human, seed=seed), human, permutations=0, draws=draws, seed=seed)
+    swapped = human[np.stack([generator.permutation(n) for _ in range(permutations)], 1)]
+    reading = held_out_axes(model, swapped.reshape(n, -1), seed=seed).reshape(swapped.shape)
+
+    def with_p(kind: str, found: Measure) -> Measure:
+        if found.value is None:
+            return found
+        reached = sum(_along(kind, reading[:, i], swapped[:, i]) >= found.value - 1e-12 for i in range(permutations))
+        return replace(found, p=(1 + reached) / (1 + permutations))
+
+    return {kind: with_p(kind, one) for kind, one in found.items()}
 
 
 @dataclass(frozen=True)
@@ -270,7 +304,8 @@ def held_out_map(source: Points, target: Points, *, components: int, seed: int =
     """Map one space onto another by Procrustes, each category by a map that was fitted on others.
 
     The map is orthogonal with one scale (Schönemann 1966). Both sides are centred on the categories that it is fitted
-    on and reduced to their principal components.
+    on; the source is reduced to their principal components. The target is reduced to those of all categories: in
+    components of the others a held-out one lies near the middle, where maps of nothing go, and would be identified.
 
     Args:
         source: `[n, d]`.
@@ -282,9 +317,10 @@ def held_out_map(source: Points, target: Points, *, components: int, seed: int =
     n = len(source)
     k = min(components, source.shape[1], target.shape[1], n - -(-n // folds) - 1)
     mapped, true, nearer = np.empty((n, k)), np.empty((n, k)), np.empty(n, dtype=np.intp)
+    goal = principal_components(target)[0][:, :k]
     for held_out in _folds(n, folds, seed):
         fitted = np.setdiff1d(np.arange(n), held_out)
-        ours, theirs = (_reduced(side, fitted, k) for side in (source, target))
+        ours, theirs = _reduced(source, fitted, k), goal - goal[fitted].mean(0)
         left, spread, right = np.linalg.svd(ours[fitted].T @ theirs[fitted])
         scale = spread.sum() / max((ours[fitted] ** 2).sum(), 1e-30)
         mapped[held_out] = ours[held_out] @ (left @ right) * scale
@@ -308,6 +344,7 @@ def procrustes(
         seed: Of all.
     """
     generator = np.random.default_rng(seed)
+    source, target = (principal_components(side)[0] for side in (source, target))  # the same map, faster
     found = held_out_map(source, target, components=components, seed=seed)
     n, value = len(source), found.explained
     null = (source[generator.permutation(n)] for _ in range(permutations))
@@ -324,6 +361,14 @@ def partial_correlation(x: NDArray[np.float64], y: NDArray[np.float64], given: N
     return float((xy - xz * yz) / np.sqrt(rest)) if rest > 1e-12 else float("nan")
 
 
+def _along(kind: str, ours: Points, theirs: Points) -> float:
+    """The agreement of two sets of valence and arousal, `[n, 2]`, that one of `KINDS` names."""
+    if kind == "arousal_given_valence":
+        return partial_correlation(ours[:, 1], theirs[:, 1], theirs[:, 0])
+    axis = int(kind == "arousal")
+    return pearson(ours[:, axis], theirs[:, axis])
+
+
 def pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     """Pearson's correlation; NaN where one side has no spread."""
     x, y = x - x.mean(), y - y.mean()
@@ -331,10 +376,21 @@ def pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     return float(x @ y / spread) if spread > 0 else float("nan")
 
 
-def _spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    from scipy.stats import rankdata
+def _order(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The place of each value among those that differ, from 0, in the values' own shape.
 
-    return pearson(rankdata(x), rankdata(y)) if len(x) > 1 else float("nan")
+    Values that differ by a rounding error, a billionth of the largest, are the same.
+    """
+    rounded = np.round(values / max(np.abs(values).max(), 1e-30), 9)
+    order: NDArray[np.intp] = np.unique(rounded, return_inverse=True)[1].reshape(values.shape)
+    return order
+
+
+def _ranks(order: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Ranks of what `_order` has put in order, ties at their mean: a count, where sorting each resample is slow."""
+    counts = np.bincount(order)
+    ranks: NDArray[np.float64] = (counts.cumsum() - (counts - 1) / 2)[order]
+    return ranks
 
 
 def _explained(mapped: Points, true: Points) -> float:
@@ -345,7 +401,8 @@ def _reduced(points: Points, fitted: NDArray[np.intp], k: int) -> Points:
     """All points in the k leading principal components of those that are fitted, centred on them."""
     mean = points[fitted].mean(0)
     _, _, components = np.linalg.svd(points[fitted] - mean, full_matrices=False)
-    return np.asarray((points - mean) @ components[:k].T)
+    reduced: Points = (points - mean) @ components[:k].T
+    return reduced
 
 
 def _folds(n: int, folds: int, seed: int) -> list[NDArray[np.intp]]:
