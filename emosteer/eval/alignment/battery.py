@@ -15,21 +15,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emosteer.concepts import ConceptSet
 from emosteer.concepts.conceptset import built_in
 from emosteer.errors import InputError
 from emosteer.eval.alignment import statistics as st
-from emosteer.eval.alignment.emotions import FEWEST as FEWEST_CATEGORIES
 from emosteer.eval.alignment.emotions import Emotions, geometry_of, halves, language_pair
 from emosteer.eval.alignment.frames import MOODS, WORDS, frames_for
 from emosteer.eval.alignment.ratings import agreement, stem_groups
 from emosteer.eval.alignment.results import AlignmentReport, Ceiling, Geometry, WordRatings, plain
 from emosteer.eval.alignment.states import Run, layer_grid
-from emosteer.eval.alignment.words import FEWEST as FEWEST_STEMS
 from emosteer.eval.alignment.words import Words, transfer
 from emosteer.eval.norms import Norms, load_category_norms, load_norms
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel
+
+FEWEST_CATEGORIES = 8
+"""That a set of ratings must know."""
+
+FEWEST_STEMS = 50
+"""That norms must have."""
 
 FEW_WORDS = 300
 """Below which a note says that the figures are of few words."""
@@ -87,13 +92,8 @@ def evaluate_alignment(
     chosen = tuple(dict.fromkeys(languages if languages is not None else _languages(steered, rated)))
     if not chosen:
         raise InputError("There is no language to measure.", "Name one with languages=, such as ['en'].")
-    for one in rated:
-        if languages is not None and one.language not in chosen:
-            raise InputError(
-                f"The norms {one.name!r} are in {one.language!r}; the languages asked for are {', '.join(chosen)}.",
-                "Add the language or leave the norms out.",
-            )
     sets = categories if isinstance(categories, Mapping) else load_category_norms(categories) if categories else {}
+    _check(chosen, rated, sets)  # known now rather than after minutes of reading
     run = Run(steered, layer_grid(steered.model), permutations, seed, cache, progress)
     emotions = {language: Emotions(run, language) for language in chosen}
     words = [Words(run, one) for one in rated]
@@ -135,6 +135,30 @@ def evaluate_alignment(
         pairs=tuple(pairs),
         notes=tuple(_notes(run, emotions, geometry, results)),
     )
+
+
+def _check(languages: Sequence[str], norms: Sequence[Norms], sets: Ratings) -> None:
+    """Raise `InputError` for norms in another language or of too few words, and for ratings of too few emotions."""
+    known = [set(ConceptSet.load(language).emotions) for language in languages]
+    for one in norms:
+        if one.language not in languages:
+            raise InputError(
+                f"The norms {one.name!r} are in {one.language!r}; the languages asked for are {', '.join(languages)}.",
+                "Add the language or leave the norms out.",
+            )
+        stems = len(set(stem_groups(one.words, one.language).tolist()))
+        if stems < FEWEST_STEMS:
+            raise InputError(
+                f"The norms {one.name!r} have {stems} different words, at least {FEWEST_STEMS} are needed.",
+                "A correlation of fewer says little.",
+            )
+    for name, ratings in sets.items():
+        found = min(len(names & set(ratings)) for names in known)
+        if found < FEWEST_CATEGORIES:
+            raise InputError(
+                f"The ratings {name!r} know {found} of the emotions, at least {FEWEST_CATEGORIES} are needed.",
+                f"They may be: {', '.join(sorted(known[0]))}.",
+            )
 
 
 def _layer(run: Run, emotions: Emotions, words: Sequence[Words]) -> tuple[int, str]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emosteer.concepts import ConceptSet
-from emosteer.errors import InputError
 from emosteer.eval.alignment import statistics as st
 from emosteer.eval.alignment.frames import MOODS, frames_for
 from emosteer.eval.alignment.results import Geometry, LanguagePair, plain, rounded
@@ -17,9 +16,6 @@ from emosteer.eval.alignment.statistics import Measure, Points
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-FEWEST = 8
-"""Categories that a set of ratings must know."""
 
 COMPONENTS = 10
 """Dimensions in which languages are mapped onto each other."""
@@ -76,17 +72,8 @@ class Emotions:
 def geometry_of(
     run: Run, emotions: Emotions, name: str, ratings: Mapping[str, tuple[float, float]], layer: int
 ) -> Geometry:
-    """The whole geometry against one set of human ratings, at one layer, with its profile over layers.
-
-    Raises:
-        InputError: The ratings know too few of the emotions.
-    """
+    """The whole geometry against one set of human ratings, at one layer, with its profile over layers."""
     names = emotions.rated(ratings)
-    if len(names) < FEWEST:
-        raise InputError(
-            f"The ratings {name!r} know {len(names)} of the emotions, at least {FEWEST} are needed.",
-            f"They may be: {', '.join(emotions.names)}.",
-        )
     spaces, human = emotions.at(ratings)
     here = run.layers.index(layer)
     measures = _shape(run, spaces[here], human)
@@ -189,8 +176,10 @@ def _turned(points: Points, human: Points) -> Points:
     ours, theirs = points - points.mean(0), (human - middle) / spread
     left, values, right = np.linalg.svd(ours.T @ theirs)
     scale = values.sum() / max((ours**2).sum(), 1e-30)
-    return np.asarray(ours @ (left @ right) * scale * spread + middle)
+    turned: Points = ours @ (left @ right) * scale * spread + middle
+    return turned
 
 
 def _centred(points: Points) -> Points:
-    return points - points.mean(0)
+    centred: Points = points - points.mean(0)
+    return centred

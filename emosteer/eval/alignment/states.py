@@ -49,12 +49,12 @@ class Run:
     progress: bool
 
     @property
-    def effort(self) -> dict[str, int]:
+    def effort(self) -> dict[str, Any]:
         """For statistics that only shuffle: permutations and seed."""
         return {"permutations": self.permutations, "seed": self.seed}
 
     @property
-    def less_effort(self) -> dict[str, int]:
+    def less_effort(self) -> dict[str, Any]:
         """For those that fit anew for each permutation."""
         return {"permutations": self.permutations // 5, "seed": self.seed}
 

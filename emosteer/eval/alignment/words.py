@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emosteer.errors import InputError
 from emosteer.eval.alignment import statistics as st
 from emosteer.eval.alignment.frames import WORDS, frames_for
 from emosteer.eval.alignment.ratings import (
@@ -29,14 +28,11 @@ from emosteer.eval.norms import Norms
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FEWEST = 50
-"""Stems that norms must have."""
-
 RANDOM_SETS = 10
 SHARED = "en"
 """Both sides of a transfer are read in the frames of this language, of which models have read most."""
 
-__all__ = ["FEWEST", "Words", "transfer"]
+__all__ = ["Words", "transfer"]
 
 
 class Words:
@@ -46,12 +42,6 @@ class Words:
         self.run, self.norms, self.language = run, norms, norms.language
         self.ratings = norms.axes()
         self.groups = stem_groups(norms.words, norms.language)
-        stems = int(self.groups.max()) + 1
-        if stems < FEWEST:
-            raise InputError(
-                f"The norms {norms.name!r} have {stems} different words, at least {FEWEST} are needed.",
-                "A correlation of fewer says little.",
-            )
         self.fold = folds(self.groups, seed=run.seed)
         self.frames = [run.states(norms.words, frame) for frame in frames_for(WORDS, norms.language)]
 
