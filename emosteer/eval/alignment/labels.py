@@ -1,4 +1,4 @@
-"""Names beside points in a figure, pushed apart until they do not cover each other or the points."""
+"""Names beside points in a figure, each where it covers the least of the points and of the other names."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
-ROUNDS = 300
-GAP = 2.0
-"""Pixels between a name and the next."""
 MARK = 6.0
-"""Half the width of a point, in pixels."""
+"""Half the width of a point, in pixels, with the air around it."""
+
+ANGLES = np.radians([90, 270, 0, 180, 45, 135, 225, 315])
+"""Where a name may stand, best first."""
+
+DISTANCES = (0.0, 10.0, 20.0, 30.0, 45.0, 60.0)
+"""How far a name may move away from its point, in pixels."""
 
 __all__ = ["place"]
 
@@ -40,35 +44,33 @@ def place(
     for text in texts:
         text.set_in_layout(False)
     figure.draw_without_rendering()
-    sizes = np.asarray([[text.get_window_extent().width, text.get_window_extent().height] for text in texts])
-    half = sizes / 2 + GAP
     anchors = plot.transData.transform(points)
     marks = plot.transData.transform([*points, *avoid])
+    boxes = np.concatenate([marks - MARK, marks + MARK], 1)  # left, bottom, right, top
     frame = plot.get_window_extent()
-    centres = anchors + np.array([0, 1]) * (half + MARK)
-    for _ in range(ROUNDS):
-        step = 0.02 * (anchors - centres)  # home, weakly
-        step += _push(centres, half, centres, half) + _push(centres, half, marks, np.full((len(marks), 2), MARK))
-        if np.abs(step).max() < 0.05:
-            break
-        centres = np.clip(centres + 0.5 * step, np.array(frame.min) + half, np.array(frame.max) - half)
-    settled = plot.transData.inverted().transform(centres)
-    for text, (x, y), (home_x, home_y), moved in zip(
-        texts, settled, points, np.abs(centres - anchors) - half, strict=True
-    ):
+    back = plot.transData.inverted()
+    for text, anchor, home in zip(texts, anchors, points, strict=True):
+        extent = text.get_window_extent()
+        half = np.array([extent.width, extent.height]) / 2
+        best = (np.inf, anchor, 0.0)
+        for distance in DISTANCES:
+            for angle in ANGLES:
+                way = np.array([np.cos(angle), np.sin(angle)])
+                centre = anchor + way * (half + MARK + distance)
+                box = np.concatenate([centre - half, centre + half])
+                outside = np.maximum([frame.x0, frame.y0] - box[:2], 0) + np.maximum(box[2:] - [frame.x1, frame.y1], 0)
+                cost = _covered(box, boxes) + distance + 100 * outside.sum()
+                if cost < best[0]:
+                    best = (cost, centre, distance)
+        _, centre, distance = best
+        boxes = np.concatenate([boxes, [[*(centre - half), *(centre + half)]]])
+        (x, y), (home_x, home_y) = back.transform(centre), home
         text.set_position((x, y))
-        if moved.max() > 2 * MARK:
+        if distance:
             plot.plot([home_x, x], [home_y, y], color="0.6", linewidth=0.4, zorder=1)
 
 
-def _push(centres: np.ndarray, half: np.ndarray, others: np.ndarray, other_half: np.ndarray) -> np.ndarray:
-    """How far each box must go to leave the others, along the axis on which that is shorter."""
-    apart = centres[:, None] - others[None]
-    overlap = half[:, None] + other_half[None] - np.abs(apart)
-    covered = (overlap > 0).all(-1) & ~((centres[:, None] == others[None]).all(-1))
-    along = overlap.argmin(-1)
-    push = np.zeros_like(apart)
-    rows, columns = np.nonzero(covered)
-    axis = along[rows, columns]
-    push[rows, columns, axis] = overlap[rows, columns, axis] * np.where(apart[rows, columns, axis] < 0, -1, 1)
-    return push.sum(1)
+def _covered(box: NDArray[np.float64], boxes: NDArray[np.float64]) -> float:
+    """Area that a box has in common with others, in square pixels."""
+    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    return float(np.maximum(sides, 0).prod(1).sum())

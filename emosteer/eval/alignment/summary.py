@@ -116,8 +116,8 @@ def _across(transfers: Sequence[Transfer], pairs: Sequence[LanguagePair]) -> str
         better = identified.low is not None and identified.low > by_chance
         parts.append(
             f"emotions of {pairs[0].languages[0]} mapped onto {pairs[0].languages[1]} land nearest their own "
-            f"counterpart in {identified} of cases, {'above' if better else 'not clearly above'} the {by_chance:.2f} of chance "
-            f"(n = {identified.n})"
+            f"counterpart in {identified} of cases, {'above' if better else 'not clearly above'} the {by_chance:.2f} "
+            f"of chance (n = {identified.n})"
         )
     if transfers:
         one = transfers[0]

@@ -5,9 +5,9 @@ A `Sheet` is a table before it is one of a terminal, of Markdown or of HTML, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emosteer.eval.alignment.ratings import AXES, Prediction
 from emosteer.eval.alignment.results import AlignmentReport, Ceiling, Geometry, Transfer, WordRatings
@@ -41,7 +41,7 @@ _AGREEMENT = {
     "arousal_given_valence": "arousal given valence, r",
 }
 
-__all__ = ["Sheet", "ceilings_of", "notes", "p_value", "sheets", "tables", "told"]
+__all__ = ["Sheet", "ceilings_of", "method", "notes", "p_value", "sheets", "tables", "told"]
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,27 @@ def sheets(report: AlignmentReport) -> list[Sheet]:
     return [sheet for sheet in found if sheet.rows]
 
 
+def method(report: AlignmentReport) -> Sheet:
+    """How it was measured: everything that the report says about itself, and the norms."""
+    rows = [(", ".join(path), value) for path, value in _leaves(report.about)]
+    for words in report.words:
+        rows.append(
+            (f"norms, {words.norms}", f"{len(words.words)} words, {words.language}; {words.license or MISSING}")
+        )
+    return Sheet("How it was measured", ("what", "value"), tuple(rows))
+
+
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What nested data holds, each with its path; a list of texts is one leaf."""
+    if isinstance(value, Mapping):
+        for name, inside in value.items():
+            yield from _leaves(inside, (*path, str(name).replace("_", " ")))
+    elif isinstance(value, list | tuple):
+        yield path, " · ".join(map(str, value))
+    else:
+        yield path, str(value)
+
+
 def ceilings_of(ceilings: Iterable[Ceiling], ratings: str, of: str) -> list[Ceiling]:
     """What one set of human ratings was held against, of `"categories"` or `"words"`."""
     return [one for one in ceilings if one.of == of and ratings in one.between]
@@ -127,9 +148,13 @@ def p_value(found: Measure | None) -> str:
 
 def told(found: Measure) -> str:
     """A figure within a sentence: its value and interval, p if there is one, and n."""
+    return ", ".join([str(found), *([] if found.p is None else [_p_told(found)]), f"n = {found.n}"])
+
+
+def _p_told(found: Measure) -> str:
+    """`p <0.001` or `p = 0.012`."""
     p = p_value(found)
-    chance = "" if p == MISSING else f", p {p}" if p.startswith("<") else f", p = {p}"
-    return f"{found}{chance}, n = {found.n}"
+    return f"p {p}" if p.startswith("<") else f"p = {p}"
 
 
 def _geometry(shape: Geometry, ceilings: Iterable[Ceiling]) -> Sheet:
@@ -212,24 +237,21 @@ def _transfer(one: Transfer) -> Sheet:
 def _pairs(report: AlignmentReport) -> Sheet:
     rows = []
     for one in report.pairs:
-        stacked = [str(found).replace(" [", "\n[") for found in (one.procrustes, one.identified, one.rsa, one.shared)]
-        procrustes, identified, rsa, shared = stacked
+        figures = (one.procrustes, one.identified, one.rsa, one.shared)
         rows.append(
             (
                 _arrow(one.languages),
-                *(procrustes, p_value(one.procrustes)),
-                identified,
-                *(rsa, p_value(one.rsa)),
-                *(shared, _number(one.specific), _number(one.unreliable)),
-                str(one.procrustes.n),
+                *(_stacked(found) for found in figures),
+                *(_number(one.specific), _number(one.unreliable), str(one.procrustes.n)),
             )
         )
-    head = ("map", "Procrustes,\nheld-out R²", "p", "identified\n(chance 1/n)", "RSA", "p")
-    return Sheet(
-        "What the emotions of two languages share",
-        (*head, "shared", "specific", "unreliable", "n"),
-        tuple(rows),
-    )
+    head = ("map", "Procrustes,\nheld-out R²", "identified\n(chance 1/n)", "RSA", "shared")
+    return Sheet("What the emotions of two languages share", (*head, "specific", "unreliable", "n"), tuple(rows))
+
+
+def _stacked(found: Measure) -> str:
+    """A figure that is narrow: interval and p below it."""
+    return str(found).replace(" [", "\n[") + ("" if found.p is None else f"\n{_p_told(found)}")
 
 
 def _figure(found: Measure | None) -> tuple[str, str]:
