@@ -64,7 +64,9 @@ def write_figures(report: AlignmentReport, folder: Path) -> dict[str, Path]:
     if report.pairs:
         drawn |= {"languages": _languages, "shared": _shared}
     files = {}
-    with rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
+    # Names come from people's files: a dollar sign in one is no formula.
+    look = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
+    with rc_context(look):
         for name, draw in drawn.items():
             files[name] = folder / f"alignment_{name}.png"
             figure = draw(report)
@@ -219,15 +221,16 @@ def _words(report: AlignmentReport) -> Figure:
     for row, words in zip(figure.subplots(len(report.words), 2, squeeze=False), report.words, strict=True):
         for i, (plot, axis) in enumerate(zip(row, AXES, strict=True)):
             rated, predicted = (np.asarray(side, dtype=float)[:, i] for side in (words.rated, words.predicted))
+            reach = max(1.0, float(np.abs(predicted).max()))
             bins = plot.hexbin(
-                *(rated, predicted), gridsize=36, extent=(-1, 1, -1, 1), mincnt=1, bins="log", cmap="cividis_r"
+                *(rated, predicted), gridsize=36, extent=(-1, 1, -reach, reach), mincnt=1, bins="log", cmap="cividis_r"
             )
             plot.plot([-1, 1], [-1, 1], color=GREY, linewidth=0.7, linestyle=":")
             figure.colorbar(bins, ax=plot, label="words", shrink=0.7, ticks=COUNTS, format="%d").minorticks_off()
             found = words.full.r[axis]
             plot.set_title(f"{words.norms} ({words.language})\n{axis}, r = {found}, n = {found.n}", fontsize=8)
             plot.set(xlabel=f"rated {axis}, −1 to 1", ylabel=f"predicted {axis}, −1 to 1")
-            plot.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
+            plot.set(xlim=(-1, 1), ylim=(-reach, reach), aspect="equal")
     return figure
 
 

@@ -107,7 +107,7 @@ def card_section(report: AlignmentReport, pictures: Mapping[str, str] | None = N
     lines = [
         "## How its emotions align with people's",
         "",
-        _markdown(" ".join(summary(report))),
+        *(f"- {_markdown(sentence)}" for sentence in summary(report)),
         "",
         "In brackets the 95 % interval by bootstrap; p by permutation, one-sided; n the number of emotions or words.",
     ]

@@ -39,6 +39,8 @@ def summary(report: AlignmentReport) -> list[str]:
 def _similarity(shape: Geometry) -> str:
     rsa = shape.measures["rsa"]
     where = f"In {shape.language}, against {shape.ratings}"
+    if rsa.value is None:
+        return f"{where}, the similarity could not be computed (n = {rsa.n})."
     if not _above_chance(rsa):
         return (
             f"{where}, emotions that people find alike are not closer to each other in the model than chance has it "

@@ -71,7 +71,7 @@ def html_page(report: AlignmentReport, pictures: Mapping[str, bytes], words: Seq
 <body>
 <header>
 <h1>{title}</h1>
-<p class="lead">{escape(" ".join(summary(report)))}</p>
+<div class="lead">{_list(summary(report))}</div>
 </header>
 <nav aria-label="On this page"><ul>{links}</ul></nav>
 <main>
