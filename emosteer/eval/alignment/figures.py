@@ -65,8 +65,7 @@ def write_figures(report: AlignmentReport, folder: Path) -> dict[str, Path]:
         drawn |= {"languages": _languages, "shared": _shared}
     files = {}
     # Names come from people's files: a dollar sign in one is no formula.
-    look = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
-    with rc_context(look):
+    with rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}):
         for name, draw in drawn.items():
             files[name] = folder / f"alignment_{name}.png"
             figure = draw(report)
