@@ -411,7 +411,8 @@ def test_names_in_a_figure_do_not_cover_each_other():
     plot = figure.subplots()
     plot.set(xlim=(-1, 1), ylim=(-1, 1))
     points = [(0.02 * i, 0.01 * i) for i in range(8)] + [(0.99, 0.99)]  # a crowd, and one in a corner
-    place(figure, plot, points, [f"disappointment {i}" for i in range(9)], [(0.0, 0.02)])
+    figure.draw_without_rendering()
+    place(plot, points, [f"disappointment {i}" for i in range(9)], [(0.0, 0.02)])
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in plot.texts]
     assert not [(i, j) for i, one in enumerate(boxes) for j, other in enumerate(boxes[:i]) if one.overlaps(other)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,8 +117,9 @@ def _circumplex(report: AlignmentReport) -> Figure:
         plot.set(xlabel="valence, −1 unpleasant to 1 pleasant", ylabel="arousal, −1 still to 1 stirred up")
     for plot in axes[len(shapes) :]:
         plot.set_axis_off()
+    figure.draw_without_rendering()
     for plot, shape in zip(axes, shapes, strict=False):
-        place(figure, plot, shape.points, shape.emotions, shape.human)
+        place(plot, shape.points, shape.emotions, shape.human)
     return figure
 
 
@@ -191,11 +193,12 @@ def _layers(report: AlignmentReport) -> Figure:
             of = {layer: found.get(name, np.nan) for layer, found in sorted(shape.profile.items())}
             _profile(plot, of, f"{shape.language}, {shape.ratings}", chosen=shape.layer, **looks[shape.language])
         plot.set_title(title, fontsize=8)
-    for words in report.words:
+    for words, marker in zip(report.words, cycle(MARKERS), strict=False):
+        look = {**looks[words.language], "marker": marker, "markerfacecolor": "white"}
         for axis, style in zip(AXES, ("-", "--"), strict=True):
             of = {layer: found.get(axis, np.nan) for layer, found in sorted(words.profile.items())}
             label = f"words of {words.norms} ({words.language}), {axis}"
-            _profile(axes[3], of, label, linestyle=style, markerfacecolor="white", **looks[words.language])
+            _profile(axes[3], of, label, linestyle=style, **look)
     axes[3].set_title("ratings of held-out words, r", fontsize=8)
     handles = [*axes[0].get_legend_handles_labels()[0], *axes[3].get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=7)
@@ -254,8 +257,9 @@ def _languages(report: AlignmentReport) -> Figure:
         plane.set(xlabel="valence, turned onto people's ratings", ylabel="arousal, turned onto people's ratings")
         _bars(bars, pair)
         placed.append((plane, sides, names))
+    figure.draw_without_rendering()
     for plane, (ours, theirs), names in placed:
-        place(figure, plane, ours, names, theirs)
+        place(plane, ours, names, theirs)
     return figure
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 MARK = 6.0
@@ -25,7 +24,6 @@ __all__ = ["place"]
 
 
 def place(
-    figure: Figure,
     plot: Axes,
     points: Sequence[tuple[float, float]],
     names: Sequence[str],
@@ -34,22 +32,19 @@ def place(
     """Write a name beside each point, with a thin line to it where the name had to move away.
 
     Args:
-        figure: Drawn once here, for only then it is known how wide a name is.
-        plot: Of the figure, with its limits and size settled.
+        plot: With its limits set, of a figure that was drawn once: only then it has its place and size.
         points: Where the names belong.
         names: One for each point.
         avoid: Further points that no name should cover.
     """
-    texts = [plot.text(0, 0, name, fontsize=6, ha="center", va="center", zorder=4) for name in names]
-    for text in texts:
-        text.set_in_layout(False)
-    figure.draw_without_rendering()
     anchors = plot.transData.transform(points)
     marks = plot.transData.transform([*points, *avoid])
     boxes = np.concatenate([marks - MARK, marks + MARK], 1)  # left, bottom, right, top
     frame = plot.get_window_extent()
     back = plot.transData.inverted()
-    for text, anchor, home in zip(texts, anchors, points, strict=True):
+    for name, anchor, home in zip(names, anchors, points, strict=True):
+        text = plot.text(0, 0, name, fontsize=6, ha="center", va="center", zorder=4)
+        text.set_in_layout(False)
         extent = text.get_window_extent()
         half = np.array([extent.width, extent.height]) / 2
         best = (np.inf, anchor, 0.0)
