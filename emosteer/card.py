@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emosteer.errors import InputError
 
@@ -12,10 +12,19 @@ if TYPE_CHECKING:
 
 BEGIN = "<!-- emosteer: written from the file; what you write outside these marks is kept -->"
 END = "<!-- /emosteer -->"
-MEASURED = "<!-- emosteer: measured, written by `emosteer eval steering --card` -->"
-MEASURED_END = "<!-- /emosteer: measured -->"
+MEASURED = {
+    "steering": (
+        "<!-- emosteer: measured, written by `emosteer eval steering --card` -->",
+        "<!-- /emosteer: measured -->",
+    ),
+    "alignment": (
+        "<!-- emosteer: alignment, written by `emosteer eval alignment --card` -->",
+        "<!-- /emosteer: alignment -->",
+    ),
+}
+"""Marks around each section on what was measured."""
 
-__all__ = ["render", "updated", "with_measured"]
+__all__ = ["metadata", "render", "updated", "with_measured", "with_metadata"]
 
 
 def updated(path: Path, vectors: EmotionVectors) -> str:
@@ -42,16 +51,79 @@ def updated(path: Path, vectors: EmotionVectors) -> str:
     return ("" if theirs.startswith("---\n") else _front_matter(vectors)) + f"{theirs.rstrip()}\n\n{body}"
 
 
-def with_measured(text: str, section: str) -> str:
+def with_measured(text: str, section: str, of: str = "steering") -> str:
     """A card with a section on what was measured, in place of the one that it has or at its end.
 
     Args:
         text: The card.
         section: In Markdown.
+        of: Which section, a key of `MEASURED`.
     """
-    before, _, rest = text.partition(MEASURED)
-    _, _, after = rest.partition(MEASURED_END)
-    return f"{before.rstrip()}\n\n{MEASURED}\n{section}{MEASURED_END}\n{after.removeprefix(chr(10))}"
+    begin, end = MEASURED[of]
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before.rstrip()}\n\n{begin}\n{section}{end}\n{after.removeprefix(chr(10))}"
+
+
+def metadata(text: str) -> dict[str, Any]:
+    """The front matter of a card, as the Hub reads it; empty if there is none.
+
+    Args:
+        text: The card.
+
+    Raises:
+        InputError: It is not YAML, or a model index in it is none that the Hub knows.
+    """
+    import yaml  # type: ignore[import-untyped]
+    from huggingface_hub import ModelCardData
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    try:
+        found = REGEX_YAML_BLOCK.search(text)
+        told = (yaml.safe_load(found[2]) if found else None) or {}
+        ModelCardData(**told)
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The front matter of the card cannot be read ({error}).", "Mend what stands between its two lines of ---."
+        ) from error
+    return dict(told)
+
+
+def with_metadata(text: str, name: str, value: object) -> str:
+    """A card with one field of its front matter set, and every other byte as it was.
+
+    Args:
+        text: The card.
+        name: Of the field.
+        value: What it becomes, plain data.
+
+    Raises:
+        InputError: The front matter cannot be read, or is written so that one field cannot be set alone.
+    """
+    import yaml
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    there = metadata(text)
+    field = yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True).rstrip("\n")
+    if not (found := REGEX_YAML_BLOCK.search(text)):
+        return f"---\n{field}\n---\n\n{text}"
+    lines = found[2].splitlines(keepends=True)
+    start = next((i for i, line in enumerate(lines) if line.startswith(f"{name}:")), len(lines))
+    # A field goes on over lines that are indented, list items, empty or comments; the last two may be the next one's.
+    inside = [i for i, line in enumerate(lines) if i > start and line[0] in " \t-"]
+    stop = next((i for i, line in enumerate(lines) if i > start and line[0] not in " \t-#\r\n"), len(lines))
+    stop = 1 + max((i for i in inside if i < stop), default=start)
+    before, after = "".join(lines[:start]), "".join(lines[stop:])
+    if before and not before.endswith(("\n", "\r")):
+        before += "\n"
+    set_so = f"{text[: found.start(2)]}{before}{field}{'' if not after else chr(10)}{after}{text[found.end(2) :]}"
+    twice = name in there and start == len(lines)
+    if twice or metadata(set_so) != {**there, name: value}:
+        raise InputError(
+            f"{name} cannot be set in the front matter of the card without touching the rest.",
+            f"Take {name} out of it and run this again.",
+        )
+    return set_so
 
 
 def render(vectors: EmotionVectors) -> str:
