@@ -97,19 +97,19 @@ def evaluate_alignment(
     run = Run(steered, layer_grid(steered.model), permutations, seed, cache, progress)
     emotions = {language: Emotions(run, language) for language in chosen}
     words = [Words(run, one) for one in rated]
+    own = emotions[chosen[0]].own
+    sets = {name: ratings for name, ratings in sets.items() if ratings != own}  # a file may hold them once more
     layers = {language: _layer(run, emotions[language], words) for language in chosen}
     geometry = [
         geometry_of(run, emotions[language], name, ratings, layers[language][0])
         for language in chosen
         for name, ratings in {OWN: emotions[language].own, **sets}.items()
-        if name == OWN or ratings != emotions[language].own  # a file may hold those of the concept sets once more
     ]
     results = [one.measured() for one in words]
     transfers = [
         transfer(run, source, target) for source, target in ordered(words, 2) if source.language != target.language
     ]
     pairs = [language_pair(run, emotions[a], emotions[b], (layers[a][0], layers[b][0])) for a, b in ordered(chosen, 2)]
-    first = emotions[chosen[0]].own
     return AlignmentReport(
         about={
             "model": steered.model.config.name_or_path or steered.model.config.model_type,
@@ -129,7 +129,7 @@ def evaluate_alignment(
             },
         },
         geometry=tuple(geometry),
-        ceilings=(*_ceilings(run, {OWN: first, **sets}), *_word_ceilings(run, rated)),
+        ceilings=(*_ceilings(run, {OWN: own, **sets}), *_word_ceilings(run, rated)),
         words=tuple(results),
         transfers=tuple(transfers),
         pairs=tuple(pairs),

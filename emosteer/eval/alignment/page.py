@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -59,7 +58,7 @@ def write_report(report: AlignmentReport, folder: Path) -> dict[str, Path]:
         folder.mkdir(parents=True, exist_ok=True)
         pictures = {name: file.read_bytes() for name, file in figures.items()}
         texts = {
-            files["json"]: strict_json.pretty(_finite(report.to_dict())),
+            files["json"]: strict_json.pretty(report.to_dict()),
             files["section"]: card_section(report, {name: file.name for name, file in figures.items()}),
             files["page"]: html_page(report, pictures, [file.name for file in tables.values()]),
             **{file: _csv(words) for file, words in zip(tables.values(), report.words, strict=True)},
@@ -191,12 +190,3 @@ def _csv(words: WordRatings) -> str:
     for word, rated, predicted in zip(words.words, words.rated, words.predicted, strict=True):
         rows.writerow([word, *rated, *predicted])
     return text.getvalue()
-
-
-def _finite(value: Any) -> Any:
-    """Plain data with None for what is no number, which JSON cannot say."""
-    if isinstance(value, Mapping):
-        return {name: _finite(inside) for name, inside in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inside) for inside in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -184,7 +184,7 @@ def agreement(
         low, high = np.nanpercentile(_weighted_r(ours, theirs, weights), [2.5, 97.5])
         centred, wanted = ours - ours.mean(), theirs - theirs.mean()
         null = [centred @ generator.permutation(wanted) for _ in range(PERMUTATIONS)]
-        p = (1 + sum(one >= centred @ wanted for one in null)) / (1 + PERMUTATIONS)
+        p = (1 + sum(bool(one >= centred @ wanted) for one in null)) / (1 + PERMUTATIONS)
         r[axis] = Measure(float(value), float(low), float(high), p, len(ours))
         explained[axis] = float(1 - ((theirs - ours) ** 2).sum() / (wanted**2).sum())
     return Prediction(r, explained)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -190,7 +191,8 @@ class AlignmentReport:
         for one in told["words"]:
             for name in ("words", "rated", "predicted"):
                 del one[name]
-        return {"schema": SCHEMA, **told}
+        found: dict[str, Any] = _finite({"schema": SCHEMA, **told})
+        return found
 
 
 def rounded(points: Points) -> tuple[tuple[float, float], ...]:
@@ -201,3 +203,12 @@ def rounded(points: Points) -> tuple[tuple[float, float], ...]:
 def plain(found: Measure) -> float:
     """The value alone; not a number where there is none."""
     return float("nan") if found.value is None else found.value
+
+
+def _finite(value: Any) -> Any:
+    """Plain data with None for what is no number, which JSON cannot say."""
+    if isinstance(value, Mapping):
+        return {name: _finite(inside) for name, inside in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inside) for inside in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
