@@ -178,7 +178,7 @@ def test_alignment_writes_its_report(align, ratings, tmp_path):
     assert status == 0
     assert told == json.loads((output / "alignment.json").read_text())
     assert told["words"][0]["norms"] == "Mine"
-    assert {"alignment.json", "alignment.md", "alignment.html", "circumplex-en.png"} <= {
+    assert {"alignment.json", "alignment.md", "alignment.html", "alignment_circumplex.png"} <= {
         f.name for f in output.iterdir()
     }
     assert list((tmp_path / "cache").iterdir())
