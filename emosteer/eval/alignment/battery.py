@@ -39,8 +39,9 @@ FEWEST_STEMS = 50
 FEW_WORDS = 300
 """Below which a note says that the figures are of few words."""
 
-FOREIGN = 1.25
-"""Tokens a character above which a tokenizer falls back to bytes: it has not seen the script."""
+FOREIGN = 0.9
+"""Tokens a character from which a tokenizer falls back to bytes: it has seen little of the language. Known languages
+take .2 to .4 in an alphabet, and up to .85 in Chinese."""
 
 OWN = "Glasgow Norms"
 """Whose ratings of the categories the built-in concept sets carry."""
@@ -207,8 +208,9 @@ def _notes(
     notes = []
     tokenizer = run.steered.tokenizer
     for language, one in emotions.items():
-        characters = sum(len(word) for word in one.words)
-        tokens = sum(len(tokenizer(f" {word}", add_special_tokens=False)["input_ids"]) for word in one.words)
+        sentences = one.concepts.neutral[language].sentences
+        characters = sum(len(text) for text in sentences)
+        tokens = sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in sentences)
         if tokens > FOREIGN * characters:
             notes.append(
                 f"The tokenizer cuts {language} into {tokens / characters:.1f} tokens a character: the model has "
