@@ -21,6 +21,7 @@ from emosteer.eval import AlignmentReport, Norms, evaluate_alignment
 from emosteer.eval.alignment import emotions as emotions_room
 from emosteer.eval.alignment import states as states_room
 from emosteer.eval.alignment import words as words_room
+from emosteer.eval.alignment.battery import _name
 from emosteer.eval.alignment.emotions import Emotions, halves, language_pair
 from emosteer.eval.alignment.frames import MOODS, WORDS, frames_for
 from emosteer.eval.alignment.states import Run, layer_grid, word_shapes, word_states
@@ -169,6 +170,14 @@ def test_too_few_words_are_refused_and_few_are_noted(tiny):
     some = made_norms(per_emotion=6)
     report = evaluate_alignment(tiny, norms=some, **FAST)
     assert any(f"only {len(some)} words" in note for note in report.notes)
+
+
+def test_a_model_in_a_folder_is_called_by_the_folder_alone(tiny, tmp_path):
+    tiny.model.save_pretrained(tmp_path / "my-model")
+    model = type(tiny.model).from_pretrained(tmp_path / "my-model")
+    vectors = emosteer.EmotionVectors.random(model, ["joy", "fear"])
+    assert _name(emosteer.SteeredModel(model, tiny.tokenizer, vectors)) == "my-model"
+    assert _name(tiny) == "llama"
 
 
 # States of words.

@@ -113,7 +113,7 @@ def evaluate_alignment(
     pairs = [language_pair(run, emotions[a], emotions[b], (layers[a][0], layers[b][0])) for a, b in ordered(chosen, 2)]
     return AlignmentReport(
         about={
-            "model": steered.model.config.name_or_path or steered.model.config.model_type,
+            "model": _name(steered),
             "languages": list(chosen),
             "layers": {language: {"layer": layer, "rule": rule} for language, (layer, rule) in layers.items()},
             "layer_grid": list(run.layers),
@@ -233,6 +233,12 @@ def _notes(
                 "do; the model does not know these words."
             )
     return notes
+
+
+def _name(steered: SteeredModel) -> str:
+    """Of the model; of one in a folder, the folder's name alone, since where it lies is nobody's business."""
+    name = str(steered.model.config.name_or_path or steered.model.config.model_type)
+    return Path(name).name if Path(name).exists() else name
 
 
 def _languages(steered: SteeredModel, norms: Sequence[Norms]) -> list[str]:
