@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 import emosteer
-from emosteer.errors import EmosteerError, EmosteerWarning, InputError
+from emosteer.errors import EmosteerError, EmosteerWarning, InputError, require
 
 if TYPE_CHECKING:
     from emosteer.calibration import Calibration
@@ -351,6 +351,7 @@ def eval_steering(
     from emosteer.eval.steering import FULL, evaluate_steering
 
     fmt.require_writable(output)  # known now rather than after minutes of answering
+    require("eval", "matplotlib")
     if card and (vectors is None or not (vectors / fmt.CARD_FILE).is_file()):
         raise InputError("There is no card to write into.", "Name a folder of vectors with --vectors.")
     grid: dict[str, Any] = dict(FULL) if full else {}
@@ -419,6 +420,7 @@ def eval_alignment(
     fmt.require_writable(output)  # known now rather than after minutes of reading
     if card and (vectors is None or not (vectors / fmt.CARD_FILE).is_file()):
         raise InputError("There is no card to write into.", "Name a folder of vectors with --vectors.")
+    require("eval", "matplotlib")
     rated = [parse_norms(one) for one in norms or []]
     sets = load_category_norms(categories) if categories else None
     asked = [code.strip() for code in languages.split(",")] if languages else None

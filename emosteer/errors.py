@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import warnings
 
@@ -45,6 +46,22 @@ class MissingExtraError(EmosteerError, ImportError):
 
 class EmosteerWarning(UserWarning):
     """Something works, but perhaps not as the caller thinks."""
+
+
+def require(extra: str, *packages: str) -> None:
+    """See that the packages of an extra are there, before work begins that would end without them.
+
+    Args:
+        extra: Of emosteer, such as `"eval"`.
+        packages: As they are imported.
+
+    Raises:
+        MissingExtraError: One of them is not installed.
+    """
+    if missing := [package for package in packages if importlib.util.find_spec(package) is None]:
+        raise MissingExtraError(
+            f"This needs {' and '.join(missing)}.", f"Install what is missing with: pip install 'emosteer[{extra}]'"
+        )
 
 
 def warn(message: str) -> None:

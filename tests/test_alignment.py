@@ -16,7 +16,7 @@ import torch
 import emosteer
 from emosteer.activations import collect
 from emosteer.concepts import ConceptSet
-from emosteer.errors import ConceptError, InputError
+from emosteer.errors import ConceptError, InputError, MissingExtraError
 from emosteer.eval import AlignmentReport, Norms, evaluate_alignment
 from emosteer.eval.alignment import emotions as emotions_room
 from emosteer.eval.alignment import states as states_room
@@ -154,6 +154,15 @@ def test_what_a_model_does_not_know_is_said(tiny):
 def test_bad_input_is_one_clear_error(tiny, given, message):
     with pytest.raises((InputError, ConceptError), match=message):
         evaluate_alignment(tiny, **given, **FAST)
+
+
+def test_what_is_not_installed_is_said_before_anything_is_read(tiny, monkeypatch):
+    import importlib.util
+
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "sklearn" else there(name, *a))
+    with pytest.raises(MissingExtraError, match=r"needs sklearn.*emosteer\[eval\]"):
+        evaluate_alignment(tiny, **FAST)
 
 
 def test_too_few_words_are_refused_and_few_are_noted(tiny):

@@ -17,7 +17,7 @@ import numpy as np
 
 from emosteer.concepts import ConceptSet
 from emosteer.concepts.conceptset import built_in
-from emosteer.errors import InputError
+from emosteer.errors import InputError, require
 from emosteer.eval.alignment import statistics as st
 from emosteer.eval.alignment.emotions import Emotions, geometry_of, halves, language_pair
 from emosteer.eval.alignment.frames import MOODS, WORDS, frames_for
@@ -88,6 +88,7 @@ def evaluate_alignment(
         ConceptError: There is no concept set in a language that was asked for.
         MissingExtraError: scikit-learn, scipy or snowballstemmer is not installed.
     """
+    require("eval", "scipy", "sklearn", "snowballstemmer")
     given = [norms] if isinstance(norms, Norms | str | Path) else list(norms)
     rated = [one if isinstance(one, Norms) else load_norms(one) for one in given]
     chosen = tuple(dict.fromkeys(languages if languages is not None else _languages(steered, rated)))
