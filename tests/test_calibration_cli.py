@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import emosteer
-from emosteer import cli
+from emosteer.cli import printing
 from emosteer.errors import MissingExtraError
 from tests.conftest import small_concepts, tiny_model, tiny_tokenizer
 
@@ -31,7 +32,7 @@ def run(monkeypatch, command_line, tmp_path):
     """Run the command line in this process, with two prompts and a cache of its own → status, output, errors."""
     monkeypatch.setenv("EMOSTEER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(emosteer, "calibrate", partial(emosteer.calibrate, prompts=["Hm?", "So?"]), raising=False)
-    monkeypatch.setattr(cli, "out", cli.Console(width=100))
+    monkeypatch.setattr(printing, "out", Console(width=100))
     return command_line
 
 

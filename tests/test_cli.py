@@ -10,9 +10,11 @@ import warnings
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import emosteer
 from emosteer import cli, embedded, quickstart
+from emosteer.cli import printing
 from tests.conftest import small_concepts, tiny_model, tiny_tokenizer
 
 
@@ -98,7 +100,7 @@ def test_steer_answers_in_a_tone(run, folder):
     assert plain["emotion"] == {}
     assert toned["emotion"] == {"joy": 3.0, "calm": 1.0}
     assert plain["answer"] != toned["answer"]
-    assert cli._printable(toned["answer"]).split() == streamed.split()
+    assert printing.printable(toned["answer"]).split() == streamed.split()
     cooked = json.loads(run(*args, "-e", "joy=2", "--recipe", "natural", "--json")[1])
     added = json.loads(run(*args, "-e", "joy=2", "--json")[1])
     assert (cooked["recipe"], cooked["emotion"]) == ("natural", {"joy": 2.0})
@@ -210,7 +212,7 @@ def test_an_interrupt_ends_quietly_and_leaves_nothing(run, folder, tmp_path, mon
 
 
 def test_control_characters_do_not_reach_the_terminal():
-    assert cli._printable("a\x1b[31mb\x07\n") == "a�[31mb�\n"
+    assert printing.printable("a\x1b[31mb\x07\n") == "a�[31mb�\n"
 
 
 @pytest.fixture
@@ -236,7 +238,7 @@ def test_quickstart_builds_the_vectors_once_where_none_are_shipped(run, small_qu
 
 def test_quickstart_fits_the_terminal(run, small_quickstart, monkeypatch):
     for width in (60, 140):
-        monkeypatch.setattr(cli, "out", cli.Console(width=width))
+        monkeypatch.setattr(printing, "out", Console(width=width))
         status, out, _ = run("quickstart", "What is new?", "--max-new-tokens", 4)
         tops = [line for line in out.splitlines() if "─ plain ─" in line]
         assert status == 0

@@ -1,0 +1,65 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import Any, NoReturn
+
+import typer
+from rich.text import Text
+
+from emosteer.cli import printing
+from emosteer.cli.building import calibrate, extract, info
+from emosteer.cli.measuring import eval_alignment, eval_steering
+from emosteer.cli.printing import printable
+from emosteer.cli.speaking import quickstart, read, steer
+from emosteer.errors import EmosteerError, EmosteerWarning
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Emotional tone for any Hugging Face language model, at inference, without training.",
+)
+for command in (quickstart, steer, read, extract, calibrate, info):
+    app.command()(command)
+
+measures = typer.Typer(no_args_is_help=True, help="Measure what vectors do.")
+measures.command("steering")(eval_steering)
+measures.command("alignment")(eval_alignment)
+app.add_typer(measures, name="eval")
+
+
+def main() -> NoReturn:
+    """Run the command line; whatever goes wrong for a known reason is one line on standard error."""
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a character
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes the optional arguments as *_
+    _quieten()
+    try:
+        app()
+    except EmosteerError as error:
+        printing.err.print(Text.assemble(("Error: ", "bold red"), printable(str(error))), soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:  # before or after typer's own handling of it
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _quieten() -> None:
+    """The libraries below report to people who debug them; progress is for terminals only."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported, by transformers for one
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    if issubclass(category, EmosteerWarning):
+        printing.err.print(Text.assemble(("Warning: ", "bold yellow"), printable(str(message))), soft_wrap=True)
