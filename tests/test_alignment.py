@@ -21,7 +21,7 @@ from emosteer.eval import AlignmentReport, Norms, evaluate_alignment
 from emosteer.eval.alignment import emotions as emotions_room
 from emosteer.eval.alignment import states as states_room
 from emosteer.eval.alignment import words as words_room
-from emosteer.eval.alignment.battery import _name
+from emosteer.eval.alignment.battery import _layer, _name
 from emosteer.eval.alignment.emotions import Emotions, halves, language_pair
 from emosteer.eval.alignment.frames import MOODS, WORDS, frames_for
 from emosteer.eval.alignment.states import Run, layer_grid, word_shapes, word_states
@@ -96,8 +96,16 @@ def test_report_has_every_part_with_its_n(of_tiny):
     }
     assert [pair.languages for pair in of_tiny.pairs] == [("en", "de"), ("de", "en")]
     assert of_tiny.transfers == ()
-    assert of_tiny.about["layers"]["en"]["rule"].startswith("best prediction of a development half")
-    assert of_tiny.about["layers"]["de"]["rule"].startswith("most often best on halves")
+    for language in ("en", "de"):  # the norms hold no word but those that place the emotions
+        assert of_tiny.about["layers"][language]["rule"].startswith("most often best on halves")
+
+
+def test_other_rated_words_choose_the_layer(tiny):
+    run, emotions = run_of(tiny), SimpleNamespace(language="en", words=["joyful"])
+    chosen = SimpleNamespace(language="en", development_scores=lambda without: [0.1, 0.4] if without else [0.9, 0.0])
+    other = SimpleNamespace(language="de", development_scores=lambda without: [9.0, 0.0])
+    assert _layer(run, emotions, [other, chosen])[0] == run.layers[1]
+    assert _layer(run, emotions, [chosen])[1].startswith("best prediction of a development half")
 
 
 def test_report_is_plain_data_and_the_same_again(tiny, of_tiny):
@@ -423,6 +431,17 @@ def test_how_arousal_goes_with_valence_is_told_of_both_languages():
     assert found.coupling[0] == pytest.approx(np.corrcoef(source.ratings.T)[0, 1])
     assert found.coupling[1] < -0.3 < 0.2 < found.coupling[0]
     assert found.arousal_given_valence.value > 0.8
+
+
+def test_the_layer_is_chosen_without_the_words_that_place_the_emotions():
+    _, source, _ = planted_transfer()
+    without = source.norms.words[:40]
+    chosen = source.development_scores(without)
+    source.ratings = source.ratings.copy()
+    source.ratings[:40] = source.ratings[:40][::-1]
+    assert source.development_scores(without) == chosen
+    assert source.development_scores(()) != chosen
+    assert source.development_scores(source.norms.words) is None
 
 
 def test_directions_are_read_at_their_own_layers(tiny):

@@ -165,10 +165,13 @@ def _check(languages: Sequence[str], norms: Sequence[Norms], sets: Ratings) -> N
 
 def _layer(run: Run, emotions: Emotions, words: Sequence[Words]) -> tuple[int, str]:
     """The layer for a language, and the rule that chose it."""
-    own = [one.development_scores() for one in words if one.language == emotions.language]
+    scores = [one.development_scores(emotions.words) for one in words if one.language == emotions.language]
+    own = [found for found in scores if found is not None]
     if own:
         best = int(np.mean(own, 0).argmax())
-        return run.layers[best], "best prediction of a development half of the rated words"
+        return run.layers[
+            best
+        ], "best prediction of a development half of the rated words, without those that place the emotions"
     best = int(np.bincount(halves(emotions.at(emotions.own), run.seed)[1]).argmax())
     return run.layers[best], "most often best on halves of the categories, on which it was then measured"
 

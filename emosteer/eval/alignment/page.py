@@ -165,7 +165,13 @@ def _result(norms: str, language: str, split: str, kind: str, label: str, found:
 def _merged(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What people's model index says, with this task's results in place of those of an earlier run."""
     kept = [
-        {**one, "results": [result for result in one["results"] if result["task"]["type"] != TASK]} for one in theirs
+        {
+            **one,
+            "results": [
+                result for result in one.get("results") or [] if (result.get("task") or {}).get("type") != TASK
+            ],
+        }
+        for one in theirs
     ]
     if not kept or not ours:
         return kept or ours

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,9 @@ from emosteer.eval.norms import Norms
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+FEWEST = 50
+"""Words from which a layer can be chosen."""
+
 RANDOM_SETS = 10
 SHARED = "en"
 """Both sides of a transfer are read in the frames of this language, of which models have read most."""
@@ -49,9 +52,18 @@ class Words:
         """The states of each frame at a layer of the grid."""
         return [states[:, layer] for states in self.frames]
 
-    def development_scores(self) -> list[float]:
-        """Layer by layer, how well half of the words are predicted, each left out in turn."""
-        half = self.fold % 2 == 0  # whole stems
+    def development_scores(self, without: Collection[str]) -> list[float] | None:
+        """Layer by layer, how well half of the words are predicted, each left out in turn.
+
+        Args:
+            without: Words that have no part in it: those that place the emotions, for which the layer is chosen.
+
+        Returns:
+            None where too few words are left.
+        """
+        half = (self.fold % 2 == 0) & ~np.isin(self.norms.words, list(without))  # whole stems but for those
+        if half.sum() < FEWEST:
+            return None
         return [
             float(np.mean([Ridge(view[half], self.ratings[half]).score for view in self.views(layer)]))
             for layer in range(len(self.run.layers))
@@ -129,7 +141,7 @@ class Words:
 
 
 def transfer(run: Run, source: Words, target: Words) -> Transfer:
-    """Fit on one language, read the other: both in frames of English, or of the source, and bare in their own.
+    """Fit on one language, read the other: both in the frames of `SHARED`, and at the word in frames of their own.
 
     Each side is standardised by itself, which needs no ratings; nothing is fitted to the target.
     """
