@@ -169,9 +169,8 @@ def _layer(run: Run, emotions: Emotions, words: Sequence[Words]) -> tuple[int, s
     own = [found for found in scores if found is not None]
     if own:
         best = int(np.mean(own, 0).argmax())
-        return run.layers[
-            best
-        ], "best prediction of a development half of the rated words, without those that place the emotions"
+        rule = "best prediction of a development half of the rated words, without those that place the emotions"
+        return run.layers[best], rule
     best = int(np.bincount(halves(emotions.at(emotions.own), run.seed)[1]).argmax())
     return run.layers[best], "most often best on halves of the categories, on which it was then measured"
 
