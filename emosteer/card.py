@@ -24,7 +24,12 @@ MEASURED = {
 }
 """Marks around each section on what was measured."""
 
-__all__ = ["metadata", "render", "updated", "with_measured", "with_metadata"]
+__all__ = ["metadata", "new", "render", "updated", "with_measured", "with_metadata"]
+
+
+def new(vectors: EmotionVectors) -> str:
+    """The card of vectors that have none yet."""
+    return _front_matter(vectors) + f"{BEGIN}\n{render(vectors)}{END}\n"
 
 
 def updated(path: Path, vectors: EmotionVectors) -> str:
@@ -39,7 +44,7 @@ def updated(path: Path, vectors: EmotionVectors) -> str:
     """
     body = f"{BEGIN}\n{render(vectors)}{END}\n"
     if not path.is_file():
-        return _front_matter(vectors) + body
+        return new(vectors)
     try:
         before, mark, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     except (OSError, UnicodeDecodeError) as error:

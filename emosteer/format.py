@@ -6,22 +6,18 @@ against the file, the config against the header, each tensor against its digest 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import shutil
 import struct
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from emosteer import strict_json
 from emosteer.config import Config
-from emosteer.errors import FormatError, InputError, ToneError
+from emosteer.errors import FormatError, ToneError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +35,7 @@ MAX_HEADER = 16 * 2**20
 MAX_CONFIG = 2 * 2**20  # that of a thousand emotions has half of it
 DTYPES = {"F32": ("<f4", 1e-4), "F16": ("<f2", 4e-3)}  # safetensors name → numpy name, tolerance of a unit norm
 
-__all__ = ["CARD_FILE", "CONFIG_FILE", "VECTORS_FILE", "VectorFile", "require_writable", "serialise", "write_folder"]
+__all__ = ["CARD_FILE", "CONFIG_FILE", "VECTORS_FILE", "VectorFile", "config_json", "serialise"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class VectorFile:
 
     config: Config
     name: str
-    _stream: BufferedReader
+    _stream: BinaryIO
     _entries: Mapping[str, _Entry]
 
     @classmethod
@@ -78,19 +74,40 @@ class VectorFile:
         file, folder, stream = _open(path)
         with stream:
             try:
-                header, start = _header(stream, file.name)
-                metadata = header.pop("__metadata__", None)
-                if not isinstance(metadata, dict) or set(metadata) != {METADATA_KEY}:
-                    _bad(file.name, "it is a safetensors file, but not one of emosteer: its metadata says nothing")
-                raw = _parse(metadata.pop(METADATA_KEY), f"the config in {file.name}")
-                config = Config.from_dict(raw)  # before the tensors: a later version may have other kinds of them
-                entries = _entries(header, os.fstat(stream.fileno()).st_size - start, start, file.name)
-                if folder:
-                    _compare(path / CONFIG_FILE, raw)
-                _check_tensors(entries, config, file.name)
+                beside = _config_beside(path) if folder else None
+                opened = cls.over(stream, os.fstat(stream.fileno()).st_size, file.name, beside)
             except OSError as error:
                 raise _unreadable(file, error) from error
-            yield cls(config, file.name, stream, entries)
+            yield opened
+
+    @classmethod
+    def over(cls, stream: BinaryIO, size: int, name: str, config: bytes | None = None) -> VectorFile:
+        """Check the header of a file wherever it is read from.
+
+        Args:
+            stream: Its bytes, seekable.
+            size: Of the file, in bytes.
+            name: Of the file, for messages.
+            config: What stands beside it as `config.json`, which must say the same, or None for a single file.
+
+        Raises:
+            FormatError: It is not a vector file that this version reads.
+            OSError: The stream cannot be read.
+        """
+        header, start = _header(stream, size, name)
+        metadata = header.pop("__metadata__", None)
+        if not isinstance(metadata, dict) or set(metadata) != {METADATA_KEY}:
+            _bad(name, "it is a safetensors file, but not one of emosteer: its metadata says nothing")
+        raw = _parse(metadata.pop(METADATA_KEY), f"the config in {name}")
+        parsed = Config.from_dict(raw)  # before the tensors: a later version may have other kinds of them
+        entries = _entries(header, size - start, start, name)
+        if config is not None and _parse(config, CONFIG_FILE) != raw:
+            raise FormatError(
+                f"{CONFIG_FILE} and the config inside {name} differ.",
+                "One of them was changed; get both again, or save the vectors anew.",
+            )
+        _check_tensors(entries, parsed, name)
+        return cls(parsed, name, stream, entries)
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries
@@ -108,9 +125,9 @@ class VectorFile:
         import torch
 
         entry = self._entries[name]
-        data = bytearray(entry.end - entry.begin)
         self._stream.seek(entry.begin)
-        if self._stream.readinto(data) != len(data):
+        data = self._stream.read(entry.end - entry.begin)
+        if len(data) != entry.end - entry.begin:
             _bad(self.name, f"it ends inside the tensor {name}")
         if hashlib.sha256(data).hexdigest() != self.config.digests[name]:
             _bad(self.name, f"the bytes of {name} are not those that were written", "Copy or download it again.")
@@ -201,94 +218,7 @@ def _dtype_name(name: str, tensor: Tensor) -> str:
     return names[str(tensor.dtype)]
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files so that each is either there whole or not at all.
-
-    All are written beside their places first, and put there only when every one has been written.
-
-    Args:
-        folder: Created if it is not there.
-        files: File name → content.
-
-    Raises:
-        InputError: The folder cannot be written or the disk is full; what was there is unchanged.
-    """
-    scratch: dict[str, Path] = {}
-    made: list[Path] = []
-    try:
-        made = _missing(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, content in files.items():
-                descriptor, scratch_name = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
-                scratch[name] = Path(scratch_name)
-                with os.fdopen(descriptor, "wb") as stream:
-                    stream.write(content)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-            mask = os.umask(0)
-            os.umask(mask)
-            for name, path in scratch.items():
-                path.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner may read
-                if (folder / name).is_dir():
-                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            _put_in_place(scratch, folder)
-        finally:
-            for path in scratch.values():
-                path.unlink(missing_ok=True)
-            _remove_empty(made)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be written ({error.strerror or error}).", "Nothing was changed; name another folder."
-        ) from error
-
-
-def _put_in_place(scratch: Mapping[str, Path], folder: Path) -> None:
-    """Rename all files into the folder, or leave it as it was; at no moment is a file missing that was there."""
-    kept: dict[str, Path] = {}
-    try:
-        for name, path in scratch.items():
-            if (folder / name).exists():
-                kept[name] = path.with_name(f"{path.name}.old")
-                _second_name(folder / name, kept[name])
-        for name, path in scratch.items():
-            path.replace(folder / name)
-    except BaseException:  # an interrupt too
-        for name in (name for name, path in scratch.items() if not path.exists()):
-            if name in kept:
-                kept[name].replace(folder / name)
-            else:
-                (folder / name).unlink(missing_ok=True)
-        raise
-    finally:
-        for path in kept.values():
-            path.unlink(missing_ok=True)
-
-
-def _second_name(file: Path, name: Path) -> None:
-    try:
-        os.link(file, name)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(file, name)
-
-
-def require_writable(folder: Path) -> None:
-    """Check that a folder can be made and written, and leave nothing behind.
-
-    Args:
-        folder: It need not be there.
-
-    Raises:
-        InputError: It cannot.
-    """
-    probe = f".probe-{os.getpid()}"
-    made = _missing(folder)
-    write_folder(folder, {probe: b""})
-    (folder / probe).unlink()
-    _remove_empty(made)
-
-
-def _open(path: Path) -> tuple[Path, bool, BufferedReader]:
+def _open(path: Path) -> tuple[Path, bool, BinaryIO]:
     """The file to read, whether it stands in a folder of the format, and its stream."""
     file = path
     try:
@@ -309,24 +239,12 @@ def _unreadable(file: Path, error: OSError | ValueError) -> FormatError:
     )
 
 
-def _missing(folder: Path) -> list[Path]:
-    """The folder and those above it that are not there yet, the innermost first."""
-    return [path for path in (folder, *folder.parents) if not path.exists()]
-
-
-def _remove_empty(folders: Sequence[Path]) -> None:
-    for folder in folders:
-        with suppress(OSError):  # not empty, or never made
-            folder.rmdir()
-
-
 def _bad(name: str, found: str, hint: str | None = None) -> NoReturn:
     raise FormatError(f"{name} is not a valid emosteer vector file: {found}.", hint)
 
 
-def _header(stream: BufferedReader, name: str) -> tuple[dict[str, Any], int]:
+def _header(stream: BinaryIO, size: int, name: str) -> tuple[dict[str, Any], int]:
     """The parsed header, and where the tensors begin."""
-    size = os.fstat(stream.fileno()).st_size
     prefix = stream.read(8)
     if len(prefix) < 8:
         _bad(name, f"it has {size} bytes, too few for a header")
@@ -411,17 +329,14 @@ def _check_tensors(entries: Mapping[str, _Entry], config: Config, name: str) -> 
         _bad(name, f"its config and its tensors disagree about {odd[:70]!r}")
 
 
-def _compare(file: Path, config: Any) -> None:
-    """A `config.json` beside the vectors is for people and for the Hub; it must say what the file says."""
+def _config_beside(folder: Path) -> bytes:
+    """`config.json`, which is for people and for the Hub, and must say what the file says."""
+    file = folder / CONFIG_FILE
     if not file.exists():
         raise FormatError(
-            f"There is no {CONFIG_FILE} beside {VECTORS_FILE} in {file.parent}.",
+            f"There is no {CONFIG_FILE} beside {VECTORS_FILE} in {folder}.",
             f"The folder is not complete; the file {VECTORS_FILE} can be loaded on its own.",
         )
     if file.stat().st_size > 2 * MAX_CONFIG:  # with room for its spaces
         raise FormatError(f"{file} is larger than any config.")
-    if _parse(file.read_bytes(), CONFIG_FILE) != config:
-        raise FormatError(
-            f"{CONFIG_FILE} and the config inside {VECTORS_FILE} differ in {file.parent}.",
-            "One of them was changed; get the folder again, or save the vectors anew.",
-        )
+    return file.read_bytes()

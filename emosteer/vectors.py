@@ -1,9 +1,7 @@
-"""EmotionVectors: directions, residual norms and doses of one set of emotions for one model; algebra, save and load."""
+"""EmotionVectors: directions, residual norms and doses of one set of emotions for one model; algebra."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -12,11 +10,10 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from emosteer import card
-from emosteer import format as fmt
 from emosteer.concepts.conceptset import NAME
-from emosteer.config import BaseModel, Config, Dose, EmotionInfo, is_repo_id
-from emosteer.errors import FormatError, IncompatibleModelError, InputError, ToneError, warn
+from emosteer.config import BaseModel, Dose, EmotionInfo
+from emosteer.errors import FormatError, IncompatibleModelError, ToneError, warn
+from emosteer.identity import base_model_of, check_same
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, run_blocks
 
 if TYPE_CHECKING:
@@ -24,14 +21,14 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
+    from emosteer.hub import Pushed
+
 FALLBACK_DOSE = 0.25
 """Dose of an emotion that has not been calibrated, spread over the fallback layers: stated in `emosteer info`."""
 
 NAME_RULE = "Use lower-case letters, digits, - and _, a letter first, at most 64."
 
-__all__ = ["FALLBACK_DOSE", "EmotionVectors", "base_model_of", "fallback_dose", "finite_strength"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["FALLBACK_DOSE", "EmotionVectors", "fallback_dose", "finite_strength"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,7 +310,7 @@ class EmotionVectors:
         directions = {name: _random_units(*shape, generator) for name in vectors.emotions}
         return replace(vectors, directions=directions, extraction={"method": "random", "seed": seed}, measured={})
 
-    # Disk.
+    # Disk and Hub.
 
     def save_pretrained(self, folder: str | Path, *, dtype: str = "float32") -> None:
         """Write `vectors.safetensors`, `config.json` and the card `README.md`; the same vectors give the same bytes.
@@ -327,55 +324,93 @@ class EmotionVectors:
         Raises:
             InputError: The dtype is neither, or the folder cannot be written; nothing is left half-written.
         """
-        import torch
+        from emosteer import storage
 
-        dtypes = {"float32": torch.float32, "float16": torch.float16}
-        if dtype not in dtypes:
-            raise InputError(f"Vectors are saved as float32 or float16, not as {dtype!r}.")
-        folder = Path(folder)
-        tensors = {fmt.DIRECTION + name: _unit(rows).to(dtypes[dtype]) for name, rows in self.directions.items()}
-        tensors[fmt.RESIDUAL_NORM] = self.residual_norm
-        if self.center is not None:
-            tensors[fmt.CENTER] = self.center
-        if self.neutral_basis is not None:
-            tensors[fmt.NEUTRAL_BASIS] = self.neutral_basis.to(dtypes[dtype])
-        data, config = fmt.serialise(tensors, self._config())
-        config_json = fmt.config_json(config)
-        try:
-            text = card.updated(folder / fmt.CARD_FILE, self)
-        except (OSError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{str(folder)[:300]} cannot be written ({error}).") from error
-        fmt.write_folder(folder, {fmt.VECTORS_FILE: data, fmt.CONFIG_FILE: config_json, fmt.CARD_FILE: text.encode()})
+        storage.save(self, Path(folder), dtype)
 
-    @classmethod
-    def from_pretrained(cls, source: str | Path, *, emotions: Sequence[str] | None = None) -> EmotionVectors:
-        """Load vectors from a folder or a single `.safetensors` file.
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        create_pr: bool = False,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        token: str | bool | None = None,
+    ) -> Pushed:
+        """Publish these vectors on the Hub, in one commit: the file, its config and the card.
+
+        A card that is there and that people have edited keeps what they wrote. `emosteer push` publishes a folder,
+        with its figures and records.
 
         Args:
-            source: The folder or the file.
-            emotions: Read only these; all by default.
+            repo_id: `user/name`; made if it is not there.
+            private: Whether a new repository is private; by default as the owner's settings say.
+            create_pr: Propose the change as a pull request, onto a repository of somebody else for example.
+            revision: Branch to commit to, made if it is not there; by default the main one.
+            commit_message: By default one that says what is pushed.
+            token: As for `huggingface_hub`: by default the one that was saved by its login.
+
+        Returns:
+            Where to look at it: address, commit and pull request.
+
+        Raises:
+            HubError: The Hub does not take it, or somebody else changed the repository meanwhile; nothing was written.
+        """
+        from emosteer import hub, storage
+
+        return hub.push(
+            storage.files_of(self),
+            repo_id,
+            private=private,
+            create_pr=create_pr,
+            revision=revision,
+            commit_message=commit_message,
+            token=token,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        emotions: Sequence[str] | None = None,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+    ) -> EmotionVectors:
+        """Load vectors from a folder, a single `.safetensors` file or a repository on the Hub.
+
+        From the Hub, all files are those of one commit, kept in the Hub client's own cache; without a connection they
+        are taken from there. When only some emotions are asked for and the file is not in the cache, only the bytes of
+        those are fetched, and nothing is kept.
+
+        Args:
+            source: The folder, the file or `user/name`.
+            emotions: Read only these; all by default. `neutral_basis`, needed only for making more emotions, is then
+                left out.
+            subfolder: Of the repository or folder, if it holds several sets.
+            revision: Branch, tag or commit on the Hub; by default the main branch.
+            token: As for `huggingface_hub`: by default the one that was saved by its login.
+            local_files_only: Take them from the cache and ask nothing of the Hub.
 
         Raises:
             FormatError: It is missing, damaged, foreign or of a later version.
+            HubError: The Hub does not give it.
             ToneError: An emotion asked for is not in it.
         """
-        with fmt.VectorFile.open(Path(source)) as file:
-            config = file.config
-            return cls(
-                directions=file.directions(emotions),
-                residual_norm=file.read(fmt.RESIDUAL_NORM),
-                layers=config.layers,
-                base_model=config.base_model,
-                info=config.emotions if emotions is None else {name: config.emotions[name] for name in emotions},
-                doses=config.doses,
-                extraction=config.extraction,
-                measured=config.measured,
-                license=config.license,
-                center=file.read(fmt.CENTER) if fmt.CENTER in file else None,
-                neutral_basis=file.read(fmt.NEUTRAL_BASIS) if fmt.NEUTRAL_BASIS in file else None,
-            )
+        from emosteer import storage
+
+        with storage.opened(
+            source,
+            emotions,
+            subfolder=subfolder,
+            revision=revision,
+            token=token,
+            local_files_only=local_files_only,
+        ) as file:
+            return storage.read(file, emotions)
 
     def check_model(self, model: PreTrainedModel) -> None:
         """Do these vectors belong to this model?
@@ -386,26 +421,7 @@ class EmotionVectors:
         Raises:
             IncompatibleModelError: Depth or width differ.
         """
-        ours, theirs = self.base_model, base_model_of(model)
-        if (ours.num_hidden_layers, ours.hidden_size) != (theirs.num_hidden_layers, theirs.hidden_size):
-            raise IncompatibleModelError(
-                f"These vectors are for {_described(ours)}, the model is {_described(theirs)}.",
-                "Extract vectors for this model: emosteer extract --model …",
-            )
-        if ours.model_type != theirs.model_type:
-            found = f"another architecture ({theirs.model_type} instead of {ours.model_type})"
-        elif None in (ours.fingerprint, theirs.fingerprint) or ours.fingerprint == theirs.fingerprint:
-            return
-        elif ours.repo_id is not None and ours.repo_id == theirs.repo_id:
-            variants = ours.weights_variant or "as published", theirs.weights_variant or "as published"
-            _log.info("These vectors were made from other weights of %s (%s; here: %s).", ours.repo_id, *variants)
-            return
-        else:
-            found = f"other weights ({theirs.repo_id or 'a local model'} instead of {ours.repo_id or 'a local model'})"
-        warn(f"These vectors were made from a model like this one with {found}: the tones may be weaker or mixed up.")
-
-    def _config(self) -> Config:
-        return Config(self.base_model, self.layers, self.info, self.doses, self.extraction, self.measured, self.license)
+        check_same(self.base_model, base_model_of(model))
 
     def _in_own_norms(self, dose: Dose, other: EmotionVectors) -> Dose:
         """A dose of another set that adds here what it adds there."""
@@ -455,39 +471,6 @@ def finite_strength(emotion: str, given: object) -> float:
     return strength
 
 
-def base_model_of(model: PreTrainedModel) -> BaseModel:
-    """How a model is named in vector files."""
-    config = model.config
-    name = str(getattr(config, "name_or_path", "") or "")
-    return BaseModel(
-        model_type=config.model_type,
-        num_hidden_layers=len(decoder_layers(model)),
-        hidden_size=hidden_size(model),
-        repo_id=name if is_repo_id(name) and not Path(name).exists() else None,
-        revision=getattr(config, "_commit_hash", None),
-        weights_variant=getattr(config, "weights_variant", None),
-        fingerprint=_fingerprint(model),
-    )
-
-
-def _fingerprint(model: PreTrainedModel) -> str | None:
-    """sha256 over 16 weights of each of up to 64 parameters, rounded to bfloat16 so that a cast does not change it."""
-    import torch
-
-    parameters = sorted(decoder_layers(model).named_parameters())
-    digest = hashlib.sha256()
-    for name, parameter in parameters[:: max(1, len(parameters) // 64)][:64]:
-        if parameter.device.type == "meta" or parameter.dtype not in (torch.float64, torch.float32, torch.bfloat16):
-            return None  # offloaded, packed, or float16, from which bfloat16 rounds differently
-        if type(parameter.detach()) is not torch.Tensor:
-            return None  # packed in a tensor of its own kind, as by torchao
-        flat = parameter.detach().reshape(-1)
-        places = torch.linspace(0, len(flat) - 1, 16).long().clamp(max=len(flat) - 1)  # float32 may round up beyond
-        sample = flat[places.to(flat.device)].to(torch.bfloat16)
-        digest.update(name.encode() + sample.cpu().view(torch.int16).numpy().astype("<i2").tobytes())
-    return digest.hexdigest()
-
-
 def _vocabulary(model: PreTrainedModel) -> int:
     return cast("Tensor", model.get_input_embeddings().weight).shape[0]
 
@@ -498,20 +481,10 @@ def _random_units(rows: int, width: int, generator: torch.Generator) -> Tensor:
     return torch.nn.functional.normalize(torch.randn(rows, width, generator=generator), dim=-1)
 
 
-def _unit(rows: Tensor) -> Tensor:
-    """Rows of unit length; those that are already, to float32's precision, bit for bit as they were."""
-    length = rows.norm(dim=-1, keepdim=True)
-    return rows if bool(((length - 1).abs() < 1e-5).all()) else rows / length
-
-
 def _mean_direction(directions: Sequence[Tensor]) -> Tensor:
     import torch
 
     return torch.nn.functional.normalize(torch.stack(list(directions)).mean(0), dim=-1)
-
-
-def _described(base: BaseModel) -> str:
-    return f"{base.repo_id or base.model_type} ({base.num_hidden_layers} layers, width {base.hidden_size})"
 
 
 def _span(layers: Sequence[int]) -> str:

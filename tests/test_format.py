@@ -27,7 +27,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from emosteer import EmosteerWarning, EmotionVectors, strict_json
+from emosteer import EmosteerWarning, EmotionVectors, atomic, strict_json
 from emosteer import config as config_module
 from emosteer import format as fmt
 from emosteer.config import BaseModel, Config, Dose, EmotionInfo, is_repo_id
@@ -1343,7 +1343,7 @@ def test_a_real_limit_on_the_size_of_files_leaves_the_old_content(old):
 import resource, sys
 from pathlib import Path
 from emosteer.errors import InputError
-from emosteer.format import write_folder
+from emosteer.atomic import write_folder
 resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
 try:
     write_folder(Path(sys.argv[1]), {"config.json": b"{}", "vectors.safetensors": bytes(100_000)})
@@ -1409,18 +1409,18 @@ def test_files_are_as_readable_as_the_umask_lets_them_be(full, tmp_path):
 
 
 def test_a_folder_can_be_tried_out_without_a_trace(tmp_path):
-    fmt.require_writable(tmp_path / "new" / "deep")
-    fmt.require_writable(tmp_path)
+    atomic.require_writable(tmp_path / "new" / "deep")
+    atomic.require_writable(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_trying_out_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path, monkeypatch):
     (tmp_path / "taken").write_text("mine")
     with pytest.raises(InputError, match="taken"):
-        fmt.require_writable(tmp_path / "taken" / "sub")
+        atomic.require_writable(tmp_path / "taken" / "sub")
     monkeypatch.setattr(os, "fsync", nth_call(0, FAILURES["no space left"][0], os.fsync))
     with pytest.raises(InputError, match="No space left"):
-        fmt.require_writable(tmp_path / "new")
+        atomic.require_writable(tmp_path / "new")
     assert contents(tmp_path) == {"taken": b"mine"}
 
 

@@ -22,7 +22,8 @@ import emosteer
 from emosteer import card
 from emosteer.config import BaseModel, Dose, EmotionInfo
 from emosteer.errors import EmosteerWarning, FormatError, IncompatibleModelError, InputError, ToneError
-from emosteer.vectors import FALLBACK_DOSE, EmotionVectors, base_model_of, fallback_dose
+from emosteer.identity import base_model_of
+from emosteer.vectors import FALLBACK_DOSE, EmotionVectors, fallback_dose
 from tests.conftest import tiny_config, tiny_model
 
 LAYERS, WIDTH = (1, 2, 4, 5), 8

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emosteer import format as fmt
 from emosteer import strict_json
+from emosteer.atomic import write_folder
 from emosteer.calibration import checks
 from emosteer.concepts.conceptset import NAME
 from emosteer.config import SCOPES, BaseModel, Dose
@@ -217,7 +217,7 @@ class Calibration:
         Raises:
             InputError: It cannot be written; what was there is unchanged.
         """
-        fmt.write_folder(Path(folder), {CALIBRATION_FILE: strict_json.pretty(self.to_dict()).encode()})
+        write_folder(Path(folder), {CALIBRATION_FILE: strict_json.pretty(self.to_dict()).encode()})
 
     @classmethod
     def load(cls, source: str | Path) -> Calibration:

@@ -46,11 +46,11 @@ def extract(
 
     The same concept set and calibration give the same files, byte for byte.
     """
-    from emosteer import format as fmt
+    from emosteer.atomic import require_writable
     from emosteer.loading import load_model
     from emosteer.model import SteeredModel
 
-    fmt.require_writable(output)  # known now rather than after minutes of reading
+    require_writable(output)  # known now rather than after minutes of reading
     found = emosteer.Calibration.load(calibration) if calibration else None
     chosen = emosteer.ConceptSet.load(concepts)
     if emotions:
@@ -95,7 +95,7 @@ def calibrate(
     With 34 emotions that takes about 2,000 answers of 32 tokens. Interrupted and started again, it goes on where it
     was. Writes the vectors with their doses, and calibration.json, the record of what was measured.
     """
-    from emosteer import format as fmt
+    from emosteer.atomic import require_writable
     from emosteer.calibration import CALIBRATION_FILE
     from emosteer.loading import load_model
     from emosteer.model import SteeredModel
@@ -111,7 +111,7 @@ def calibrate(
             f"{folder / CALIBRATION_FILE} is of {lost[0]} too, which would be lost.",
             "Name another folder with --output, or calibrate all emotions.",
         )
-    fmt.require_writable(folder)
+    require_writable(folder)
     with printing.err.status(f"Loading {model} …"):
         parts = load_model(model)
     found = emosteer.calibrate(

@@ -48,14 +48,15 @@ def eval_steering(
 
     Writes steering.json, steering.md (a section for the model card) and the figures.
     """
-    from emosteer import format as fmt
+    from emosteer.atomic import require_writable
     from emosteer.eval.judges import named_judge
     from emosteer.eval.report import notes, tables, write_into_card, write_report
     from emosteer.eval.steering import FULL, evaluate_steering
+    from emosteer.format import CARD_FILE
 
-    fmt.require_writable(output)  # known now rather than after minutes of answering
+    require_writable(output)  # known now rather than after minutes of answering
     require("eval", "matplotlib")
-    if card and (vectors is None or not (vectors / fmt.CARD_FILE).is_file()):
+    if card and (vectors is None or not (vectors / CARD_FILE).is_file()):
         raise InputError("There is no card to write into.", "Name a folder of vectors with --vectors.")
     grid: dict[str, Any] = dict(FULL) if full else {}
     grid |= {name: given for name, given in (("n_prompts", n_prompts), ("seeds", seeds)) if given}
@@ -112,15 +113,16 @@ def eval_alignment(
     Writes alignment.json, alignment.html (one page that needs nothing else), alignment.md (a section for the model
     card), the figures, and the words with their predicted ratings.
     """
-    from emosteer import format as fmt
+    from emosteer.atomic import require_writable
     from emosteer.embedded import cache_dir
     from emosteer.eval.alignment import evaluate_alignment
     from emosteer.eval.alignment.page import write_into_card, write_report
     from emosteer.eval.alignment.tables import notes, tables
     from emosteer.eval.norms import load_category_norms, parse_norms
+    from emosteer.format import CARD_FILE
 
-    fmt.require_writable(output)  # known now rather than after minutes of reading
-    if card and (vectors is None or not (vectors / fmt.CARD_FILE).is_file()):
+    require_writable(output)  # known now rather than after minutes of reading
+    if card and (vectors is None or not (vectors / CARD_FILE).is_file()):
         raise InputError("There is no card to write into.", "Name a folder of vectors with --vectors.")
     require("eval", "matplotlib")
     rated = [parse_norms(one) for one in norms or []]

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from emosteer import strict_json
 from emosteer.errors import InputError
 from emosteer.eval.fluency import nats_of_tokens, prompt_tokens
+from emosteer.identity import base_model_of
 from emosteer.layers import input_device
-from emosteer.vectors import EmotionVectors, base_model_of
+from emosteer.vectors import EmotionVectors
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel

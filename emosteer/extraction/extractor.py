@@ -13,7 +13,8 @@ from emosteer.concepts import ConceptSet
 from emosteer.config import EmotionInfo
 from emosteer.errors import ConceptError, InputError, ToneError
 from emosteer.extraction.methods import METHODS, Method
-from emosteer.vectors import EmotionVectors, base_model_of
+from emosteer.identity import base_model_of
+from emosteer.vectors import EmotionVectors
 
 if TYPE_CHECKING:
     from torch import Tensor

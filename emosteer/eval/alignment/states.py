@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from emosteer import strict_json
 from emosteer.activations import collect
+from emosteer.identity import base_model_of
 from emosteer.layers import decoder_layers, input_device
-from emosteer.vectors import base_model_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -1,0 +1,144 @@
+"""Vectors as files: what a folder of them holds, and reading them from a folder, a file or the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emosteer import card
+from emosteer import format as fmt
+from emosteer.atomic import write_folder
+from emosteer.config import Config
+from emosteer.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from emosteer.vectors import EmotionVectors
+
+__all__ = ["files_of", "opened", "read", "save"]
+
+
+def files_of(vectors: EmotionVectors, dtype: str = "float32") -> dict[str, bytes]:
+    """The files of a new folder of vectors, the same for the same vectors.
+
+    Args:
+        vectors: What to write.
+        dtype: Of the directions: `"float32"`, or `"float16"` for half the size.
+
+    Raises:
+        InputError: The dtype is neither.
+        FormatError: They say more of themselves than a file may hold.
+    """
+    import torch
+
+    dtypes = {"float32": torch.float32, "float16": torch.float16}
+    if dtype not in dtypes:
+        raise InputError(f"Vectors are saved as float32 or float16, not as {dtype!r}.")
+    tensors = {fmt.DIRECTION + name: _unit(rows).to(dtypes[dtype]) for name, rows in vectors.directions.items()}
+    tensors[fmt.RESIDUAL_NORM] = vectors.residual_norm
+    if vectors.center is not None:
+        tensors[fmt.CENTER] = vectors.center
+    if vectors.neutral_basis is not None:
+        tensors[fmt.NEUTRAL_BASIS] = vectors.neutral_basis.to(dtypes[dtype])
+    data, config = fmt.serialise(tensors, _config(vectors))
+    text = card.new(vectors)
+    return {fmt.VECTORS_FILE: data, fmt.CONFIG_FILE: fmt.config_json(config), fmt.CARD_FILE: text.encode()}
+
+
+def save(vectors: EmotionVectors, folder: Path, dtype: str = "float32") -> None:
+    """Write vectors into a folder; a card that is there keeps what people wrote. As `EmotionVectors.save_pretrained`.
+
+    Raises:
+        InputError: As `files_of`, or the folder cannot be written; nothing is left half-written.
+    """
+    files = files_of(vectors, dtype)
+    try:
+        text = card.updated(folder / fmt.CARD_FILE, vectors)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{str(folder)[:300]} cannot be written ({error}).") from error
+    write_folder(folder, {**files, fmt.CARD_FILE: text.encode()})
+
+
+@contextmanager
+def opened(
+    source: str | Path,
+    emotions: Sequence[str] | None = None,
+    *,
+    subfolder: str | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Iterator[fmt.VectorFile]:
+    """Open the file of a set of vectors, wherever it is; arguments as for `EmotionVectors.from_pretrained`.
+
+    Raises:
+        FormatError: It is missing, damaged, foreign or of a later version.
+        HubError: The Hub does not give it.
+        InputError: A revision of something that is not on the Hub.
+    """
+    from emosteer import hub
+
+    if hub.is_remote(source):
+        repository = hub.Repository.at(
+            str(source), subfolder=subfolder, revision=revision, token=token, local_files_only=local_files_only
+        )
+        with repository.opened(whole=emotions is None) as file:
+            yield file
+        return
+    if revision is not None or local_files_only:
+        raise InputError(f"{source} is no repository on the Hub.", "revision and local_files_only are for those.")
+    with fmt.VectorFile.open(Path(source, subfolder) if subfolder else Path(source)) as file:
+        yield file
+
+
+def read(file: fmt.VectorFile, emotions: Sequence[str] | None = None) -> EmotionVectors:
+    """The vectors in an open file.
+
+    Args:
+        file: It stays open.
+        emotions: Read only these; all by default.
+
+    Raises:
+        FormatError: A tensor is damaged.
+        ToneError: An emotion asked for is not in it.
+    """
+    from emosteer.vectors import EmotionVectors
+
+    config = file.config
+    basis = emotions is None and fmt.NEUTRAL_BASIS in file  # the largest tensor, and of no use for steering
+    return EmotionVectors(
+        directions=file.directions(emotions),
+        residual_norm=file.read(fmt.RESIDUAL_NORM),
+        layers=config.layers,
+        base_model=config.base_model,
+        info=config.emotions if emotions is None else {name: config.emotions[name] for name in emotions},
+        doses=config.doses,
+        extraction=config.extraction,
+        measured=config.measured,
+        license=config.license,
+        center=file.read(fmt.CENTER) if fmt.CENTER in file else None,
+        neutral_basis=file.read(fmt.NEUTRAL_BASIS) if basis else None,
+    )
+
+
+def _config(vectors: EmotionVectors) -> Config:
+    return Config(
+        vectors.base_model,
+        vectors.layers,
+        vectors.info,
+        vectors.doses,
+        vectors.extraction,
+        vectors.measured,
+        vectors.license,
+    )
+
+
+def _unit(rows: Tensor) -> Tensor:
+    """Rows of unit length; those that are already, to float32's precision, bit for bit as they were."""
+    length = rows.norm(dim=-1, keepdim=True)
+    return rows if bool(((length - 1).abs() < 1e-5).all()) else rows / length
