@@ -24,7 +24,7 @@ MEASURED = {
 }
 """Marks around each section on what was measured."""
 
-__all__ = ["metadata", "new", "render", "updated", "with_measured", "with_metadata"]
+__all__ = ["merged", "metadata", "new", "render", "updated", "with_measured", "with_metadata"]
 
 
 def new(vectors: EmotionVectors) -> str:
@@ -54,6 +54,29 @@ def updated(path: Path, vectors: EmotionVectors) -> str:
         return before + body + after.removeprefix("\n")
     theirs = before + mark + rest  # written by hand: kept whole, with ours after it
     return ("" if theirs.startswith("---\n") else _front_matter(vectors)) + f"{theirs.rstrip()}\n\n{body}"
+
+
+def merged(theirs: str, ours: str) -> str:
+    """A card that people have edited, with emosteer's part and fields of a newer one; every other byte is kept.
+
+    Args:
+        theirs: The card as it is, on the Hub for example.
+        ours: The card of the vectors as they are now.
+
+    Raises:
+        InputError: The front matter of one of them cannot be read or set.
+    """
+    body = BEGIN + ours.partition(BEGIN)[2].partition(END)[0] + END
+    before, mark, rest = theirs.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    text = before + body + after if mark and end else f"{theirs.rstrip()}\n\n{body}\n"
+    there = metadata(text)
+    for name, value in metadata(ours).items():
+        if name == "tags":
+            value = list(dict.fromkeys([*(there.get("tags") or []), *value]))  # noqa: PLW2901
+        if there.get(name) != value:
+            text = with_metadata(text, name, value)
+    return text
 
 
 def with_measured(text: str, section: str, of: str = "steering") -> str:

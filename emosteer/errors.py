@@ -40,6 +40,10 @@ class InputError(EmosteerError, ValueError):
     """Text, prompt or argument that cannot be used as given."""
 
 
+class HubError(EmosteerError, RuntimeError):
+    """The Hub does not give or take something, or cannot be reached."""
+
+
 class MissingExtraError(EmosteerError, ImportError):
     """A part of emosteer that needs a package which is not installed."""
 

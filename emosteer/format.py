@@ -35,7 +35,32 @@ MAX_HEADER = 16 * 2**20
 MAX_CONFIG = 2 * 2**20  # that of a thousand emotions has half of it
 DTYPES = {"F32": ("<f4", 1e-4), "F16": ("<f2", 4e-3)}  # safetensors name → numpy name, tolerance of a unit norm
 
-__all__ = ["CARD_FILE", "CONFIG_FILE", "VECTORS_FILE", "VectorFile", "config_json", "serialise"]
+RECORDS = ("calibration.json", "steering.json", "alignment.json")
+FIGURES = (
+    *("dose_response.png", "confusion.png", "tone_and_cost.png"),
+    *(f"alignment_{name}.png" for name in ("circumplex", "similarity", "scree", "layers", "words")),
+    *(f"alignment_{name}.png" for name in ("languages", "shared")),
+)
+LIMITS = {
+    VECTORS_FILE: 2 * 2**30,
+    CONFIG_FILE: 2 * MAX_CONFIG,  # with room for its spaces
+    CARD_FILE: 2**20,
+    **dict.fromkeys(RECORDS, 16 * 2**20),
+    **dict.fromkeys(FIGURES, 4 * 2**20),
+}
+"""All that a folder of vectors may hold, with the most bytes that each may have."""
+
+__all__ = [
+    "CARD_FILE",
+    "CONFIG_FILE",
+    "FIGURES",
+    "LIMITS",
+    "RECORDS",
+    "VECTORS_FILE",
+    "VectorFile",
+    "config_json",
+    "serialise",
+]
 
 
 @dataclass(frozen=True)
@@ -62,11 +87,12 @@ class VectorFile:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path) -> Iterator[VectorFile]:
+    def open(cls, path: Path, name: str | None = None) -> Iterator[VectorFile]:
         """Open a folder of the format, or its single `.safetensors` file.
 
         Args:
             path: Folder or file.
+            name: For messages; by default the file's own.
 
         Raises:
             FormatError: There is nothing there, or it is not a vector file that this version reads.
@@ -75,7 +101,7 @@ class VectorFile:
         with stream:
             try:
                 beside = _config_beside(path) if folder else None
-                opened = cls.over(stream, os.fstat(stream.fileno()).st_size, file.name, beside)
+                opened = cls.over(stream, os.fstat(stream.fileno()).st_size, name or file.name, beside)
             except OSError as error:
                 raise _unreadable(file, error) from error
             yield opened
@@ -205,8 +231,8 @@ def config_json(config: Config) -> bytes:
         FormatError: It would be too large to be read.
     """
     content = strict_json.pretty(config.to_dict()).encode()
-    if len(content) > 2 * MAX_CONFIG:
-        raise FormatError(f"{CONFIG_FILE} would be larger than the {2 * MAX_CONFIG // 2**20} MiB it may have.")
+    if len(content) > LIMITS[CONFIG_FILE]:
+        raise FormatError(f"{CONFIG_FILE} would be larger than the {LIMITS[CONFIG_FILE] // 2**20} MiB it may have.")
     _parse(content, CONFIG_FILE)
     return content
 
@@ -337,6 +363,6 @@ def _config_beside(folder: Path) -> bytes:
             f"There is no {CONFIG_FILE} beside {VECTORS_FILE} in {folder}.",
             f"The folder is not complete; the file {VECTORS_FILE} can be loaded on its own.",
         )
-    if file.stat().st_size > 2 * MAX_CONFIG:  # with room for its spaces
+    if file.stat().st_size > LIMITS[CONFIG_FILE]:
         raise FormatError(f"{file} is larger than any config.")
     return file.read_bytes()

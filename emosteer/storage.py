@@ -7,18 +7,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emosteer import card
+from emosteer import card, strict_json
 from emosteer import format as fmt
 from emosteer.atomic import write_folder
 from emosteer.config import Config
-from emosteer.errors import InputError
+from emosteer.errors import FormatError, InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from emosteer.vectors import EmotionVectors
 
-__all__ = ["files_of", "opened", "read", "save"]
+__all__ = ["config_of", "files_in", "files_of", "opened", "read", "save"]
+
+
+def config_of(vectors: EmotionVectors) -> Config:
+    """What the file of vectors says, but for the digests of its tensors."""
+    return Config(
+        vectors.base_model,
+        vectors.layers,
+        vectors.info,
+        vectors.doses,
+        vectors.extraction,
+        vectors.measured,
+        vectors.license,
+    )
 
 
 def files_of(vectors: EmotionVectors, dtype: str = "float32") -> dict[str, bytes]:
@@ -43,7 +56,7 @@ def files_of(vectors: EmotionVectors, dtype: str = "float32") -> dict[str, bytes
         tensors[fmt.CENTER] = vectors.center
     if vectors.neutral_basis is not None:
         tensors[fmt.NEUTRAL_BASIS] = vectors.neutral_basis.to(dtypes[dtype])
-    data, config = fmt.serialise(tensors, _config(vectors))
+    data, config = fmt.serialise(tensors, config_of(vectors))
     text = card.new(vectors)
     return {fmt.VECTORS_FILE: data, fmt.CONFIG_FILE: fmt.config_json(config), fmt.CARD_FILE: text.encode()}
 
@@ -62,6 +75,46 @@ def save(vectors: EmotionVectors, folder: Path, dtype: str = "float32") -> None:
             raise
         raise InputError(f"{str(folder)[:300]} cannot be written ({error}).") from error
     write_folder(folder, {**files, fmt.CARD_FILE: text.encode()})
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """The files of a folder of vectors, every one checked: what is pushed.
+
+    Args:
+        folder: With vectors in it; what else it holds is left out.
+
+    Raises:
+        FormatError: The vectors are damaged or not complete, or a record is no JSON.
+        InputError: The card cannot be read, or a file is too large or unreadable.
+    """
+    with fmt.VectorFile.open(folder) as file:
+        vectors = read(file)
+    files = {}
+    for name, largest in fmt.LIMITS.items():
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            if path.stat().st_size > largest:
+                raise InputError(f"{path} has {path.stat().st_size:,} bytes, no such file has more than {largest:,}.")
+            files[name] = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    if fmt.CARD_FILE not in files:
+        files[fmt.CARD_FILE] = card.new(vectors).encode()
+    try:
+        card.metadata(files[fmt.CARD_FILE].decode())
+    except UnicodeDecodeError as error:
+        raise InputError(f"The card {folder / fmt.CARD_FILE} is not a text ({error}).") from error
+    for name in files.keys() & set(fmt.RECORDS):
+        try:
+            strict_json.loads(files[name])
+        except ValueError as error:
+            raise FormatError(f"{folder / name} cannot be read: {error}.") from None
+    for name in files.keys() & set(fmt.FIGURES):
+        if not files[name].startswith(b"\x89PNG\r\n"):
+            raise FormatError(f"{folder / name} is no PNG picture.")
+    return files
 
 
 @contextmanager
@@ -123,18 +176,6 @@ def read(file: fmt.VectorFile, emotions: Sequence[str] | None = None) -> Emotion
         license=config.license,
         center=file.read(fmt.CENTER) if fmt.CENTER in file else None,
         neutral_basis=file.read(fmt.NEUTRAL_BASIS) if basis else None,
-    )
-
-
-def _config(vectors: EmotionVectors) -> Config:
-    return Config(
-        vectors.base_model,
-        vectors.layers,
-        vectors.info,
-        vectors.doses,
-        vectors.extraction,
-        vectors.measured,
-        vectors.license,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from emosteer.concepts.conceptset import NAME
-from emosteer.config import BaseModel, Dose, EmotionInfo
+from emosteer.config import BaseModel, Config, Dose, EmotionInfo
 from emosteer.errors import FormatError, IncompatibleModelError, ToneError, warn
 from emosteer.identity import base_model_of, check_same
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, run_blocks
@@ -28,7 +28,7 @@ FALLBACK_DOSE = 0.25
 
 NAME_RULE = "Use lower-case letters, digits, - and _, a letter first, at most 64."
 
-__all__ = ["FALLBACK_DOSE", "EmotionVectors", "fallback_dose", "finite_strength"]
+__all__ = ["FALLBACK_DOSE", "EmotionVectors", "fallback_dose", "finite_strength", "summary"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,24 +129,9 @@ class EmotionVectors:
 
     def summary(self) -> dict[str, Any]:
         """What the set holds, as plain data: what `emosteer info --json` prints."""
-        stability = self.extraction.get("stability", {})
-        return {
-            "base_model": asdict(self.base_model),
-            "layers": list(self.layers),
-            "license": self.license,
-            "extraction": dict(self.extraction),
-            "measured": dict(self.measured),
-            "emotions": [
-                {
-                    "name": name,
-                    **asdict(self.info[name]),
-                    "dose": asdict(self.dose(name)),
-                    "calibrated": name in self.doses,
-                    "stability": stability.get(name),
-                }
-                for name in self.emotions
-            ],
-        }
+        from emosteer import storage
+
+        return summary(storage.config_of(self))
 
     # Algebra. Every operation gives a new object and leaves this one as it was.
 
@@ -436,6 +421,33 @@ class EmotionVectors:
             near = get_close_matches(str(emotion), self.emotions, n=3, cutoff=0.5)
             hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(self.emotions)}."
             raise ToneError(f"There is no emotion {str(emotion)[:64]!r} in these vectors.", hint)
+
+
+def summary(config: Config) -> dict[str, Any]:
+    """What a set of vectors says of itself, as plain data.
+
+    Args:
+        config: Of its file.
+    """
+    stability = config.extraction.get("stability", {})
+    fallback = fallback_dose(config.layers, config.base_model.num_hidden_layers)
+    return {
+        "base_model": asdict(config.base_model),
+        "layers": list(config.layers),
+        "license": config.license,
+        "extraction": dict(config.extraction),
+        "measured": dict(config.measured),
+        "emotions": [
+            {
+                "name": name,
+                **asdict(info),
+                "dose": asdict(config.doses.get(name, fallback)),
+                "calibrated": name in config.doses,
+                "stability": stability.get(name),
+            }
+            for name, info in config.emotions.items()
+        ],
+    }
 
 
 def fallback_dose(layers: Sequence[int], depth: int) -> Dose:

@@ -14,6 +14,7 @@ from emosteer.cli import printing
 from emosteer.cli.building import calibrate, extract, info
 from emosteer.cli.measuring import eval_alignment, eval_steering
 from emosteer.cli.printing import printable
+from emosteer.cli.sharing import list_, pull, push
 from emosteer.cli.speaking import quickstart, read, steer
 from emosteer.errors import EmosteerError, EmosteerWarning
 
@@ -25,8 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Emotional tone for any Hugging Face language model, at inference, without training.",
 )
-for command in (quickstart, steer, read, extract, calibrate, info):
+for command in (quickstart, steer, read, extract, calibrate, info, push, pull):
     app.command()(command)
+app.command("list")(list_)
 
 measures = typer.Typer(no_args_is_help=True, help="Measure what vectors do.")
 measures.command("steering")(eval_steering)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 import emosteer
 from emosteer.cli import printing
@@ -14,10 +15,12 @@ from emosteer.cli.options import (
     AnswersOption,
     JsonOption,
     ModelOption,
+    RevisionOption,
     SeedOption,
+    SubfolderOption,
     numbers_of,
 )
-from emosteer.cli.printing import cell, print_json, span
+from emosteer.cli.printing import cell, print_json, printable, span
 from emosteer.errors import InputError
 
 if TYPE_CHECKING:
@@ -131,34 +134,42 @@ def calibrate(
 
 
 def info(
-    vectors: Annotated[Path, typer.Argument(help="Folder or .safetensors file of vectors.")],
+    vectors: Annotated[str, typer.Argument(help="Folder or .safetensors file of vectors, or user/name on the Hub.")],
+    revision: RevisionOption = None,
+    subfolder: SubfolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is in a vector file: emotions, ratings, doses, how it was made."""
-    from emosteer.vectors import FALLBACK_DOSE
+    """Show what is in a vector file: emotions, ratings, doses, how it was made.
 
-    loaded = emosteer.EmotionVectors.from_pretrained(vectors)
+    Of a repository on the Hub only the beginning of the file is fetched. A file here is read and checked whole.
+    """
+    from emosteer import storage
+    from emosteer.vectors import FALLBACK_DOSE, summary
+
+    with storage.opened(vectors, (), subfolder=subfolder, revision=revision) as file:
+        told, made = summary(file.config), file.config.extraction
+        if Path(vectors).exists():
+            storage.read(file)
     if as_json:
-        print_json(loaded.summary())
+        print_json(told)
         return
-    base, made = loaded.base_model, loaded.extraction
-    variant = f", {base.weights_variant}" if base.weights_variant else ""
-    printing.out.print(
-        f"For [bold]{base.repo_id or 'a local model'}[/] ({base.model_type}{variant}), license {loaded.license}"
-    )
-    printing.out.print(
-        f"Layers {span(loaded.layers)} of {base.num_hidden_layers}, width {base.hidden_size}", highlight=False
-    )
-    if made:
-        printing.out.print(f"Made by {made.get('method')} from the concept set {made.get('concepts')}", highlight=False)
+    base = told["base_model"]
+    variant = f", {base['weights_variant']}" if base["weights_variant"] else ""
+    lines = [
+        f"For {base['repo_id'] or 'a local model'} ({base['model_type']}{variant}), license {told['license']}",
+        f"Layers {span(told['layers'])} of {base['num_hidden_layers']}, width {base['hidden_size']}",
+        *([f"Made by {made.get('method')} from the concept set {made.get('concepts')}"] if made else []),
+    ]
+    for line in lines:
+        printing.out.print(Text(printable(line)), soft_wrap=True)
     table = Table("emotion", "valence", "arousal", "dose", "layers", "cost", "hit rate", "stability")
-    for row in loaded.summary()["emotions"]:
+    for row in told["emotions"]:
         dose = row["dose"]
         number = f"{dose['dose']:.2f}" + ("" if row["calibrated"] else " *")
         rest = (cell(value) for value in (dose["cost"], dose["hit_rate"], row["stability"]))
         table.add_row(row["name"], cell(row["valence"]), cell(row["arousal"]), number, span(dose["layers"]), *rest)
     printing.out.print(table)
-    if len(loaded.doses) < len(loaded.emotions):
+    if not all(row["calibrated"] for row in told["emotions"]):
         printing.out.print(
             f"* not calibrated: the fallback dose of {FALLBACK_DOSE} mean residual norms, over the layers named."
         )

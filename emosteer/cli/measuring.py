@@ -56,7 +56,7 @@ def eval_steering(
 
     require_writable(output)  # known now rather than after minutes of answering
     require("eval", "matplotlib")
-    if card and (vectors is None or not (vectors / CARD_FILE).is_file()):
+    if card and (vectors is None or not (Path(vectors) / CARD_FILE).is_file()):
         raise InputError("There is no card to write into.", "Name a folder of vectors with --vectors.")
     grid: dict[str, Any] = dict(FULL) if full else {}
     grid |= {name: given for name, given in (("n_prompts", n_prompts), ("seeds", seeds)) if given}
@@ -72,7 +72,7 @@ def eval_steering(
     )
     files = write_report(report, output)
     if card and vectors:
-        write_into_card(report, vectors)
+        write_into_card(report, Path(vectors))
     if as_json:
         print_json(report.to_dict())
         return
@@ -122,7 +122,7 @@ def eval_alignment(
     from emosteer.format import CARD_FILE
 
     require_writable(output)  # known now rather than after minutes of reading
-    if card and (vectors is None or not (vectors / CARD_FILE).is_file()):
+    if card and (vectors is None or not (Path(vectors) / CARD_FILE).is_file()):
         raise InputError("There is no card to write into.", "Name a folder of vectors with --vectors.")
     require("eval", "matplotlib")
     rated = [parse_norms(one) for one in norms or []]
@@ -139,7 +139,7 @@ def eval_alignment(
     )
     files = write_report(report, output)
     if card and vectors:
-        write_into_card(report, vectors)
+        write_into_card(report, Path(vectors))
     if as_json:
         print_json(report.to_dict())
         return

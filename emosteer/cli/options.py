@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="'embedded', a Hub id, a folder or a .gguf file.", show_default=True)
 ]
-VectorsOption = Annotated[Path | None, typer.Option("--vectors", "-v", help="Folder or .safetensors file of vectors.")]
+VectorsOption = Annotated[
+    str | None, typer.Option("--vectors", "-v", help="Folder or .safetensors file of vectors, or user/name on the Hub.")
+]
+RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.", show_default=False)]
+SubfolderOption = Annotated[str | None, typer.Option(help="Of the repository, if it holds several sets.")]
+LimitOption = Annotated[int, typer.Option(min=1, help="Most to list.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 SeedOption = Annotated[int, typer.Option(help="For sampling; the same seed gives the same answer.")]
 TokensOption = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer.")]
@@ -57,7 +62,7 @@ def numbers_of(text: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def steered_model(model: str, vectors: Path | None) -> SteeredModel:
+def steered_model(model: str, vectors: str | None) -> SteeredModel:
     """The model with vectors; the embedded one has some of its own."""
     from emosteer.loading import EMBEDDED, load_model
     from emosteer.model import SteeredModel
@@ -75,7 +80,7 @@ def steered_model(model: str, vectors: Path | None) -> SteeredModel:
     return SteeredModel(*parts, loaded or embedded_vectors(*parts)[0])
 
 
-def steered_or_extracted(model: str, vectors: Path | None, languages: Sequence[str]) -> SteeredModel:
+def steered_or_extracted(model: str, vectors: str | None, languages: Sequence[str]) -> SteeredModel:
     """As `_steered`; a model without vectors gets some, from the concept sets of the languages."""
     from emosteer.loading import EMBEDDED, load_model
     from emosteer.model import SteeredModel

@@ -1,0 +1,125 @@
+"""Commands that share vectors on the Hub: push, pull, list."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from emosteer.cli import printing
+from emosteer.cli.options import JsonOption, LimitOption, RevisionOption, SubfolderOption
+from emosteer.cli.printing import print_json, printable
+from emosteer.errors import InputError
+
+
+def push(
+    folder: Annotated[Path, typer.Argument(help="Folder of vectors.")],
+    repository: Annotated[str, typer.Argument(help="user/name; made if it is not there.")],
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Of a new repository.", show_default=False)
+    ] = None,
+    create_pr: Annotated[bool, typer.Option("--create-pr", help="Propose the change as a pull request.")] = False,
+    revision: RevisionOption = None,
+    subfolder: SubfolderOption = None,
+    message: Annotated[str | None, typer.Option("--message", "-m", help="Of the commit.")] = None,
+    replace_card: Annotated[
+        bool, typer.Option("--replace-card", help="Let the card be the one here, whatever people wrote there.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish a folder of vectors on the Hub: one commit, once everything in it has been checked.
+
+    The card that is there keeps what people wrote outside of emosteer's part. If somebody else changes the repository
+    meanwhile, nothing is written.
+    """
+    from emosteer import hub, storage
+
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder.", "Vectors that are to be pushed are a folder with their card.")
+    files = storage.files_in(folder)
+    left_out = sorted(path.name for path in folder.iterdir() if path.name not in files)
+    with printing.err.status(f"Pushing to {printable(repository)} …"):
+        done = hub.push(
+            files,
+            repository,
+            subfolder=subfolder,
+            private=private,
+            create_pr=create_pr,
+            revision=revision,
+            commit_message=message,
+            replace_card=replace_card,
+        )
+    if as_json:
+        print_json({**asdict(done), "left_out": left_out})
+        return
+    what = f"Pull request {done.pull_request}" if done.pull_request else f"Commit {done.commit[:8]}"
+    printing.out.print(Text(f"{what}: {printable(done.url)}"), soft_wrap=True)
+    printing.out.print(Text(f"Pushed: {', '.join(done.files)}"))
+    for files_of, said in ((done.deleted, "Taken out there"), (left_out, "Left out, as no part of the format")):
+        if files_of:
+            printing.out.print(Text(f"{said}: {printable(', '.join(files_of))}"))
+
+
+def pull(
+    repository: Annotated[str, typer.Argument(help="user/name.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="New folder; the Hub's cache by default.", show_default=False),
+    ] = None,
+    revision: RevisionOption = None,
+    subfolder: SubfolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Get vectors from the Hub, all files of one commit, and check them; later they load without a connection."""
+    from emosteer import format as fmt
+    from emosteer import hub, storage
+    from emosteer.atomic import require_writable, write_folder
+
+    if output is not None:
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise InputError(f"{output} is there already.", "Name a new folder with --output.")
+        require_writable(output)
+    found = hub.Repository.at(repository, revision=revision, subfolder=subfolder)
+    needed = (fmt.VECTORS_FILE, fmt.CONFIG_FILE)
+    with printing.err.status(f"Getting {printable(repository)} …"):
+        folder = found.fetch(needed, optional=[name for name in fmt.LIMITS if name not in needed])
+        files = storage.files_in(folder)
+    if output is not None:
+        write_folder(output, files)
+    told = {"repository": repository, "commit": found.commit, "folder": str(output or folder), "files": sorted(files)}
+    if as_json:
+        print_json(told)
+        return
+    printing.out.print(
+        Text(f"{printable(repository)} at commit {found.commit[:8]}: {output or folder}"), soft_wrap=True
+    )
+    printing.out.print(Text(f"Use it: emosteer steer … --vectors {output or repository}"))
+
+
+def list_(
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Only vectors for this model of the Hub.", show_default=False),
+    ] = None,
+    search: Annotated[str | None, typer.Option(help="Only names with this in them.")] = None,
+    limit: LimitOption = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Find vectors on the Hub, those with most downloads first."""
+    from emosteer import hub
+
+    with printing.err.status("Asking the Hub …"):
+        found = hub.search(base_model=model, text=search, limit=limit)
+    if as_json:
+        print_json({"repositories": [asdict(one) for one in found]})
+        return
+    table = Table("repository", "for the model", "downloads", "likes", "updated", "")
+    for one in found:
+        access = "private" if one.private else "gated" if one.gated else ""
+        cells = (one.name, ", ".join(one.base_models), str(one.downloads), str(one.likes), one.updated or "–", access)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    printing.out.print(table if found else "No vectors found.")

@@ -1,0 +1,127 @@
+"""The Hub's client, and what it runs into said in the words of `HubError`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from emosteer.config import is_repo_id
+from emosteer.errors import EmosteerError, HubError, InputError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN."
+
+_SUBFOLDER = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95}){0,4}", re.ASCII)
+
+__all__ = ["check_names", "client", "told"]
+
+
+def client(token: str | bool | None) -> HfApi:
+    """The Hub's client.
+
+    Args:
+        token: As for `huggingface_hub`: by default the one that was saved by its login.
+    """
+    from huggingface_hub import HfApi
+
+    return HfApi(token=token, library_name="emosteer", library_version=version("emosteer"))
+
+
+def check_names(repo_id: str, subfolder: str | None) -> None:
+    """Could these be a repository and a folder in it?
+
+    Raises:
+        InputError: One of them cannot.
+    """
+    if repo_id.count("/") != 1 or not is_repo_id(repo_id):
+        raise InputError(f"{repo_id[:200]!r} is not the name of a repository.", "It is of the form user/name.")
+    if subfolder is not None and not _SUBFOLDER.fullmatch(subfolder):
+        raise InputError(f"{subfolder[:200]!r} is not the name of a folder in a repository.", "For example: en/small")
+
+
+@contextmanager
+def told(name: str, *, writing: bool = False) -> Iterator[None]:
+    """Say what the client runs into in words for people.
+
+    Args:
+        name: Of the repository, or whatever was asked for.
+        writing: Whether something was to be written there.
+
+    Raises:
+        HubError: Whatever it is.
+    """
+    from huggingface_hub import errors
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # by whatever name it goes there
+
+    unchanged, unknown = (
+        (" Nothing was written.", "Whether it was written is not known: push again, which does no harm.")
+        if writing
+        else ("", "Try again.")
+    )
+    try:
+        yield
+    except EmosteerError:
+        raise
+    except errors.HfHubHTTPError as error:
+        raise _answered(name, error, unchanged, unknown) from error
+    except (errors.OfflineModeIsEnabled, errors.RevisionResolutionError, errors.LocalEntryNotFoundError) as error:
+        raise HubError(
+            f"{name} cannot be got from the Hub now, and is not in the cache on this machine.{unchanged}",
+            f"With a connection, once: emosteer pull {name}" if not writing else "Try again with a connection.",
+        ) from error
+    except (httpx.HTTPError, OSError) as error:
+        # What reads in ranges wraps the Hub's answer; what is left is the connection.
+        if isinstance(error.__cause__, errors.HfHubHTTPError):
+            raise _answered(name, error.__cause__, unchanged, unknown) from error
+        raise HubError(
+            f"The connection to the Hub failed over {name} ({type(error).__name__}: {str(error)[:300]}).", unknown
+        ) from error
+    except ValueError as error:  # the client's word for a card that the Hub refuses
+        raise HubError(f"The Hub does not take {name} so: {str(error)[:1000]}{unchanged}") from error
+
+
+def _answered(name: str, error: HfHubHTTPError, unchanged: str, unknown: str) -> HubError:
+    """What an answer of the Hub means, and what to do."""
+    from huggingface_hub import errors
+
+    said = str(error.server_message or error).strip()[:300]
+    kinds = [  # the first that fits: a gated repository is also one that is not found
+        (errors.GatedRepoError, f"{name} is gated: its owner asks for something first.", f"See its page. {LOG_IN}"),
+        (errors.DisabledRepoError, f"{name} has been disabled on the Hub.", None),
+        (errors.RevisionNotFoundError, f"{name} has no such branch, tag or commit.", "The default is the main branch."),
+        (errors.RemoteEntryNotFoundError, f"{name} has no such file at this commit.", None),
+        (
+            errors.RepositoryNotFoundError,
+            f"There is no folder {name} here, nor a repository of that name on the Hub that you can see.",
+            f"If it is private: {LOG_IN}",
+        ),
+    ]
+    for kind, found, hint in kinds:
+        if isinstance(error, kind):
+            return HubError(found + unchanged, hint)
+    wait = error.response.headers.get("retry-after", "")
+    conflict = (f"Somebody else changed {name} in the meantime.", "Look at what they did, then push again.")
+    statuses = {
+        401: (f"The Hub does not accept this token ({said}).", LOG_IN),
+        403: (
+            f"You may not do that to {name} ({said}).",
+            f"Use a token that may write there, or propose the change as a pull request. {LOG_IN}",
+        ),
+        409: conflict,
+        412: conflict,
+        429: (
+            "The Hub gets too many requests from here.",
+            f"Try again in {wait} seconds." if wait.isdigit() else "Try again in some minutes.",
+        ),
+    }
+    status = error.response.status_code
+    if status >= 500:
+        return HubError(f"The Hub is in trouble (status {status}).", unknown)
+    found, hint = statuses.get(status) or (f"The Hub refuses {name} ({said}).", None)
+    return HubError(found + unchanged, hint)

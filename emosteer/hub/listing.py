@@ -1,0 +1,79 @@
+"""Which vectors there are on the Hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emosteer.config import is_repo_id
+from emosteer.hub.client import client, told
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
+
+TAG = "emosteer"
+
+__all__ = ["Listing", "search"]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A repository of vectors, as the Hub lists it.
+
+    Args:
+        name: `user/name`.
+        base_models: The models that its card names as those the vectors are for.
+        downloads: In the last 30 days.
+        likes: Of its page.
+        updated: Day of its last change, as `2026-11-21`, or None.
+        gated: Whether its owner asks for something before giving it.
+        private: Whether only some can see it.
+    """
+
+    name: str
+    base_models: tuple[str, ...]
+    downloads: int
+    likes: int
+    updated: str | None
+    gated: bool
+    private: bool
+
+
+def search(
+    *, base_model: str | None = None, text: str | None = None, limit: int = 50, token: str | bool | None = None
+) -> list[Listing]:
+    """Find repositories of vectors on the Hub, those with most downloads first.
+
+    Args:
+        base_model: Only those for this model.
+        text: Only those with this in their name.
+        limit: Most that are listed.
+        token: As for `huggingface_hub`.
+
+    Raises:
+        HubError: The Hub cannot be asked.
+    """
+    tags = [TAG, *([f"base_model:{base_model}"] if base_model else [])]
+    with told("the Hub"):
+        found = client(token).list_models(
+            filter=tags,
+            search=text,
+            sort="downloads",
+            limit=limit,
+            expand=["downloads", "gated", "lastModified", "likes", "private", "tags"],
+        )
+        return [_listing(info) for info in found if is_repo_id(info.id)]
+
+
+def _listing(info: ModelInfo) -> Listing:
+    tags = info.tags or []
+    bases = [tag.rpartition(":")[2] for tag in tags if tag.startswith("base_model:")]
+    return Listing(
+        info.id,
+        tuple(dict.fromkeys(base for base in bases if is_repo_id(base))),
+        info.downloads or 0,
+        info.likes or 0,
+        info.last_modified.date().isoformat() if info.last_modified else None,
+        bool(info.gated),
+        bool(info.private),
+    )

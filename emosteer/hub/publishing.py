@@ -1,0 +1,161 @@
+"""Putting vectors on the Hub: one commit on top of what was looked at, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, cast
+
+from emosteer import card
+from emosteer.config import Config
+from emosteer.errors import HubError, InputError, warn
+from emosteer.format import CARD_FILE, CONFIG_FILE, LIMITS, VECTORS_FILE, VectorFile
+from emosteer.hub.client import check_names, client, told
+from emosteer.hub.repository import Repository
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi, ModelInfo
+
+OPEN_LICENSES = {
+    *("apache-2.0", "mit", "bsd", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "isc", "unlicense"),
+    *("zlib", "artistic-2.0", "afl-3.0", "ecl-2.0", "ms-pl", "ncsa", "postgresql", "wtfpl", "pddl", "odc-by"),
+}
+"""Licences, as the Hub names them, that let what is made with a model have a licence of its own."""
+
+__all__ = ["Pushed", "push"]
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did.
+
+    Args:
+        url: Of the commit, or of the pull request.
+        commit: Its hash.
+        pull_request: Its number, or None.
+        files: What was pushed, by name.
+        deleted: What was there and is no part of the set any more.
+    """
+
+    url: str
+    commit: str
+    pull_request: int | None
+    files: tuple[str, ...]
+    deleted: tuple[str, ...]
+
+
+def push(
+    files: Mapping[str, bytes],
+    repo_id: str,
+    *,
+    subfolder: str | None = None,
+    private: bool | None = None,
+    create_pr: bool = False,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    replace_card: bool = False,
+    token: str | bool | None = None,
+) -> Pushed:
+    """Publish the files of a set of vectors, in one commit on top of what the Hub has at this moment.
+
+    The card that is there keeps what people wrote into it. Records and figures of an earlier push that are not among
+    the files are taken out: they belong to other vectors.
+
+    Args:
+        files: Name → content, as `storage.files_of` and `storage.files_in` give them.
+        repo_id: `user/name`.
+        subfolder: Where in the repository.
+        private: Whether a new repository is private; by default as the owner's settings say.
+        create_pr: Propose the change as a pull request.
+        revision: Branch to commit to, made if it is not there.
+        commit_message: By default one that says what is pushed.
+        replace_card: Let the card be exactly the one in `files`.
+        token: As for `huggingface_hub`.
+
+    Raises:
+        HubError: The Hub does not take it, or somebody changed the repository meanwhile: nothing was written.
+        InputError: The name cannot be one, or a branch is named for a pull request.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    check_names(repo_id, subfolder)
+    if create_pr and revision is not None:
+        raise InputError("A pull request is made against the main branch.", "Leave out the revision.")
+    prefix = f"{subfolder}/" if subfolder else ""
+    api = client(token)
+    data = files[VECTORS_FILE]
+    config = VectorFile.over(BytesIO(data), len(data), VECTORS_FILE, files[CONFIG_FILE]).config
+    _check_license(api, config)
+    with told(repo_id, writing=True):
+        if not create_pr:
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            if revision is not None:
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
+        there = api.model_info(repo_id, revision=revision)
+    _check_place(there, repo_id, prefix, private)
+    names = {sibling.rfilename for sibling in there.siblings or []}
+    head = Repository(repo_id, cast("str", there.sha), subfolder, token)
+    if prefix + CARD_FILE in names and not replace_card:
+        theirs = (head.fetch((CARD_FILE,)) / CARD_FILE).read_bytes()
+        files = {**files, CARD_FILE: _merged(theirs, files[CARD_FILE], repo_id)}
+    stale = sorted(name for name in LIMITS if prefix + name in names and name not in files)
+    message = commit_message or f"Emotion vectors for {config.base_model.repo_id or config.base_model.model_type}"
+    with told(repo_id, writing=True):
+        done = api.create_commit(
+            repo_id,
+            [
+                *(CommitOperationAdd(prefix + name, content) for name, content in sorted(files.items())),
+                *(CommitOperationDelete(prefix + name) for name in stale),
+            ],
+            commit_message=message,
+            revision=revision,
+            create_pr=create_pr,
+            parent_commit=head.commit,
+        )
+    return Pushed(done.pr_url or done.commit_url, done.oid, done.pr_num, tuple(sorted(files)), tuple(stale))
+
+
+def _check_license(api: HfApi, config: Config) -> None:
+    """Warn where the base model's licence may not let the vectors have theirs."""
+    base, ours = config.base_model.repo_id, (config.license or "").lower()
+    if not ours:
+        warn("These vectors have no licence: nobody knows what they may do with them. Save them with one.")
+    if base is None:
+        return
+    try:
+        with told(base):
+            data = api.model_info(base).card_data
+    except HubError:  # not there or not to be seen; if the Hub is away, the push itself will say so
+        return
+    theirs = str((data.get("license") if data else None) or "").lower()
+    if theirs and theirs not in {*OPEN_LICENSES, ours}:
+        warn(
+            f"{base} is under {theirs[:60]!r}, these vectors say {ours or 'nothing'!r}: its terms may bind what is "
+            "made with it. See whether they let you share these, and under which licence."
+        )
+
+
+def _check_place(there: ModelInfo, repo_id: str, prefix: str, private: bool | None) -> None:
+    """Is this a place for vectors, and as open as was asked for?"""
+    names = {sibling.rfilename for sibling in there.siblings or []}
+    if prefix + CONFIG_FILE in names and prefix + VECTORS_FILE not in names:
+        raise HubError(
+            f"{repo_id} holds something else: a {CONFIG_FILE}, and no {VECTORS_FILE}.",
+            "Name another repository, or a subfolder of this one.",
+        )
+    if private is not None and there.private is not None and there.private != private:
+        raise HubError(
+            f"{repo_id} is {'private' if there.private else 'public'} already.",
+            "Change that in its settings, or push without saying it. Nothing was written.",
+        )
+
+
+def _merged(theirs: bytes, ours: bytes, repo_id: str) -> bytes:
+    try:
+        return card.merged(theirs.decode(), ours.decode()).encode()
+    except (UnicodeDecodeError, InputError) as error:
+        raise HubError(
+            f"The card of {repo_id} cannot be merged with this one ({error}).",
+            "Mend it on the Hub, or replace it (--replace-card). Nothing was written.",
+        ) from error
