@@ -7,7 +7,7 @@ with LoopbackHub() as hub, connected(hub, tmp_path, token=hub.token("alice")) as
 """
 
 from .client import Connection, connected, environment
-from .routes import Request
-from .server import LoopbackHub
+from .hub import LoopbackHub
+from .routing import Request
 
 __all__ = ["Connection", "LoopbackHub", "Request", "connected", "environment"]

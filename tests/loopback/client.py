@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .server import LoopbackHub
+from .hub import LoopbackHub
 
 
 class Connection:
@@ -106,6 +106,7 @@ def connected(hub: LoopbackHub, home: Path, *, token: str | None = None) -> Iter
             patch.delenv(name, raising=False)
         patch.setenv("HF_ENDPOINT", hub.url)
         patch.setenv("HF_HOME", str(home))
+        patch.setenv("NO_PROXY", "127.0.0.1")
         connection.use_token(token)
 
         host = urlsplit(hub.url)

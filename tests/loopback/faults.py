@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .routing import Request
+
 
 @dataclass
 class Fault:
@@ -80,12 +82,12 @@ class Faults:
         with self._faults_lock:
             self._faults.append(Fault(kind, re.compile(path), method, times, value))
 
-    def take(self, kind: str, method: str, target: str) -> Fault | None:
+    def take(self, kind: str, request: Request) -> Fault | None:
         """The first fault of this kind that the request meets, used up once."""
         with self._faults_lock:
             for fault in self._faults:
-                fits = fault.kind == kind and fault.left > 0 and fault.method in (None, method)
-                if fits and fault.path.search(target):
+                fits = fault.kind == kind and fault.left > 0 and fault.method in (None, request.method)
+                if fits and fault.path.search(request.target):
                     fault.left -= 1
                     return fault
         return None

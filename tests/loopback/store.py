@@ -157,6 +157,7 @@ class Store:
         self.lfs_threshold = lfs_threshold
         self.repositories: dict[str, Repository] = {}
         self.objects: dict[str, bytes] = {}
+        self.uploads: dict[str, dict[int, bytes]] = {}
         self._ticks = 0
 
     def now(self) -> datetime:
