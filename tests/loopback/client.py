@@ -76,7 +76,7 @@ def connected(hub: LoopbackHub, home: Path, *, token: str | None = None) -> Iter
     """
     import huggingface_hub.utils._http as http
     from huggingface_hub import constants, file_download, hf_api, hf_file_system
-    from huggingface_hub.utils import _detect_agent, _git_credential
+    from huggingface_hub.utils import _git_credential
 
     home.mkdir(parents=True, exist_ok=True)
     file_systems = hf_file_system.HfFileSystem
@@ -95,7 +95,6 @@ def connected(hub: LoopbackHub, home: Path, *, token: str | None = None) -> Iter
             "HF_XET_CACHE": str(home / "xet"),
             "HF_TOKEN_PATH": str(home / "token"),
             "HF_STORED_TOKENS_PATH": str(home / "stored_tokens"),
-            "AGENT_HARNESSES_PATH": str(home / ".agent_harnesses.json"),
             "HF_HUB_OFFLINE": False,
             "HF_HUB_DISABLE_XET": True,
             "HF_HUB_DISABLE_TELEMETRY": True,
@@ -116,8 +115,6 @@ def connected(hub: LoopbackHub, home: Path, *, token: str | None = None) -> Iter
             patch.setattr(api, "endpoint", hub.url)
             patch.setattr(api, "_whoami_cache", {})
         patch.setattr(hf_file_system.hffs, "endpoint", hub.url)
-        # Once in a process the client asks its hub for a list of agents: not in the log of whichever test is first.
-        patch.setattr(_detect_agent, "_registry", _detect_agent._EMPTY_REGISTRY)
         patch.setattr(sys.modules["huggingface_hub.utils.tqdm"], "HF_HUB_DISABLE_PROGRESS_BARS", True)
 
         clock = SimpleNamespace(**{**vars(time), "sleep": connection.naps.append})

@@ -83,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_CONNECT = serve
 
     def _request(self) -> Request:
-        place = urlsplit(self.path)
+        place = urlsplit(self.path if self.path.startswith("/") else f"/{self.path}")  # a proxy is asked for a host
         headers = {name.lower(): value for name, value in self.headers.items()}
         query = parse_qs(place.query, keep_blank_values=True)
         request = Request(self.server.name, self.command, unquote(place.path), query, headers, place.path)
