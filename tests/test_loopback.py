@@ -157,25 +157,39 @@ def test_a_folder_below_an_ignored_file_and_a_deletion(hub, joy):
         HfApi().delete_file("nothing.txt", "alice/joy")
 
 
-@pytest.mark.parametrize("draft", [False, True])
-def test_a_pull_request_leaves_main_alone(hub, joy, folder, monkeypatch, draft):
-    (folder / "config.json").write_text("{}")
-    if draft:  # as the client does when it uploads through Xet: first the pull request, then commits to it
-        pull = HfApi().create_pull_request("alice/joy", title="Push joy")
-        assert (pull.status, pull.git_reference) == ("draft", "refs/pr/1")
-        done = upload_folder(repo_id="alice/joy", folder_path=folder, revision=pull.git_reference)
-        url = pull.url
-    else:
+@pytest.mark.parametrize("xet", [False, True])
+def test_a_pull_request_leaves_main_alone(hub, folder, tmp_path, xet):
+    repository = hub.create("alice/joy", {"config.json": b"old"})
+    hub.commit("alice/joy", {".gitattributes": None})  # everything into git, as the hub speaks no Xet
+    with connected(hub, tmp_path / "home", token=hub.token("alice"), xet=xet):
         done = upload_folder(repo_id="alice/joy", folder_path=folder, create_pr=True)
-        url = done.pr_url
-    assert url == f"{hub.url}/alice/joy/discussions/1"
-    assert joy.files()["config.json"] == FILES["config.json"]
-    assert joy.files("refs/pr/1")["config.json"] == b"{}"
-    details = HfApi().get_discussion_details("alice/joy", 1)
-    assert (details.author, details.target_branch) == ("alice", "refs/heads/main")
-    assert [event.oid for event in details.events if event.type == "commit"] == [done.oid]
-    assert [pull.num for pull in HfApi().get_repo_discussions("alice/joy")] == [1]
-    assert pulled("config.json", revision="refs/pr/1") == b"{}"
+        assert (done.pr_url, done.pr_revision) == (f"{hub.url}/alice/joy/discussions/1", "refs/pr/1")
+        assert repository.files() == {"config.json": b"old"}
+        assert repository.files("refs/pr/1") == FILES
+        details = HfApi().get_discussion_details("alice/joy", 1)
+        assert (details.author, details.target_branch) == ("alice", "refs/heads/main")
+        assert details.status == ("draft" if xet else "open")
+        assert [event.oid for event in details.events if event.type == "commit"] == [done.oid]
+        assert [pull.num for pull in HfApi().get_repo_discussions("alice/joy")] == [1]
+        assert pulled("vectors.safetensors", revision="refs/pr/1") == LARGE
+
+
+def test_xet_is_the_choice_of_the_client_for_uploads_and_of_the_server_for_downloads(hub, folder, tmp_path):
+    pytest.importorskip("hf_xet")
+    repository = hub.create("alice/joy", FILES)
+    with connected(hub, tmp_path / "home", token=hub.token("alice"), xet=True):
+        assert pulled("vectors.safetensors") == LARGE
+        (folder / "vectors.safetensors").write_bytes(LARGE[::-1])
+        with pytest.raises(ConnectionError, match="xet-write-token"):
+            upload_folder(repo_id="alice/joy", folder_path=folder)
+        # A commit whose reply is lost is sent again, and meets itself.
+        hub.commit("alice/joy", {".gitattributes": None})
+        (folder / "vectors.safetensors").unlink()
+        (folder / "config.json").write_text("{}")
+        hub.lose_reply("/commit/main")
+        with pytest.raises(HfHubHTTPError, match="A commit has happened since"):
+            upload_folder(repo_id="alice/joy", folder_path=folder, parent_commit=repository.at().oid)
+        assert repository.files()["config.json"] == b"{}"
 
 
 def test_who_may_not_write_may_open_a_pull_request(hub, joy, client, folder):
@@ -321,6 +335,26 @@ def test_parts_of_files(hub, joy, client):
     assert 0 < sum(request.sent for request in hub.requests[since:] if request.server == "storage") < 3000
 
 
+def test_what_is_built_on_files(hub, joy, tmp_path):
+    import numpy
+    from safetensors.numpy import save
+
+    header = {"emosteer": json.dumps({"text": "x" * 200_000})}  # more than the client reads at first
+    hub.commit("alice/joy", {"vectors.safetensors": save({"a": numpy.zeros((2, 3), "f4")}, header)})
+    found = HfApi().parse_safetensors_file_metadata("alice/joy", "vectors.safetensors")
+    assert (found.tensors["a"].shape, found.metadata) == ([2, 3], header)
+    here = Path(huggingface_hub.snapshot_download("alice/joy", allow_patterns=["*.json"]))
+    assert [path.name for path in here.iterdir()] == ["config.json"]
+    card = ModelCard.load("alice/joy")
+    card.data.license = "mit"
+    card.push_to_hub("alice/joy", parent_commit=joy.at().oid)
+    assert "license:mit" in model_info("alice/joy").tags
+    assert huggingface_hub.file_exists("alice/joy", "config.json")
+    assert not huggingface_hub.file_exists("alice/joy", "nothing")
+    HfApi().delete_repo("alice/joy")
+    assert not huggingface_hub.repo_exists("alice/joy")
+
+
 def test_a_list_of_models(hub, client):
     for i in range(5):
         hub.create(f"user{i}/joy-{i}", {"README.md": CARD}, downloads=i, tags=("odd",) if i % 2 else ())
@@ -463,11 +497,12 @@ def test_a_slow_hub_and_a_fault_in_a_hook(hub, joy, client):
 
 
 def test_nothing_goes_elsewhere_in_this_process(hub, tmp_path):
-    from huggingface_hub.utils import send_telemetry
+    from huggingface_hub.utils import _telemetry, send_telemetry
 
     ended = pytest.raises(AssertionError, match=r"reached beyond the loopback: \['example\.org'\]")
     with ended, connected(hub, tmp_path / "home", token=hub.token("alice")):
         send_telemetry("emosteer")
+        _telemetry._TELEMETRY_QUEUE.join()
         with pytest.raises(httpx.ConnectError):
             httpx.get("http://example.org")
     assert hub.requests == []
