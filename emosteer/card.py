@@ -111,8 +111,9 @@ def metadata(text: str) -> dict[str, Any]:
         told = (yaml.safe_load(found[2]) if found else None) or {}
         ModelCardData(**told)
     except (yaml.YAMLError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())[:300]
         raise InputError(
-            f"The front matter of the card cannot be read ({error}).", "Mend what stands between its two lines of ---."
+            f"The front matter of the card cannot be read ({why}).", "Mend what stands between its two lines of ---."
         ) from error
     return dict(told)
 

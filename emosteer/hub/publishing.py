@@ -156,6 +156,6 @@ def _merged(theirs: bytes, ours: bytes, repo_id: str) -> bytes:
         return card.merged(theirs.decode(), ours.decode()).encode()
     except (UnicodeDecodeError, InputError) as error:
         raise HubError(
-            f"The card of {repo_id} cannot be merged with this one ({error}).",
+            f"The card of {repo_id} cannot be merged with this one. {error}",
             "Mend it on the Hub, or replace it (--replace-card). Nothing was written.",
         ) from error
