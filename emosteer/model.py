@@ -74,12 +74,13 @@ class SteeredModel:
 
         Args:
             model: `"embedded"`, a Hub id, a folder or a GGUF file.
-            vectors: A folder, a `.safetensors` file, or vectors.
+            vectors: A folder, a `.safetensors` file, `user/name` on the Hub, or vectors.
             **options: For `AutoModelForCausalLM.from_pretrained`: `dtype`, `device_map`, `revision`, …
 
         Raises:
             InputError: The model is not there.
             FormatError: The vectors cannot be read.
+            HubError: The Hub does not give them.
             IncompatibleModelError: They do not belong together.
         """
         from emosteer.loading import load_model

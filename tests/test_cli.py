@@ -47,10 +47,15 @@ def test_the_commands_are_those_that_work():
         "extract",
         "calibrate",
         "info",
+        "push",
+        "pull",
+        "list_",
     }
 
 
-@pytest.mark.parametrize("command", ["quickstart", "steer", "read", "extract", "calibrate", "info"])
+@pytest.mark.parametrize(
+    "command", ["quickstart", "steer", "read", "extract", "calibrate", "info", "push", "pull", "list"]
+)
 def test_every_command_explains_itself(run, command):
     status, out, _ = run(command, "--help")
     assert status == 0
