@@ -11,6 +11,7 @@ import pickle
 import random
 import struct
 import sys
+import tracemalloc
 import types
 import zipfile
 from contextlib import contextmanager
@@ -357,6 +358,20 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch):
     (tmp_path / "joy.gguf").write_bytes(b"GGUF" + b"\0" * 10_000)
     with pytest.raises(FormatError, match="10004 bytes, expected at most"):
         importing.read(tmp_path / "joy.gguf")
+
+
+def test_a_zip_that_lies_about_its_size_is_cut_there(tmp_path):
+    np.savez_compressed(tmp_path / "joy.npz", joy=np.zeros(10**6))
+    data = (tmp_path / "joy.npz").read_bytes()
+    size = struct.pack("<I", 8_000_128)
+    assert data.count(size) >= 1
+    (tmp_path / "joy.npz").write_bytes(data.replace(size, struct.pack("<I", 200)))
+    tracemalloc.start()
+    with pytest.raises(FormatError, match="damaged"):
+        importing.read(tmp_path / "joy.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10**6
 
 
 def npy(shape: str, descr: str = "'<f4'") -> bytes:

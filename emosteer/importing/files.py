@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import tokenize
 import zipfile
 import zlib
@@ -27,7 +28,10 @@ CONVERT = (
     "'NAME.safetensors')"
 )
 
-__all__ = ["CONVERT", "Contents", "ForeignFile", "read"]
+# What zipfile raises over damage; RuntimeError: an entry with a password.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, RuntimeError, OSError)
+
+__all__ = ["CONVERT", "Contents", "ForeignFile", "read", "zip_entry", "zip_of"]
 
 
 class Contents(NamedTuple):
@@ -121,14 +125,34 @@ def zip_of(data: bytes, name: str) -> zipfile.ZipFile:
     """
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+    except ZIP_ERRORS as error:
         raise FormatError(f"{name} is a damaged zip archive ({error}).", "Copy it again.") from error
     entries = archive.infolist()
     if len({entry.filename for entry in entries}) < len(entries):
         raise FormatError(f"{name} has two entries of the same name.")
+    if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
+        raise FormatError(f"{name} is packed in a way that no library packs vectors.", "Expected stored or deflated.")
     if (total := sum(entry.file_size for entry in entries)) > MAX_BYTES:
         raise FormatError(f"{name} would unpack to {total} bytes, expected at most {MAX_BYTES}.")
     return archive
+
+
+def zip_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> bytes:
+    """The content of an entry, and never more than the size that it declares.
+
+    Args:
+        archive: From `zip_of`.
+        entry: Which.
+        name: Of the file, for messages.
+
+    Raises:
+        FormatError: It is damaged.
+    """
+    try:
+        with archive.open(entry) as stream:
+            return stream.read(entry.file_size)  # without a size it would unpack up to 2 GiB at once, and then cut
+    except ZIP_ERRORS as error:
+        raise FormatError(f"{name} is damaged at {entry.filename[:70]!r} ({error}).", "Copy it again.") from error
 
 
 def _read_safetensors(data: bytes, name: str) -> Contents:
@@ -148,12 +172,7 @@ def _read_npz(data: bytes, name: str) -> Contents:
         for entry in archive.infolist():
             if not entry.filename.endswith(".npy"):
                 raise FormatError(f"{name} holds {entry.filename[:70]!r}, expected only arrays of numpy (.npy).")
-            try:
-                content = archive.read(entry)  # no more than the declared size, which has been checked
-            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
-                raise FormatError(
-                    f"{name} is damaged at {entry.filename[:70]!r} ({error}).", "Copy it again."
-                ) from error
+            content = zip_entry(archive, entry, name)
             arrays[entry.filename.removesuffix(".npy")] = _npy(content, f"{entry.filename[:70]!r} in {name}")
     return Contents(arrays)
 

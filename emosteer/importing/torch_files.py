@@ -15,14 +15,14 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 from emosteer.errors import FormatError
-from emosteer.importing.files import CONVERT, Contents, zip_of
+from emosteer.importing.files import CONVERT, Contents, zip_entry, zip_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 STEERING_VECTOR = "steering_vectors.steering_vector.SteeringVector"
 DECODER_BLOCK = "decoder_block"  # steering-vectors' name for the layer type that is our block output
-MAX_PICKLE = 2**22
+MAX_PICKLE = 2**20
 """Bytes of the pickle itself, where a tensor takes some 150."""
 
 _HARMLESS = re.compile(
@@ -82,22 +82,19 @@ def _check(data: bytes, name: str) -> None:
         programs = [entry for entry in archive.infolist() if entry.filename.endswith(".pkl")]
         if len(programs) != 1 or programs[0].file_size > MAX_PICKLE:
             raise FormatError(f"{name} has {len(programs)} pickles or a huge one, expected one of a few kilobytes.")
-        try:
-            content = archive.read(programs[0])
-            for code, argument, _ in pickletools.genops(content):
-                named = str(argument).replace(" ", ".") if code.name == "GLOBAL" else None
-                if code.name in _NAMES_OTHERWISE or (
-                    named is not None and named != STEERING_VECTOR and not _HARMLESS.fullmatch(named)
-                ):
-                    raise FormatError(
-                        f"{name} would import {(named or code.name)[:70]!r} when it is read, expected only tensors; "
-                        "nothing in it was run.",
-                        CONVERT,
-                    )
-        except (ValueError, OSError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
-            if isinstance(error, FormatError):
-                raise
-            raise FormatError(f"{name} is damaged ({_first_line(error)}).", "Copy it again.") from error
+        program = zip_entry(archive, programs[0], name)
+    try:
+        codes = [(code.name, argument) for code, argument, _ in pickletools.genops(program)]
+    except ValueError as error:
+        raise FormatError(f"{name} is damaged ({_first_line(error)}).", "Copy it again.") from error
+    for code, argument in codes:
+        named = str(argument).replace(" ", ".") if code == "GLOBAL" else code
+        harmless = named == STEERING_VECTOR or _HARMLESS.fullmatch(named)
+        if code in _NAMES_OTHERWISE or (code == "GLOBAL" and not harmless):
+            raise FormatError(
+                f"{name} would import {named[:70]!r} when it is read, expected only tensors; nothing in it was run.",
+                CONVERT,
+            )
 
 
 def _tensors(found: Any, name: str) -> dict[str, Tensor]:
