@@ -25,6 +25,7 @@ import torch
 import emosteer
 from emosteer import importing
 from emosteer.errors import EmosteerError, EmosteerWarning, FormatError, IncompatibleModelError, InputError, ToneError
+from emosteer.importing import files, importer, torch_files
 from tests.conftest import tiny_model, tiny_tokenizer
 
 DEPTH, WIDTH = 4, 32
@@ -196,25 +197,25 @@ def test_a_row_of_zeros_and_layers_not_asked_for_are_left_out(model, tokenizer, 
 
 def test_several_files_and_emotions_become_one_set(model, tokenizer, tmp_path):
     joy, fear, calm = made(seed=1), made(seed=2), made(seed=3)
-    files = [
+    paths = [
         write_gguf(tmp_path / "1.gguf", joy),
         write_safetensors(
             tmp_path / "2.safetensors",
             {f"{name}.{i}": row for name, v in (("Fear", fear), ("calm", calm)) for i, row in v.items()},
         ),
     ]
-    vectors = importing.load(files, model, tokenizer, emotion=["joy", "fear", "calm"])
+    vectors = importing.load(paths, model, tokenizer, emotion=["joy", "fear", "calm"])
     for name, expected in (("joy", joy), ("fear", fear), ("calm", calm)):
         torch.testing.assert_close(steered(model, vectors, name), by_hand(model, expected, 1.0), rtol=1e-5, atol=1e-5)
     with pytest.raises(InputError, match=r"'1' is not a name.*'1', 'Fear', 'calm'"):
-        importing.load(files, model, tokenizer)
+        importing.load(paths, model, tokenizer)
     with pytest.raises(InputError, match="2 names are given"):
-        importing.load(files, model, tokenizer, emotion=["joy", "fear"])
+        importing.load(paths, model, tokenizer, emotion=["joy", "fear"])
     with pytest.raises(InputError, match="Two emotions"):
-        importing.load(files, model, tokenizer, emotion=["joy", "joy", "calm"])
+        importing.load(paths, model, tokenizer, emotion=["joy", "joy", "calm"])
     other = write_gguf(tmp_path / "other.gguf", made((1, 2)))
     with pytest.raises(FormatError, match=r"'joy' has vectors at the layers 1, 2, 3, 'other' at 1, 2"):
-        importing.load([files[0], other], model, tokenizer, emotion=["joy", "other"])
+        importing.load([paths[0], other], model, tokenizer, emotion=["joy", "other"])
 
 
 def test_another_architecture_warns(model, tokenizer, tmp_path):
@@ -343,6 +344,24 @@ def test_nothing_in_a_file_is_run(tmp_path, hostile, case):
         assert "weights_only=False" in str(caught.value)  # how to convert it
 
 
+@pytest.mark.parametrize("case", ["os.system", "eval", "nested", "protocol 4", "INST", "extension"])
+def test_the_second_wall_stands_alone(tmp_path, hostile, monkeypatch, case):
+    monkeypatch.setattr(torch_files, "_check", lambda data, name: None)
+    hostile[case](tmp_path / "evil.pt")
+    with pytest.raises(FormatError, match="cannot be read as tensors"):
+        importing.read(tmp_path / "evil.pt")
+    assert not (tmp_path / "touched").exists()
+
+
+def test_two_entries_of_one_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "joy.npz", "w") as archive:
+        archive.writestr("joy.npy", npy("(1,)") + b"\0" * 4)
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("joy.npy", npy("(1,)") + b"\0" * 4)
+    with pytest.raises(FormatError, match="two entries"):
+        importing.read(tmp_path / "joy.npz")
+
+
 def test_the_hostile_pickles_would_have_run(tmp_path, hostile):
     hostile["nested"](tmp_path / "evil.pt")
     torch.load(tmp_path / "evil.pt", weights_only=False)
@@ -350,7 +369,7 @@ def test_the_hostile_pickles_would_have_run(tmp_path, hostile):
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(importing.files, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(files, "MAX_BYTES", 10_000)
     np.savez_compressed(tmp_path / "joy.npz", joy=np.zeros(10_000))
     assert (tmp_path / "joy.npz").stat().st_size < 10_000
     with pytest.raises(FormatError, match="would unpack to 80"):
@@ -450,7 +469,7 @@ def test_damage_of_any_kind_is_an_error_of_ours_or_harmless(model, tmp_path, way
                 damaged[chance.randrange(len(damaged))] = chance.choice([0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)])
         (tmp_path / way).write_bytes(damaged)
         try:
-            importing.importer._emotions(importing.read(tmp_path / way), DEPTH, WIDTH)
+            importer._emotions(importing.read(tmp_path / way), DEPTH, WIDTH)
         except EmosteerError:
             continue
 
