@@ -257,6 +257,12 @@ def test_what_does_not_fit_is_said(model, tokenizer, tmp_path, case):
         importing.load(tmp_path / "joy.npz", model, tokenizer)
 
 
+def test_vectors_of_emosteer_need_no_importing(vectors, tmp_path):
+    vectors.save_pretrained(tmp_path)
+    with pytest.raises(FormatError, match="already"):
+        importing.read(tmp_path / "vectors.safetensors")
+
+
 @pytest.mark.parametrize("coefficient", [0, float("nan"), float("inf"), "1", True])
 def test_a_coefficient_is_a_number(model, tokenizer, tmp_path, coefficient):
     with pytest.raises(InputError, match="coefficient"):
@@ -344,6 +350,7 @@ def test_nothing_in_a_file_is_run(tmp_path, hostile, case):
         assert "weights_only=False" in str(caught.value)  # how to convert it
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch, which then refuses it
 @pytest.mark.parametrize("case", ["os.system", "eval", "nested", "protocol 4", "INST", "extension"])
 def test_the_second_wall_stands_alone(tmp_path, hostile, monkeypatch, case):
     monkeypatch.setattr(torch_files, "_check", lambda data, name: None)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from emosteer.errors import FormatError
+from emosteer.format import DIRECTION, RESIDUAL_NORM
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -163,6 +164,8 @@ def _read_safetensors(data: bytes, name: str) -> Contents:
         tensors = load(data)  # checks that its header and its size agree
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise FormatError(f"{name} is not a valid safetensors file ({error}).", "Copy it again.") from error
+    if RESIDUAL_NORM in tensors and any(key.startswith(DIRECTION) for key in tensors):
+        raise FormatError(f"{name} is a file of emosteer already.", "Use it as it is: --vectors, or from_pretrained.")
     return Contents({key: tensors[key] for key in sorted(tensors)})
 
 
