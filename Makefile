@@ -10,7 +10,7 @@ VECTORS := vectors/smollm2-135m-instruct-en
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart test test-torchao test-oldest vectors calibration architectures fuzz bench bench-peers bench-gemma bench-alignment clean
+.PHONY: install quickstart test test-torchao test-peers test-oldest vectors calibration architectures fuzz bench bench-peers bench-gemma bench-alignment clean
 
 install: $(INSTALLED)
 
@@ -40,6 +40,10 @@ test-torchao: install $(TORCHAO)
 $(TORCHAO): Makefile
 	PIP_CONSTRAINT= $(BIN)/pip install --quiet --no-deps --upgrade --target $@ 'torchao==0.18.0'
 	@touch $@
+
+# What importing makes of vectors, against the libraries that wrote them.
+test-peers: install $(PEERS)
+	PYTHONPATH=$(PEERS) $(BIN)/python -m pytest tests/test_importing.py -k itself
 
 # The oldest transformers that emosteer supports, laid over the environment of the newest.
 test-oldest: install $(OLDEST)

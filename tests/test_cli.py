@@ -50,6 +50,7 @@ def test_the_commands_are_those_that_work():
         "push",
         "pull",
         "list_",
+        "import_",
     }
 
 

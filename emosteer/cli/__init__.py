@@ -12,6 +12,7 @@ from rich.text import Text
 
 from emosteer.cli import printing
 from emosteer.cli.building import calibrate, extract, info
+from emosteer.cli.importing import import_
 from emosteer.cli.measuring import eval_alignment, eval_steering
 from emosteer.cli.printing import printable
 from emosteer.cli.sharing import list_, pull, push
@@ -29,6 +30,7 @@ app = typer.Typer(
 for command in (quickstart, steer, read, extract, calibrate, info, push, pull):
     app.command()(command)
 app.command("list")(list_)
+app.command("import")(import_)
 
 measures = typer.Typer(no_args_is_help=True, help="Measure what vectors do.")
 measures.command("steering")(eval_steering)

@@ -158,7 +158,8 @@ def info(
     lines = [
         f"For {base['repo_id'] or 'a local model'} ({base['model_type']}{variant}), license {told['license']}",
         f"Layers {span(told['layers'])} of {base['num_hidden_layers']}, width {base['hidden_size']}",
-        *([f"Made by {made.get('method')} from the concept set {made.get('concepts')}"] if made else []),
+        *([f"Made by {made.get('method')} from the concept set {made['concepts']}"] if made.get("concepts") else []),
+        *(["Imported: doses are the producer's, and what they cost is not known"] if made.get("sources") else []),
     ]
     for line in lines:
         printing.out.print(Text(printable(line)), soft_wrap=True)

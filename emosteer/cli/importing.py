@@ -1,0 +1,67 @@
+"""The command that takes in vectors of other libraries: import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from emosteer.cli import printing
+from emosteer.cli.options import JsonOption, ModelOption, numbers_of
+from emosteer.cli.printing import print_json, span
+
+__all__ = ["import_"]
+
+
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="GGUF, safetensors, .npz or torch files.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
+    model: ModelOption = "embedded",
+    emotion: Annotated[
+        list[str] | None,
+        typer.Option("--emotion", "-e", help="What to call it; once for each emotion, in the order of the files."),
+    ] = None,
+    coefficient: Annotated[float, typer.Option(help="What the producer would multiply the vectors with.")] = 1.0,
+    layers: Annotated[str | None, typer.Option(help="Layers to keep, as 0-29 or 8,12,16; all by default.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn steering vectors of other libraries into emotion vectors.
+
+    Reads GGUF control vectors (repeng, llama.cpp), a SteeringVector of steering-vectors or tensors written by
+    torch.save, and .npz and safetensors files with one array (layers × width) an emotion, or one array a layer. Layer
+    0 is the output of the first block. No code in a file is run.
+
+    Strength 1.0 adds what the producer adds with the same coefficient, at every token but the first.
+    """
+    from emosteer import importing
+    from emosteer.atomic import require_writable
+    from emosteer.loading import load_model
+
+    require_writable(output)
+    found = [importing.read(file) for file in files]  # before minutes of loading a model
+    with printing.err.status(f"Loading {model} …"):
+        parts = load_model(model)
+    vectors = importing.convert(
+        found,
+        *parts,
+        emotion=emotion or None,
+        coefficient=coefficient,
+        layers=numbers_of(layers) if layers else None,
+    )
+    vectors.save_pretrained(output)
+    if as_json:
+        print_json({**vectors.summary(), "output": str(output)})
+        return
+    table = Table("emotion", "format", "producer", "layers", "dose at strength 1.0")
+    for name, source in vectors.extraction["sources"].items():
+        dose = vectors.doses[name]
+        table.add_row(name, source["format"], source["producer"] or "–", span(dose.layers), f"{dose.dose:.3g}")
+    printing.out.print(table)
+    printing.out.print(
+        f"Doses are in residual norms, summed over the layers, and as the producer's coefficient ({coefficient:g}): "
+        "what they cost has not been measured.",
+        highlight=False,
+    )
+    printing.out.print(f"Written: {output}", highlight=False, markup=False)
