@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -94,6 +95,7 @@ def pulled(*args, **kwargs) -> bytes:
 def test_a_folder_is_created_pushed_and_described(hub, client, folder):
     assert huggingface_hub.whoami()["name"] == "alice"
     url = huggingface_hub.create_repo("alice/joy")
+    assert huggingface_hub.parse_hf_uri(str(url)).id == "alice/joy"
     assert (str(url), url.repo_id) == (f"{hub.url}/alice/joy", "alice/joy")
     with pytest.raises(HfHubHTTPError, match="409"):
         huggingface_hub.create_repo("alice/joy")
@@ -110,6 +112,7 @@ def test_a_folder_is_created_pushed_and_described(hub, client, folder):
     assert (about.sha, about.private, about.gated, about.downloads) == (done.oid, False, False, 0)
     assert set(about.tags) >= {"emosteer", "steering", "safetensors", "license:apache-2.0", "base_model:org/tiny", "en"}
     assert about.card_data.license == "apache-2.0"
+    assert model_info("alice/joy", expand=["downloads"]).sha is None
     files = {file.rfilename: file for file in about.siblings}
     assert files["vectors.safetensors"].lfs.sha256 == hashlib.sha256(LARGE).hexdigest()
     assert (files["vectors.safetensors"].size, files["config.json"].lfs) == (len(LARGE), None)
@@ -236,7 +239,9 @@ def test_a_push_on_an_old_parent_is_refused(hub, joy, folder):
     assert joy.files()["config.json"] == b"{}"
 
 
-def test_two_pushes_at_once_come_one_after_the_other(hub, joy, client):
+def test_two_pushes_at_once_come_one_after_the_other(hub, joy, client, monkeypatch):
+    now = hub.store.now
+    monkeypatch.setattr(hub.store, "now", lambda: time.sleep(0.05) or now())  # between reading the tip and moving it
     meet = threading.Barrier(2, timeout=10)
     hub.before("/commit/main", meet.wait, times=2)  # both have read before either has written
 
@@ -508,6 +513,21 @@ def test_nothing_goes_elsewhere_in_this_process(hub, tmp_path):
     assert hub.requests == []
     assert hub.url != huggingface_hub.constants.ENDPOINT
     assert (os.environ["HF_HUB_OFFLINE"] == "1") == huggingface_hub.constants.HF_HUB_OFFLINE
+
+
+def test_a_second_connection_knows_nothing_of_the_first(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    get_session()  # asks the proxy for everything, as long as it lives
+    hub.create("alice/joy")
+    for name in ("a.txt", "b.txt"):
+        hub.commit("alice/joy", {name: b"x"})
+        with connected(hub, tmp_path / name, token=hub.token("alice")):
+            assert huggingface_hub.whoami(cache=True)["name"] == "alice"
+            assert f"alice/joy/{name}" in HfFileSystem().ls("alice/joy", detail=False)
+            assert huggingface_hub.hffs.url("alice/joy/b.txt") == f"{hub.url}/alice/joy/resolve/main/b.txt"
+            hf_hub_download("alice/joy", name)
+            assert [path.name for path in (tmp_path / name).rglob("snapshots/*/*")] == [name]
+    assert sum(request.path == "/api/whoami-v2" for request in hub.requests) == 2
 
 
 def test_a_process_of_its_own(hub, folder, tmp_path):

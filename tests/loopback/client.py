@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -49,7 +48,9 @@ def environment(hub: LoopbackHub, home: Path, *, token: str | None = None) -> di
 
     Whatever it would send elsewhere through http or https goes to the hub as a proxy, which logs and refuses it.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "TRANSFORMERS_"))
+    }
     kept |= {
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(home),
@@ -83,7 +84,6 @@ def connected(hub: LoopbackHub, home: Path, *, token: str | None = None, xet: bo
     from huggingface_hub.utils import _git_credential
 
     home.mkdir(parents=True, exist_ok=True)
-    file_systems = hf_file_system.HfFileSystem
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         # What the client gets from its own HTTP library when it uploads a large file without Xet.
         warnings.filterwarnings("ignore", "Use 'content=<...>'", DeprecationWarning)
@@ -105,15 +105,11 @@ def connected(hub: LoopbackHub, home: Path, *, token: str | None = None, xet: bo
         }
         for name, value in settings.items():
             patch.setattr(constants, name, value)
-        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HUGGING_FACE_HUB_TOKEN"):
+        proxies = [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
+        for name in ("HUGGING_FACE_HUB_TOKEN", *proxies):
             patch.delenv(name, raising=False)
-        patch.setenv("HF_ENDPOINT", hub.url)
-        patch.setenv("HF_HOME", str(home))
-        patch.setenv("NO_PROXY", "127.0.0.1")
         connection.use_token(token)
 
-        host = urlsplit(hub.url)
-        patch.setattr(http, "_HUB_ORIGINS", frozenset({("http", "127.0.0.1", host.port)}))
         patch.setattr(_git_credential, "ENDPOINT", hub.url)
         for api in (hf_api.api, hf_file_system.hffs._api):
             patch.setattr(api, "endpoint", hub.url)
@@ -134,11 +130,10 @@ def connected(hub: LoopbackHub, home: Path, *, token: str | None = None, xet: bo
 
         patch.setattr(socket, "getaddrinfo", on_the_loopback)
 
-        http.close_session()
-        file_systems.clear_instance_cache()
+        http.close_session()  # it may know a proxy
         try:
             yield connection
         finally:
             http.close_session()
-            file_systems.clear_instance_cache()
+            hf_file_system.HfFileSystem.clear_instance_cache()  # they remember what they listed
     assert not connection.strays, f"reached beyond the loopback: {connection.strays}"

@@ -8,7 +8,7 @@ from .routing import REPO, Reply, Request, answer, readable, route
 from .store import Blob, HubError
 
 if TYPE_CHECKING:
-    from .server import LoopbackHub
+    from .hub import LoopbackHub
 
 
 @route("POST", f"/{REPO}\\.git/info/lfs/objects/batch")

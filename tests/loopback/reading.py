@@ -10,7 +10,7 @@ from .routing import REPO, REVISION, Reply, Request, answer, check_gate, readabl
 from .store import HubError
 
 if TYPE_CHECKING:
-    from .server import LoopbackHub
+    from .hub import LoopbackHub
 
 LISTED = "_id id modelId likes downloads private tags createdAt library_name pipeline_tag trendingScore"
 LISTED_IN_FULL = "author sha lastModified gated disabled siblings"

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from .store import HubError, Repository
 
 if TYPE_CHECKING:
-    from .server import LoopbackHub
+    from .hub import LoopbackHub
 
 
 @dataclass

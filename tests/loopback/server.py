@@ -22,6 +22,7 @@ class Server(ThreadingHTTPServer):
     """One port of the loopback. A connection has a thread of its own."""
 
     daemon_threads = True
+    request_queue_size = 64  # the client connects from many threads at once
 
     def __init__(self, hub: LoopbackHub, name: str) -> None:
         self.hub = hub

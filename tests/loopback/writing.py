@@ -13,7 +13,7 @@ from .routing import REPO, REVISION, Reply, Request, answer, readable, refusal, 
 from .store import MAIN, Blob, Commit, HubError, PullRequest, Repository
 
 if TYPE_CHECKING:
-    from .server import LoopbackHub
+    from .hub import LoopbackHub
 
 
 @route("POST", "/api/repos/create")
