@@ -243,3 +243,18 @@ def test_a_copy_that_breaks_off_leaves_no_folder(saved, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="No space left"):
         write_endpoint(saved / "vectors", tmp_path / "out", model=saved / "model")
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.embedded
+def test_the_embedded_model_answers_as_it_does_here(real, tmp_path):
+    real.model.save_pretrained(tmp_path / "model")
+    real.tokenizer.save_pretrained(tmp_path / "model")
+    write_endpoint("vectors/smollm2-135m-instruct-en", tmp_path / "out", model=tmp_path / "model")
+    tones = [{"joy": 1.0}, {"sadness": 1.0}]
+    expected = [real.chat(CHAT, emotion=tone, **GREEDY) for tone in tones]
+    point = {"valence": -0.6, "arousal": 0.8}
+    expected.append(real.chat(CHAT, emotion=emosteer.Affect(**point), recipe="natural", **GREEDY))
+    asked = [request(emotion=tone) for tone in tones] + [request(**point, recipe="natural")]
+    answers = [answer[0]["generated_text"] for _, answer in served(tmp_path / "out", asked)]
+    assert answers == expected
+    assert len(set(answers)) == 3
