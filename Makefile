@@ -54,7 +54,7 @@ $(OLDEST): Makefile
 test-llama-cpp: install $(LLAMA_CPP)
 	OMP_NUM_THREADS=1 PYTHONPATH=$(LLAMA_CPP) $(BIN)/python -m tests.llama_cpp $(OPTIONS)
 
-# Without its part for images, which takes as long to compile as all that is needed.
+# Without its part for images, which is three tenths of what there is to compile.
 $(LLAMA_CPP): Makefile
 	PIP_CONSTRAINT= CMAKE_ARGS=-DLLAVA_BUILD=OFF $(BIN)/pip install --quiet --no-deps --upgrade --target $@ \
 		'llama-cpp-python==0.3.36' 'diskcache==5.6.3'
