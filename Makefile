@@ -6,11 +6,12 @@ OLDEST := .venv/oldest
 TORCHAO := .venv/torchao
 PEERS := .venv/peers
 GEMMA := .venv/gemma
+LLAMA_CPP := .venv/llama-cpp
 VECTORS := vectors/smollm2-135m-instruct-en
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart test test-torchao test-peers test-oldest vectors calibration architectures fuzz bench bench-peers bench-gemma bench-alignment clean
+.PHONY: install quickstart test test-torchao test-peers test-oldest test-llama-cpp vectors calibration architectures fuzz bench bench-peers bench-gemma bench-alignment clean
 
 install: $(INSTALLED)
 
@@ -51,6 +52,16 @@ test-oldest: install $(OLDEST)
 
 $(OLDEST): Makefile
 	PIP_CONSTRAINT= $(BIN)/pip install --quiet --upgrade --target $@ 'transformers==5.16.0' 'numpy<2.5'
+	@touch $@
+
+# Control vectors in llama.cpp itself: ten minutes of compiling the first time, three of answering.
+test-llama-cpp: install $(LLAMA_CPP)
+	OMP_NUM_THREADS=1 PYTHONPATH=$(LLAMA_CPP) $(BIN)/python -m tests.llama_cpp $(OPTIONS)
+
+# Without its part for images, which is three tenths of what there is to compile.
+$(LLAMA_CPP): Makefile
+	PIP_CONSTRAINT= CMAKE_ARGS=-DLLAVA_BUILD=OFF $(BIN)/pip install --quiet --no-deps --upgrade --target $@ \
+		'llama-cpp-python==0.3.36' 'diskcache==5.6.3'
 	@touch $@
 
 # One thread, so that the bytes are the same again; the doses are those that were measured by `make calibration`.

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from emosteer.cli import printing
 from emosteer.cli.building import calibrate, extract, info
+from emosteer.cli.exporting import export_baked, export_endpoint, export_gguf
 from emosteer.cli.importing import import_
 from emosteer.cli.measuring import eval_alignment, eval_steering
 from emosteer.cli.printing import printable
@@ -36,6 +37,14 @@ measures = typer.Typer(no_args_is_help=True, help="Measure what vectors do.")
 measures.command("steering")(eval_steering)
 measures.command("alignment")(eval_alignment)
 app.add_typer(measures, name="eval")
+
+exports = typer.Typer(
+    no_args_is_help=True, help="Take a tone out of emosteer: to llama.cpp, an endpoint, a plain model."
+)
+exports.command("gguf")(export_gguf)
+exports.command("endpoint")(export_endpoint)
+exports.command("baked")(export_baked)
+app.add_typer(exports, name="export")
 
 
 def main() -> NoReturn:

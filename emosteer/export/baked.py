@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
-from emosteer.errors import IncompatibleModelError, ToneError
+from emosteer.errors import IncompatibleModelError
+from emosteer.export.constant import constant
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, with_hidden
 from emosteer.steering.affect import Affect
-from emosteer.steering.plan import Plan, plan
 from emosteer.steering.tones import Tone, named
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def bake(
     import torch
 
     vectors.check_model(model)
-    deltas = _constant(plan(vectors, tone, layers=layers, scope="all"))  # a bias acts on every token
+    deltas = constant(vectors, tone, layers=layers, scope="all", done="baked")  # a bias acts on every token
     _check_weights(model)
     plain = _twin(model)
     if plain is None:
@@ -100,15 +100,6 @@ def bake(
     baked.config.emosteer_baked = [*getattr(model.config, "emosteer_baked", ()), record]
     baked.train(model.training)
     return baked
-
-
-def _constant(plan: Plan) -> Mapping[int, Tensor]:
-    """Layer → float32 `[d_model]`, the same at every token of every row."""
-    if plan.rows is not None:
-        raise ToneError("A tone for each row cannot be baked.", "Give one mapping such as {'joy': 0.8}.")
-    if plan.sites and not plan.steady:
-        raise ToneError("A tone that changes along the answer cannot be baked.", "Give one such as {'joy': 0.8}.")
-    return plan.deltas
 
 
 def _check_weights(model: PreTrainedModel) -> None:

@@ -1,0 +1,88 @@
+"""Control vectors for llama.cpp: a tone as a GGUF file that `llama-server --control-vector` adds to the model.
+
+llama.cpp adds `direction.i` to the output of block i, counted from 0 as here, at every token. Its loader takes tensors
+of one dimension, float32, all of one width, i ≥ 1; layers that are not named get nothing. It reads no other key.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emosteer import format as fmt
+from emosteer import strict_json
+from emosteer.errors import ToneError, require
+from emosteer.export.constant import constant
+from emosteer.steering.affect import Affect
+from emosteer.steering.tones import Tone, named
+
+if TYPE_CHECKING:
+    from emosteer.vectors import EmotionVectors
+
+ARCHITECTURE = "controlvector"
+
+__all__ = ["write_gguf"]
+
+
+def write_gguf(
+    vectors: EmotionVectors, tone: Tone | Affect, path: str | Path, *, layers: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Write a tone as a control vector for llama.cpp.
+
+        emosteer.export.write_gguf(vectors, {"joy": 0.8, "calm": 0.3}, "glad.gguf")
+        # llama-server -m model.gguf --control-vector glad.gguf
+
+    llama.cpp steers every token of prompt and answer, also the first, the attention sink, which emosteer leaves out.
+    The same tone gives the same bytes. What the file holds stands in it, as JSON under the key `emosteer`.
+
+    Args:
+        vectors: Made for the model, whatever its quantisation.
+        tone: Emotion → strength in calibrated doses, or an `Affect`.
+        path: The file to write; one that is there is replaced.
+        layers: Steer after these layers instead of those of the dose.
+
+    Returns:
+        The layers that are steered.
+
+    Raises:
+        ToneError: The tone is empty, differs by row or token, or steers layer 0, which a control vector cannot; an
+            emotion or a layer is not there, or a strength is not a finite number up to ±10.
+        InputError: The file cannot be written.
+        MissingExtraError: The package `gguf` is not installed.
+    """
+    require("gguf", "gguf")
+    from gguf import GGUFWriter
+
+    found = constant(vectors, tone, layers=layers, done="put into a control vector")
+    deltas = {layer: delta for layer, delta in found.items() if bool(delta.any())}
+    if not deltas:
+        raise ToneError("The tone is empty, and llama.cpp refuses an empty control vector.", "Name an emotion.")
+    if 0 in deltas:
+        raise ToneError(
+            f"The tone steers the layers {', '.join(map(str, deltas))}, and a control vector of llama.cpp begins at 1.",
+            "Steer after other layers: layers=[…], or --layers on the command line.",
+        )
+    about = {
+        "base_model": vectors.base_model.repo_id,
+        "emosteer_version": version("emosteer"),
+        "layers": list(deltas),
+        "tone": {name: float(strength) for name, strength in named(vectors, tone).items()},
+    }
+    path = Path(path)
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "vector.gguf"
+        writer = GGUFWriter(file, ARCHITECTURE)
+        writer.add_string(f"{ARCHITECTURE}.model_hint", vectors.base_model.model_type)
+        writer.add_int32(f"{ARCHITECTURE}.layer_count", len(deltas))
+        writer.add_string("emosteer", strict_json.canonical(about))
+        for layer, delta in deltas.items():
+            writer.add_tensor(f"direction.{layer}", delta.numpy())
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        fmt.write_folder(path.parent, {path.name: file.read_bytes()})
+    return tuple(deltas)

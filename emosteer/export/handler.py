@@ -1,0 +1,132 @@
+"""Answers requests of an Inference Endpoint, each in a tone of its own.
+
+The endpoint's server imports this file from the folder it stands in, makes one `EndpointHandler` and calls it with the
+JSON of every request. An exception is answered with its text, as `{"error": …}`, and status 400.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from emosteer import Affect, SteeredModel
+from emosteer.drawing import drawing
+from emosteer.errors import InputError
+
+# Name → least, most.
+NUMBERS = {"temperature": (0.01, 5.0), "top_p": (0.01, 1.0), "repetition_penalty": (0.5, 2.0)}
+WHOLE_NUMBERS = {"top_k": (1, 1000), "seed": (0, 2**32 - 1)}
+SAMPLING = ("temperature", "top_p", "top_k", "seed")
+TONE = ("emotion", "valence", "arousal", "recipe")
+PARAMETERS = (*TONE, "max_new_tokens", "do_sample", *NUMBERS, *WHOLE_NUMBERS)
+
+
+class EndpointHandler:
+    """One model with its vectors, for all requests.
+
+    Args:
+        path: The folder with `endpoint.json`, `vectors/` and, unless the model comes from the Hub, `model/`.
+    """
+
+    def __init__(self, path: str = "") -> None:
+        folder = Path(path) if path else Path(__file__).parent
+        settings = json.loads((folder / "endpoint.json").read_text(encoding="utf-8"))
+        model, self.most_tokens = settings["model"], settings["max_new_tokens"]
+        options = {"revision": settings["revision"]} if model else {}
+        vectors = folder / "vectors" / "vectors.safetensors"
+        self.steered = SteeredModel.from_pretrained(model or folder / "model", vectors=vectors, **options)
+        if torch.cuda.is_available():
+            self.steered.model.to("cuda")  # type: ignore[arg-type]  # torch and transformers type it differently
+
+    def __call__(self, data: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Answer one request.
+
+        Args:
+            data: `{"inputs": …, "parameters": {…}}`: a text to continue, or a list of messages to answer.
+
+        Returns:
+            `[{"generated_text": …}]`, what was generated without what was given.
+
+        Raises:
+            EmosteerError: The request asks for something that is not there, or is out of bounds.
+        """
+        given = data.get("parameters") or {}
+        if not isinstance(given, Mapping):
+            raise InputError(f"The parameters are {given!r:.60}, expected an object.", 'As {"emotion": {"joy": 0.8}}.')
+        if unknown := [name for name in given if name not in PARAMETERS]:
+            raise InputError(f"There is no parameter {unknown[0]!r:.60}.", f"There are: {', '.join(PARAMETERS)}.")
+        asked = {name: value for name, value in given.items() if value is not None}
+        inputs = data.get("inputs")
+        if not isinstance(inputs, (str, list)) or not inputs:
+            raise InputError("The inputs are neither a text nor messages.", 'As "Once" or [{"role": …, "content": …}].')
+        if isinstance(inputs, str):
+            encoded = self.steered.tokenizer(inputs, return_tensors="pt").to(self.steered.model.device)
+        else:
+            encoded = self.steered.prompt(inputs)
+        tokens = encoded["input_ids"].shape[1]
+        tone: dict[str, Any] = {"emotion": _tone(asked), "recipe": _one_of(asked, "recipe", str)}
+        seed, options = _number(asked, "seed", *WHOLE_NUMBERS["seed"]), self._options(asked, tokens)
+        if isinstance(inputs, list):
+            text = self.steered.chat(inputs, **tone, seed=seed, **options)
+        else:
+            row = {name: encoded[name] for name in ("input_ids", "attention_mask")}
+            with drawing(seed, self.steered.model, options) as drawn:
+                output = self.steered.generate(**row, **tone, **drawn)
+            text = str(self.steered.tokenizer.decode(output[0, tokens:], skip_special_tokens=True))
+        return [{"generated_text": text}]
+
+    def _options(self, asked: Mapping[str, Any], tokens: int) -> dict[str, Any]:
+        """For the model's `generate`; an answer ends where the model's context does."""
+        config = self.steered.model.config.get_text_config(decoder=True)
+        context = getattr(config, "max_position_embeddings", None) or sys.maxsize  # recurrent models know no limit
+        room = context - tokens
+        if not tokens or room < 1:
+            raise InputError(f"The inputs have {tokens} tokens, expected 1 to {context - 1}.")
+        wanted = _number(asked, "max_new_tokens", 1, self.most_tokens) or min(256, self.most_tokens)
+        numbers = {name: _number(asked, name, *bounds) for name, bounds in (NUMBERS | WHOLE_NUMBERS).items()}
+        del numbers["seed"]
+        options = {name: value for name, value in numbers.items() if value is not None}
+        sampled = _one_of(asked, "do_sample", bool)
+        if sampled is None and any(name in asked for name in SAMPLING):
+            sampled = True
+        if sampled is not None:
+            options["do_sample"] = sampled
+        if sampled is False:
+            options = {name: value for name, value in options.items() if name not in SAMPLING}
+        return {**options, "max_new_tokens": min(wanted, room)}
+
+
+def _tone(asked: Mapping[str, Any]) -> Any:
+    """Emotions with strengths, or a point of valence and arousal; what is wrong with them, steering says."""
+    emotion, point = asked.get("emotion"), {name: asked[name] for name in ("valence", "arousal") if name in asked}
+    if point and emotion:
+        raise InputError("A tone is either emotions or valence and arousal.", "Leave out one of them.")
+    if not (emotion is None or isinstance(emotion, Mapping)):
+        raise InputError(f"The emotion is {emotion!r:.60}, expected an object.", 'As {"joy": 0.8}.')
+    return Affect(point.get("valence", 0.0), point.get("arousal", 0.0)) if point else emotion
+
+
+def _one_of(asked: Mapping[str, Any], name: str, kind: type) -> Any:
+    """A parameter of a kind, or None if it was not given."""
+    value = asked.get(name)
+    if value is not None and not isinstance(value, kind):
+        expected = {bool: "true or false", str: "a name"}[kind]
+        raise InputError(f"{name} is {value!r:.60}, expected {expected}.")
+    return value
+
+
+def _number(asked: Mapping[str, Any], name: str, least: float, most: float) -> Any:
+    """A parameter within its bounds, or None if it was not given. Whole bounds take whole numbers only."""
+    value = asked.get(name)
+    if value is None:
+        return None
+    kinds = (int,) if isinstance(least, int) else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+        expected = "a whole number" if kinds == (int,) else "a number"
+        raise InputError(f"{name} is {value!r:.60}, expected {expected} from {least} to {most}.")
+    return value
