@@ -15,6 +15,7 @@ from emosteer.cli.building import calibrate, extract, info
 from emosteer.cli.measuring import eval_alignment, eval_steering
 from emosteer.cli.printing import printable
 from emosteer.cli.speaking import quickstart, read, steer
+from emosteer.cli.transferring import transfer
 from emosteer.errors import EmosteerError, EmosteerWarning
 
 __all__ = ["app", "main"]
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Emotional tone for any Hugging Face language model, at inference, without training.",
 )
-for command in (quickstart, steer, read, extract, calibrate, info):
+for command in (quickstart, steer, read, extract, calibrate, transfer, info):
     app.command()(command)
 
 measures = typer.Typer(no_args_is_help=True, help="Measure what vectors do.")
