@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 
 import pytest
 import torch
@@ -111,16 +112,6 @@ def test_what_was_lost_stands_in_the_file(moved, tmp_path):
     assert set(held_out["cosine_by_emotion"]) == set(NAMES)
 
 
-def test_the_same_twice_is_the_same_to_the_byte(moved, model, tokenizer, tmp_path):
-    vectors, arrived, other, _ = moved
-    again = transfer(vectors, model, tokenizer, other, tokenizer, ten(), progress=False)
-    for name, one in (("one", arrived), ("two", again)):
-        one.save_pretrained(tmp_path / name)
-    assert (tmp_path / "one" / "vectors.safetensors").read_bytes() == (
-        tmp_path / "two" / "vectors.safetensors"
-    ).read_bytes()
-
-
 def test_vectors_of_another_model_are_refused(moved, tokenizer):
     vectors, _, other, _ = moved
     wider = tiny_model(tiny_config(hidden_size=48))
@@ -174,20 +165,21 @@ def asked(folder, target: str):
     return ("transfer", folder / "vectors", *models, "--concepts", folder / "concepts.json")
 
 
-def test_the_command_writes_a_folder_and_says_what_was_lost(command_line, folder, tmp_path):
+def test_the_command_writes_the_same_bytes_and_says_what_was_lost(command_line, folder, tmp_path, moved):
     status, out, err = command_line(*asked(folder, "target"), "--output", tmp_path / "moved", "--json")
     assert (status, err) == (0, "")
     told = json.loads(out)
     assert told["extraction"]["held_out"]["cosine"]["value"] > 0.9
-    loaded = emosteer.EmotionVectors.from_pretrained(tmp_path / "moved")
-    assert loaded.extraction == told["extraction"]
-    assert loaded.emotions == NAMES
+    moved[1].save_pretrained(tmp_path / "expected")
+    for name in ("vectors.safetensors", "config.json", "README.md"):
+        assert (tmp_path / "moved" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes()
 
 
 def test_a_target_to_which_emotions_do_not_come_through_is_refused(command_line, folder, tmp_path):
     status, out, err = command_line(*asked(folder, "stranger"), "--output", tmp_path / "moved")
     assert (status, out) == (1, "")
-    assert "10 that were held out of the map agree with the target's own to a cosine of 0.0" in err
+    came, least = re.search(r"to a cosine of (\S+) .* where (\S+) is the least", err).groups()
+    assert float(came) < float(least)
     assert "Extract vectors from the target itself" in err
     assert not (tmp_path / "moved").exists()
 
@@ -199,5 +191,5 @@ def test_the_command_prints_tables(command_line, folder, tmp_path, moved, monkey
     assert status == 0
     assert "held-out R²" in out
     assert f"{moved[1].extraction['held_out']['ceiling']['value']:.2f}" in out
-    assert "as well as the target's own do with each other" in out
+    assert "100% as well as" in out or "99% as well as" in out
     assert "emosteer calibrate" in out

@@ -11,7 +11,7 @@ from rich.table import Table
 import emosteer
 from emosteer.cli import printing
 from emosteer.cli.options import JsonOption
-from emosteer.cli.printing import cell, print_json
+from emosteer.cli.printing import cell, print_json, printable
 
 LINES = {  # figure in the file → what the table calls it
     "cosine": "transferred with extracted",
@@ -54,8 +54,11 @@ def transfer(
         print_json({"output": str(output), "emotions": list(moved.emotions), "extraction": dict(moved.extraction)})
         return
     _print(moved.extraction)
-    printing.out.print(f"{len(moved.emotions)} emotions at {len(moved.layers)} layers: {output}", highlight=False)
-    printing.out.print(f"Their doses are the fallback. To measure them: emosteer calibrate {output} --model {target}")
+    for line in (
+        f"{len(moved.emotions)} emotions at {len(moved.layers)} layers: {output}",
+        f"Their doses are the fallback. To measure them: emosteer calibrate {output} --model {target}",
+    ):
+        printing.out.print(printable(line), markup=False, highlight=False)
 
 
 def _print(extraction: dict[str, Any]) -> None:
