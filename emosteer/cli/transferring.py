@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +62,7 @@ def transfer(
         printing.out.print(printable(line), markup=False, highlight=False)
 
 
-def _print(extraction: dict[str, Any]) -> None:
+def _print(extraction: Mapping[str, Any]) -> None:
     held_out = extraction["held_out"]
     layers = Table("layer", "from layer", "held-out R²", "cosine")
     rows = zip(extraction["map"]["source_layers"], held_out["r2"], held_out["cosine_by_layer"], strict=True)
