@@ -28,6 +28,7 @@ from emosteer import embedded
 from emosteer.embedded import cache_dir
 from emosteer.extraction.extractor import _Corpus
 from emosteer.transferring.maps import HeldOut, Reading, held_out, ridge, same_depth
+from emosteer.transferring.moving import LEAST_COSINE
 from emosteer.vectors import EmotionVectors, base_model_of
 from tests.benchmarks import gemma
 from tests.benchmarks.report import bootstrap, show
@@ -157,6 +158,8 @@ def of_held_out(pair: tuple[str, str]) -> dict:
     values = [found.cosines[what][HELD_OUT].mean(1).numpy() for what in ("halves", "ceiling")]
     draws = np.random.default_rng(0).integers(len(HELD_OUT), size=(2_000, len(HELD_OUT)))
     shares = values[0][draws].mean(1) / values[1][draws].mean(1)
+    if found.cosines["ceiling"].mean() < LEAST_COSINE:  # a share of nothing
+        return row | {"share": None}
     row["share"] = (float(values[0].mean() / values[1].mean()), *map(float, np.percentile(shares, [2.5, 97.5])))
     return row
 
