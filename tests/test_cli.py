@@ -51,6 +51,7 @@ def test_the_commands_are_those_that_work():
         "pull",
         "list_",
         "import_",
+        "transfer",
     }
 
 

@@ -18,6 +18,7 @@ from emosteer.cli.measuring import eval_alignment, eval_steering
 from emosteer.cli.printing import printable
 from emosteer.cli.sharing import list_, pull, push
 from emosteer.cli.speaking import quickstart, read, steer
+from emosteer.cli.transferring import transfer
 from emosteer.errors import EmosteerError, EmosteerWarning
 
 __all__ = ["app", "main"]
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Emotional tone for any Hugging Face language model, at inference, without training.",
 )
-for command in (quickstart, steer, read, extract, calibrate, info, push, pull):
+for command in (quickstart, steer, read, extract, calibrate, info, transfer, push, pull):
     app.command()(command)
 app.command("list")(list_)
 app.command("import")(import_)

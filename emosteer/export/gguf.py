@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emosteer import format as fmt
 from emosteer import strict_json
+from emosteer.atomic import write_folder
 from emosteer.errors import ToneError, require
 from emosteer.export.constant import constant
 from emosteer.steering.affect import Affect
@@ -84,5 +84,5 @@ def write_gguf(
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        fmt.write_folder(path.parent, {path.name: file.read_bytes()})
+        write_folder(path.parent, {path.name: file.read_bytes()})
     return tuple(deltas)

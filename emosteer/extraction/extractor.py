@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NEUTRAL_VARIANCE = 0.5
 """Share of the variance of neutral text whose principal components are projected out of every direction."""
 
-__all__ = ["extract"]
+__all__ = ["Corpus", "directions_from", "extract", "principal_components", "texts_digest"]
 
 
 def extract(
@@ -67,7 +67,7 @@ def extract(
         raise InputError(f"Unknown method {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
     if not concepts.emotions:
         raise ConceptError(f"The concept set {concepts.name!r} has no emotions.")
-    corpus = _Corpus.of(concepts)
+    corpus = Corpus.of(concepts)
     kept = (
         tuple(range(model.config.get_text_config(decoder=True).num_hidden_layers)) if layers is None else tuple(layers)
     )
@@ -81,13 +81,13 @@ def extract(
     )
     neutral = states[corpus.neutral :]
     center = neutral.mean(0)
-    basis = _principal_components(neutral - center, NEUTRAL_VARIANCE)
-    directions = _directions(states, corpus.all, corpus, METHODS[method], basis)
+    basis = principal_components(neutral - center, NEUTRAL_VARIANCE)
+    directions = directions_from(states, corpus.all, corpus, METHODS[method], basis)
     stability: dict[str, float] = {}
     if all({corpus.labels[row] for row in half} == set(corpus.labels) for half in corpus.halves) and not any(
         corpus.twins(half) for half in corpus.halves
     ):
-        first, second = (_directions(states, half, corpus, METHODS[method], basis) for half in corpus.halves)
+        first, second = (directions_from(states, half, corpus, METHODS[method], basis) for half in corpus.halves)
         cosine = (first * second).sum(-1).mean(-1)
         stability = {name: round(float(cosine[i]), 3) for i, name in enumerate(concepts.emotions)}
     return EmotionVectors(
@@ -103,7 +103,7 @@ def extract(
             "method": method,
             "pooling": pooling,
             "neutral_variance": NEUTRAL_VARIANCE,
-            "templates": {language: _digest(part.frames) for language, part in concepts.neutral.items()},
+            "templates": {language: texts_digest(part.frames) for language, part in concepts.neutral.items()},
             "concepts": concepts.name,
             "concepts_digest": concepts.digest,
             "languages": list(concepts.languages),
@@ -118,7 +118,7 @@ def extract(
 
 
 @dataclass(frozen=True)
-class _Corpus:
+class Corpus:
     """All that is read: the texts of emotion 0, of emotion 1, …, then the neutral ones.
 
     Args:
@@ -152,7 +152,7 @@ class _Corpus:
         return None
 
     @classmethod
-    def of(cls, concepts: ConceptSet) -> _Corpus:
+    def of(cls, concepts: ConceptSet) -> Corpus:
         parts = [(i, part) for i, name in enumerate(concepts.emotions) for part in _parts(concepts, name)]
         neutral = len([passage for _, part in parts for passage in part])
         for sentences in concepts.neutral.values():
@@ -180,7 +180,7 @@ def _framed(word: str, frame: str) -> Passage:
     return Passage(frame.replace("{}", word, 1), start, start + len(word))
 
 
-def _directions(states: Tensor, rows: Sequence[int], corpus: _Corpus, method: Method, basis: Tensor) -> Tensor:
+def directions_from(states: Tensor, rows: Sequence[int], corpus: Corpus, method: Method, basis: Tensor) -> Tensor:
     """Unit directions `[n_emotions, n_layers, d_model]` from some of the texts."""
     import torch
 
@@ -209,7 +209,7 @@ def _directions(states: Tensor, rows: Sequence[int], corpus: _Corpus, method: Me
     return result
 
 
-def _principal_components(centred: Tensor, variance: float) -> Tensor:
+def principal_components(centred: Tensor, variance: float) -> Tensor:
     """The components `[n_layers, k, d_model]` that carry a share of the variance at each layer.
 
     Layers that need fewer than k have rows of zeros, which project nothing out.
@@ -224,5 +224,5 @@ def _principal_components(centred: Tensor, variance: float) -> Tensor:
     return kept
 
 
-def _digest(value: Any) -> str:
+def texts_digest(value: Any) -> str:
     return hashlib.sha256(strict_json.canonical(list(value)).encode()).hexdigest()
