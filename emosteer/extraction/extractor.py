@@ -137,6 +137,7 @@ class Corpus:
 
     @property
     def all(self) -> tuple[int, ...]:
+        """Rows of all passages."""
         return tuple(range(len(self.passages)))
 
     def twins(self, rows: Sequence[int]) -> tuple[str, str] | None:
@@ -153,6 +154,7 @@ class Corpus:
 
     @classmethod
     def of(cls, concepts: ConceptSet) -> Corpus:
+        """The passages of a concept set."""
         parts = [(i, part) for i, name in enumerate(concepts.emotions) for part in _parts(concepts, name)]
         neutral = len([passage for _, part in parts for passage in part])
         for sentences in concepts.neutral.values():
@@ -225,4 +227,5 @@ def principal_components(centred: Tensor, variance: float) -> Tensor:
 
 
 def texts_digest(value: Any) -> str:
+    """sha256 over texts, in their order."""
     return hashlib.sha256(strict_json.canonical(list(value)).encode()).hexdigest()

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -57,7 +58,7 @@ def environment(hub: LoopbackHub, home: Path, *, token: str | None = None) -> di
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "NO_PROXY": "127.0.0.1",
+        "NO_PROXY": "127.0.0.1,localhost",
     }
     kept |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), hub.url)
     kept |= {name.lower(): kept[name] for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")}
@@ -80,7 +81,7 @@ def connected(hub: LoopbackHub, home: Path, *, token: str | None = None, xet: bo
         AssertionError: At the end, when a host other than the loopback was looked up.
     """
     import huggingface_hub.utils._http as http
-    from huggingface_hub import constants, file_download, hf_api, hf_file_system
+    from huggingface_hub import constants, file_download, hf_api, hf_file_system, repocard
     from huggingface_hub.utils import _git_credential
 
     home.mkdir(parents=True, exist_ok=True)
@@ -129,6 +130,10 @@ def connected(hub: LoopbackHub, home: Path, *, token: str | None = None, xet: bo
             return look_up(name, *args, **kwargs)  # type: ignore[arg-type]
 
         patch.setattr(socket, "getaddrinfo", on_the_loopback)
+
+        # Before version 2 the client asks about a card at an address that cannot be set.
+        asked = SimpleNamespace(post=lambda url, **body: http.get_session().post(hub.url + urlsplit(url).path, **body))
+        patch.setattr(repocard, "get_session", lambda: asked)
 
         http.close_session()  # it may know a proxy
         try:

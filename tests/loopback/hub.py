@@ -34,7 +34,11 @@ class LoopbackHub(Faults):
 
     def __enter__(self) -> LoopbackHub:
         self._servers = [Server(self, "hub"), Server(self, "storage")]
-        self.url, self.storage_url = (f"http://127.0.0.1:{server.server_port}" for server in self._servers)
+        # Two names of one host, as the storage is another host to every version of the client.
+        names = ("127.0.0.1", "localhost")
+        self.url, self.storage_url = (
+            f"http://{name}:{server.server_port}" for name, server in zip(names, self._servers, strict=True)
+        )
         for server in self._servers:
             threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         return self
