@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from emosteer.vectors import EmotionVectors
 
-__all__ = ["config_of", "files_in", "files_of", "opened", "read", "save"]
+__all__ = ["config_of", "files_in", "files_of", "located", "opened", "read", "save"]
 
 
 def config_of(vectors: EmotionVectors) -> Config:
@@ -147,6 +147,19 @@ def opened(
         raise InputError(f"{source} is no repository on the Hub.", "revision and local_files_only are for those.")
     with fmt.VectorFile.open(Path(source, subfolder) if subfolder else Path(source)) as file:
         yield file
+
+
+def located(source: str | Path) -> Path:
+    """The folder or file of vectors on this machine; of a repository, the folder in the Hub client's cache.
+
+    Raises:
+        HubError: The Hub does not give it.
+    """
+    from emosteer import hub
+
+    if hub.is_remote(source):
+        return hub.Repository.at(str(source)).fetch((fmt.VECTORS_FILE, fmt.CONFIG_FILE), optional=(fmt.CARD_FILE,))
+    return Path(source)
 
 
 def read(file: fmt.VectorFile, emotions: Sequence[str] | None = None) -> EmotionVectors:

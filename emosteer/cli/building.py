@@ -18,6 +18,7 @@ from emosteer.cli.options import (
     RevisionOption,
     SeedOption,
     SubfolderOption,
+    VectorsArgument,
     numbers_of,
 )
 from emosteer.cli.printing import cell, print_json, printable, span
@@ -134,7 +135,7 @@ def calibrate(
 
 
 def info(
-    vectors: Annotated[str, typer.Argument(help="Folder or .safetensors file of vectors, or user/name on the Hub.")],
+    vectors: VectorsArgument,
     revision: RevisionOption = None,
     subfolder: SubfolderOption = None,
     as_json: JsonOption = False,

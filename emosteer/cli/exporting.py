@@ -10,12 +10,11 @@ from rich.text import Text
 
 import emosteer
 from emosteer.cli import printing
-from emosteer.cli.options import JsonOption, ModelOption, numbers_of, strength_of
+from emosteer.cli.options import JsonOption, ModelOption, VectorsArgument, numbers_of, strength_of
 from emosteer.cli.printing import print_json, printable, span
 from emosteer.errors import InputError
 from emosteer.steering import Affect, Tone
 
-VectorsArgument = Annotated[Path, typer.Argument(help="Folder or .safetensors file of vectors.")]
 FolderOption = Annotated[Path, typer.Option("--output", "-o", help="A new folder.", show_default=False)]
 EmotionOption = Annotated[
     list[str] | None, typer.Option("--emotion", "-e", help="EMOTION or EMOTION=STRENGTH; may be given many times.")
@@ -87,8 +86,8 @@ def export_baked(
 
     Only for architectures whose blocks have a bias to hold it, or whose config can give them one.
     """
+    from emosteer.atomic import require_new
     from emosteer.export import save_baked
-    from emosteer.export.folders import require_new
     from emosteer.loading import load_model
 
     tone = _tone(emotion, valence, arousal)

@@ -22,6 +22,9 @@ ModelOption = Annotated[
 VectorsOption = Annotated[
     str | None, typer.Option("--vectors", "-v", help="Folder or .safetensors file of vectors, or user/name on the Hub.")
 ]
+VectorsArgument = Annotated[
+    str, typer.Argument(help="Folder or .safetensors file of vectors, or user/name on the Hub.", show_default=False)
+]
 RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.", show_default=False)]
 SubfolderOption = Annotated[str | None, typer.Option(help="Of the repository, if it holds several sets.")]
 LimitOption = Annotated[int, typer.Option(min=1, help="Most to list.")]

@@ -77,11 +77,10 @@ def pull(
     """Get vectors from the Hub, all files of one commit, and check them; later they load without a connection."""
     from emosteer import format as fmt
     from emosteer import hub, storage
-    from emosteer.atomic import require_writable, write_folder
+    from emosteer.atomic import require_new, require_writable, write_folder
 
     if output is not None:
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise InputError(f"{output} is there already.", "Name a new folder with --output.")
+        require_new(output)
         require_writable(output)
     found = hub.Repository.at(repository, revision=revision, subfolder=subfolder)
     needed = (fmt.VECTORS_FILE, fmt.CONFIG_FILE)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 import emosteer
 from emosteer.cli import printing
-from emosteer.cli.options import JsonOption
+from emosteer.cli.options import JsonOption, VectorsArgument
 from emosteer.cli.printing import cell, print_json, printable
 
 LINES = {  # figure in the file → what the table calls it
@@ -24,7 +24,7 @@ LINES = {  # figure in the file → what the table calls it
 
 
 def transfer(
-    vectors: Annotated[Path, typer.Argument(help="Folder or .safetensors file of vectors.")],
+    vectors: VectorsArgument,
     source: Annotated[str, typer.Option("--from", help="The model they were made from.", show_default=False)],
     target: Annotated[str, typer.Option("--to", help="The model they are wanted for.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],

@@ -7,8 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emosteer.atomic import new_folder
 from emosteer.export.baked import bake
-from emosteer.export.folders import new_folder
 from emosteer.steering.affect import Affect
 from emosteer.steering.tones import Tone, named
 

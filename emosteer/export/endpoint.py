@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emosteer import format as fmt
-from emosteer import strict_json
+from emosteer import storage, strict_json
+from emosteer.atomic import new_folder
 from emosteer.config import is_repo_id
 from emosteer.errors import IncompatibleModelError, InputError
-from emosteer.export.folders import new_folder
 from emosteer.vectors import EmotionVectors
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def write_endpoint(vectors: str | Path, folder: str | Path, *, model: str | Path
         emosteer.export.write_endpoint("vectors/my-model-en", "my-endpoint")
 
     Args:
-        vectors: A folder of vectors or a `.safetensors` file; copied as they are.
+        vectors: A folder of vectors, a `.safetensors` file or `user/name` on the Hub; copied as they are.
         folder: A new one, or an empty one.
         model: A Hub id, which the endpoint loads when it starts, or a folder with a model, which is copied. By default
             the Hub model that the vectors were made from.
@@ -42,7 +42,7 @@ def write_endpoint(vectors: str | Path, folder: str | Path, *, model: str | Path
         IncompatibleModelError: The model in the folder is of another shape than that of the vectors.
         InputError: There is no such model, or the folder cannot be written or is there already.
     """
-    source, folder = Path(vectors), Path(folder)
+    source, folder = storage.located(vectors), Path(folder)
     loaded = EmotionVectors.from_pretrained(source)
     base = loaded.base_model
     local = Path(model) if model is not None and Path(model).is_dir() else None
