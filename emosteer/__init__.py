@@ -39,7 +39,7 @@ _HOME = {
     "steer": "emosteer.steering",
     "transfer": "emosteer.transferring",
 }
-_ROOMS = ("embedded", "eval", "layers", "schedules")
+_ROOMS = ("embedded", "eval", "export", "hub", "importing", "layers", "schedules")
 
 __all__ = [
     "Affect",
