@@ -22,7 +22,7 @@ END = "<!-- /emosteer -->"
 
 # Sections with marks of their own, which emosteer wrote before the file held what was measured.
 _FORMER = re.compile(
-    r"(?:\r?\n)?<!-- emosteer: (measured|alignment), written by [^\n]* -->.*?<!-- /emosteer: \1 -->\r?\n?",
+    r"<!-- emosteer: (measured|alignment), written by [^\n]* -->.*?<!-- /emosteer: \1 -->\r?\n?",
     re.DOTALL,
 )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from emosteer.card.body import title
 from emosteer.card.markdown import plain
+from emosteer.config import is_repo_id
 from emosteer.errors import InputError
 from emosteer.measured import Alignment, Figure, Steering, known
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 TASKS = ("emotion-alignment", "emotion-steering")
 """Tasks of results that are emosteer's; those of others are left alone."""
+
+DEEPEST = 32
+"""Nesting of front matter; a model index has seven levels."""
 
 TAGS = ("emosteer", "steering-vectors", "emotion")
 
@@ -43,9 +47,9 @@ __all__ = ["fields", "front_matter", "metadata", "with_fields", "with_metadata"]
 
 def fields(vectors: EmotionVectors) -> dict[str, Any]:
     """What emosteer says in the front matter: field → value, plain data."""
-    base, languages = vectors.base_model, vectors.extraction.get("languages") or []
+    base, languages = vectors.base_model, [plain(one) for one in vectors.extraction.get("languages", [])]
     found: dict[str, Any] = {"library_name": "emosteer", "tags": list(TAGS)}
-    if base.repo_id:
+    if base.repo_id and is_repo_id(base.repo_id):
         found |= {"base_model": base.repo_id, "base_model_relation": "adapter"}
     if languages:  # the Hub takes codes of ISO 639 there, and what says more, as zh-Hant, in a field of its own
         found["language"] = list(dict.fromkeys(language.partition("-")[0] for language in languages))
@@ -107,8 +111,7 @@ def metadata(text: str) -> dict[str, Any]:
 
     try:
         block = found[2] if (found := REGEX_YAML_BLOCK.search(text)) else ""
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(block, yaml.SafeLoader)):
-            raise ValueError("it has aliases, which can stand for more than there is room for")
+        _check(yaml.parse(block, yaml.SafeLoader))
         told = yaml.safe_load(block) or {}
         ModelCardData(**told)
     except (yaml.YAMLError, AttributeError, RecursionError, TypeError, ValueError) as error:
@@ -144,7 +147,7 @@ def with_metadata(text: str, name: str, value: object) -> str:
     stop = 1 + max((i for i in inside if i < stop), default=start)
     before, after = "".join(lines[:start]), "".join(lines[stop:])
     if field and before and not before.endswith(("\n", "\r")):
-        before += "\n"
+        before += "\r\n" if found[1].endswith("\r\n") else "\n"
     if not after:  # the line break before the closing --- is not of the block
         field, before = (field.removesuffix("\n"), before) if field else ("", before.rstrip("\r\n"))
     set_so = f"{text[: found.start(2)]}{before}{field}{after}{text[found.end(2) :]}"
@@ -155,6 +158,17 @@ def with_metadata(text: str, name: str, value: object) -> str:
             f"Take {name} out of it and run this again.",
         )
     return set_so
+
+
+def _check(events: Any) -> None:
+    """Refuse what a few bytes can make endless: a card may be a stranger's. Events come as they are parsed."""
+    from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent
+
+    depth = 0
+    for event in events:
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, AliasEvent):
+            raise ValueError("it has aliases, or is nested too deeply")
 
 
 def _yaml(name: str, value: object) -> str:
