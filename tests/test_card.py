@@ -26,9 +26,7 @@ from emosteer.vectors import EmotionVectors
 SHIPPED = Path(__file__).parent.parent / "vectors" / "smollm2-135m-instruct-en"
 PICTURES = ("dose_response.png", "confusion.png", "alignment_circumplex.png", "alignment_words.png", "mine.png")
 EMOTIONS = ("joy", "fear", "quiet-awe")
-ODD = (
-    "<script>alert(1)</script>|`x`[a](javascript:b)![c](d)<!-- /emosteer -->\n---\n# H & *b* www.evil.org https://e.org"
-)
+ODD = "<script>alert(1)</script>|`x`[a](javascript:b)![c](d)<!-- /emosteer -->\n---\n# H & *b* www.evil.org https://e.org\x1b[31m\u202e"
 
 
 def made(seed: int = 0, *, calibrated: bool = True, results: bool = True) -> EmotionVectors:
@@ -178,8 +176,8 @@ def shipped():
     return EmotionVectors.from_pretrained(SHIPPED)
 
 
-def test_the_card_of_the_shipped_vectors_has_no_number_that_their_file_does_not_hold():
-    text, config = (SHIPPED / "README.md").read_text(), json.loads((SHIPPED / "config.json").read_text())
+def test_the_card_of_the_shipped_vectors_has_no_number_that_their_file_does_not_hold(shipped):
+    text, config = card.new(shipped), json.loads((SHIPPED / "config.json").read_text())
     assert len(NUMBER.findall(SAID.sub(" ", text))) > 500
     assert invented(text, config) == []
 
@@ -215,9 +213,9 @@ def rows(text: str, first: str) -> list[dict[str, str]]:
     return [dict(zip(head, row, strict=True)) for row in body]
 
 
-def test_every_cell_of_the_table_of_emotions_is_the_number_of_its_column():
+def test_every_cell_of_the_table_of_emotions_is_the_number_of_its_column(shipped):
     config = json.loads((SHIPPED / "config.json").read_text())
-    found = rows((SHIPPED / "README.md").read_text(), "emotion")
+    found = rows(card.render(shipped), "emotion")
     (additive,) = [way for way in config["measured"]["steering"]["ways"] if way["way"] == "additive"]
 
     def shown(value):
@@ -438,9 +436,10 @@ def test_nothing_of_a_file_acts_in_the_card():
     assert not re.search(r"www\.|://|javascript:[^b]|[^`]`x`", body.replace("```", ""))
     assert all(character.isprintable() or character == "\n" for character in text)
     assert ModelCard(text).data.eval_results
-    widths = [[line.count(" | ") for line in block.split("\n")] for block in body.split("\n\n") if block[:2] == "| "]
+    blocks = [block.split("\n") for block in body.split("\n\n") if block[:2] == "| "]
+    widths = [[len(re.findall(r"(?<!\\)\|", line)) for line in block] for block in blocks]
     assert len(widths) == 4
-    assert all(len({width for i, width in enumerate(block) if i != 1}) == 1 for block in widths)
+    assert all(len(set(block)) == 1 for block in widths)
 
 
 def test_the_fields_of_a_hostile_file_are_data_in_the_front_matter():
@@ -503,5 +502,5 @@ def test_what_is_known_is_read_back_as_it_was_written():
         data = strict_json.loads(strict_json.canonical(made().measured[name]))
         found = known(kind, data)
         assert to_json(known(kind, to_json(found))) == to_json(found)
-        assert known(kind, {**data, "seed": "seven"}) is None
+        assert known(kind, {**data, "seed": "seven"}) is known(kind, {**data, "seed": True}) is None
         assert known(kind, {**data, "of a later emosteer": {}}) == found
