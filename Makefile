@@ -64,13 +64,15 @@ $(LLAMA_CPP): Makefile
 		'llama-cpp-python==0.3.36' 'diskcache==5.6.3'
 	@touch $@
 
-# One thread, so that the bytes are the same again; the doses are those that were measured by `make calibration`.
+# One thread, so that the bytes are the same again; doses and results are those that were measured, which stand there.
 vectors: install
-	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output $(VECTORS) --calibration $(VECTORS)/calibration.json
+	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output $(VECTORS) --calibration $(VECTORS)/calibration.json \
+		--measured $(VECTORS)/steering.json --measured $(VECTORS)/alignment.json
 
-# The directions as they are now, and their doses measured anew: about twenty minutes.
+# The directions as they are now, and their doses measured anew: about twenty minutes. What tones do at other doses has
+# to be measured anew too, with `emosteer eval steering --vectors $(VECTORS) --output DIR --card`.
 calibration: install
-	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output $(VECTORS) --no-calibrate
+	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output $(VECTORS) --no-calibrate --measured $(VECTORS)/alignment.json
 	$(BIN)/emosteer calibrate $(VECTORS)
 
 # Every causal language model of transformers, made small; writes the section of the README.

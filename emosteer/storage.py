@@ -34,12 +34,13 @@ def config_of(vectors: EmotionVectors) -> Config:
     )
 
 
-def files_of(vectors: EmotionVectors, dtype: str = "float32") -> dict[str, bytes]:
+def files_of(vectors: EmotionVectors, dtype: str = "float32", repo_id: str | None = None) -> dict[str, bytes]:
     """The files of a new folder of vectors, the same for the same vectors.
 
     Args:
         vectors: What to write.
         dtype: Of the directions: `"float32"`, or `"float16"` for half the size.
+        repo_id: Of the vectors on the Hub, where it is known.
 
     Raises:
         InputError: The dtype is neither.
@@ -57,7 +58,7 @@ def files_of(vectors: EmotionVectors, dtype: str = "float32") -> dict[str, bytes
     if vectors.neutral_basis is not None:
         tensors[fmt.NEUTRAL_BASIS] = vectors.neutral_basis.to(dtypes[dtype])
     data, config = fmt.serialise(tensors, config_of(vectors))
-    text = card.new(vectors)
+    text = card.new(vectors, repo_id=repo_id)
     return {fmt.VECTORS_FILE: data, fmt.CONFIG_FILE: fmt.config_json(config), fmt.CARD_FILE: text.encode()}
 
 

@@ -345,7 +345,7 @@ class EmotionVectors:
         from emosteer import hub, storage
 
         return hub.push(
-            storage.files_of(self),
+            storage.files_of(self, repo_id=repo_id),
             repo_id,
             private=private,
             create_pr=create_pr,

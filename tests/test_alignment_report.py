@@ -1,4 +1,4 @@
-"""The report of the alignment battery: tables, sentences, figures, the page, and the card."""
+"""The report of the alignment battery: tables, sentences, figures, the page, and its way into the card."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ import json
 import re
 import struct
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from huggingface_hub import ModelCard, ModelCardData
 from rich.console import Console
 
+import emosteer
 from emosteer import card, strict_json
 from emosteer.errors import InputError, MissingExtraError
-from emosteer.eval.alignment import page as page_module
 from emosteer.eval.alignment.figures import CAPTIONS, write_figures
 from emosteer.eval.alignment.labels import place
-from emosteer.eval.alignment.page import model_index, write_into_card, write_report
+from emosteer.eval.alignment.page import write_report
 from emosteer.eval.alignment.ratings import Prediction
 from emosteer.eval.alignment.results import AlignmentReport, Ceiling, Geometry, LanguagePair, Transfer, WordRatings
 from emosteer.eval.alignment.statistics import Measure
 from emosteer.eval.alignment.summary import summary
 from emosteer.eval.alignment.tables import method, notes, sheets, tables
+from emosteer.measured import Alignment
+from emosteer.records import Record, put
+from tests.conftest import tiny_config, tiny_model
 
 HOSTILE = '<script>alert("$\\x$ & [red]|")</script>'
 HUMAN = {
@@ -119,6 +121,7 @@ def report():
             "languages": ["en", "zh"],
             "layers": {"en": {"layer": 13, "rule": "by half of the words"}},
             "layer_grid": list(LAYERS),
+            "permutations": 5_000,
             "frames": {"en": {"words": ["The word {}", "The word {} makes me feel"]}},
             "seed": 7,
         },
@@ -154,24 +157,9 @@ def report():
 def folder(report, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "new"
     files = write_report(report, folder)
-    assert set(files) == {"json", "section", "page", "words-1", "words-2", *PICTURES}
+    assert set(files) == {"json", "page", "words-1", "words-2", *PICTURES}
     assert {file.name for file in folder.iterdir()} == {file.name for file in files.values()}
     return folder
-
-
-@pytest.fixture
-def vectors(tmp_path):
-    folder = tmp_path / "my-vectors"
-    folder.mkdir()
-    (folder / "README.md").write_text("---\nlicense: mit # as agreed\ntags: [a,   b]\n---\n\n# Mine  \n\nMy words.\n")
-    return folder
-
-
-@pytest.fixture
-def drawn(folder, monkeypatch):
-    """Figures are those of `folder`: to draw them takes seconds."""
-    files = {name: folder / f"alignment_{name}.png" for name in CAPTIONS}
-    monkeypatch.setattr(page_module, "write_figures", lambda report, folder: files)
 
 
 class Page(HTMLParser):
@@ -424,8 +412,6 @@ def test_a_folder_that_cannot_be_written_is_an_error(report, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         write_report(report, tmp_path / "file")
-    with pytest.raises(InputError, match="cannot be read and written"):
-        write_into_card(report, tmp_path / "nowhere")
 
 
 def test_without_matplotlib_the_extra_is_named(report, tmp_path, monkeypatch):
@@ -438,73 +424,35 @@ def test_without_matplotlib_the_extra_is_named(report, tmp_path, monkeypatch):
 # The card.
 
 
-def test_the_section_is_put_into_the_card_and_replaced_the_next_time(report, vectors, drawn):
-    file = vectors / "README.md"
-    file.write_text(card.with_measured(file.read_text(), "Steered.\n") + "\nMy last words.\n")
-    for _ in range(2):
-        write_into_card(report, vectors)
-        text = file.read_text(encoding="utf-8")
-        assert text.count("## How its emotions align") == text.count("\nSteered.\n") == 1
-        assert text.count("task:\n      type: emotion-alignment") == 6  # two languages, two ratings each, two norms
-        assert "# Mine  \n\nMy words.\n" in text
-        assert "\nMy last words.\n" in text
-        assert "| RSA | 0.73 [0.55, 0.84] | &lt;0.001 | 8 |" in text
-        assert HOSTILE not in text.split("\n---\n", 1)[1]
-        assert "](alignment_circumplex.png)" in text
-    once = text
-    write_into_card(report, vectors)
-    assert file.read_text(encoding="utf-8") == once
+def test_what_the_file_holds_of_a_report_is_what_the_report_says(report, folder, tmp_path):
+    record = Record.load(folder / "alignment.json")
+    assert set(record.files) == {"alignment.json", *(f"alignment_{name}.png" for name in PICTURES)}
+    held, shape = record.summary, report.geometry[0]
+    assert [(one.language, one.ratings, one.n, one.layer) for one in held.geometry] == [
+        (one.language, one.ratings, N, 13) for one in report.geometry
+    ]
+    assert asdict(held.geometry[0].measures["rsa"]) == asdict(shape.measures["rsa"])
+    assert asdict(held.geometry[0].input_embeddings["pc1_valence"]) == asdict(shape.control["pc1_valence"])
+    assert [one.n for one in held.words] == [60, 41]
+    assert asdict(held.words[1].gain_over_random["arousal"]) == asdict(report.words[1].advantage["arousal"])
+    assert held.words[0].directions["valence"].value == 0.73
+    (ceiling,) = held.ceilings  # of the emotions; that of words is another thing
+    assert ceiling.rsa.value == 0.78
+    emosteer.EmotionVectors.random(tiny_model(tiny_config(num_hidden_layers=14)), ["joy"]).save_pretrained(tmp_path)
+    put(tmp_path, [record])
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| 8 | 0.73 (0.55 to 0.84) | 0.0002 | 0.91 (0.81 to 0.95) | 0.0002 |" in text
+    assert "](alignment_languages.png)" in text
+    found = card.metadata(text)["model-index"][0]["results"]
+    assert len(found) == 2 * 2 + 2  # two languages, two ratings each, two norms
+    assert HOSTILE not in text.split("\n---\n", 1)[1]
 
 
-def test_the_model_index_is_one_that_the_hub_knows(report, vectors):
-    index = model_index(report, "my-vectors")
-    found = ModelCardData(**{"model-index": index})
-    assert found.model_name == "my-vectors"
-    first = found.eval_results[0]
-    assert (first.task_type, first.dataset_name, first.dataset_type) == (
-        *("emotion-alignment", "Glasgow Norms"),
-        "glasgow-norms",
-    )
-    assert (first.metric_name, first.metric_value, first.metric_args["n"]) == ("RSA, n = 8", 0.73, 8)
-    arousal = [one for one in found.eval_results if one.metric_name == "arousal of held-out words, r, n = 60"]
-    assert [one.metric_value for one in arousal] == [0.7]
-    write_into_card(report, vectors)
-    assert {f"alignment_{name}.png" for name in PICTURES} < {file.name for file in vectors.iterdir()}
-    data = ModelCard((vectors / "README.md").read_text(encoding="utf-8")).data
-    assert data.model_name == "my-vectors"
-    assert len(data.eval_results) == 4 * 3 + 2 * 2
-    assert (data.license, data.tags) == ("mit", ["a", "b"])
-
-
-def test_a_figure_that_was_not_found_is_not_in_the_index(report):
+def test_a_figure_that_was_not_found_is_not_in_the_file(report):
     none = changed(replace(report, words=()), rsa=Measure(None, n=N))
-    assert "RSA, n = 8" not in [metric["name"] for metric in model_index(none, "x")[0]["results"][0]["metrics"]]
-    assert model_index(replace(none, geometry=()), "x") == []
-
-
-THEIRS = """model-index:
-# what we ran ourselves
-- name: ours
-  results:
-  - task: {type: text-generation}
-    dataset: {name: D, type: d}
-
-    metrics:
-    - {type: accuracy, value: 0.5}
-"""
-
-
-def test_what_people_put_into_their_model_index_stays(report, vectors, drawn):
-    file = vectors / "README.md"
-    text = file.read_text()
-    file.write_text(text.replace("tags:", f"{THEIRS}# of the library\ntags:"))
-    for _ in range(2):
-        write_into_card(report, vectors)
-        found = ModelCard(file.read_text(encoding="utf-8")).data
-        assert found.model_name == "ours"
-        assert [one.metric_value for one in found.eval_results if one.task_type == "text-generation"] == [0.5]
-        assert len(found.eval_results) == 1 + 16
-        assert "\n# of the library\ntags: [a,   b]\n---\n\n# Mine  \n" in file.read_text(encoding="utf-8")
+    held = Alignment.of(json.loads(json.dumps(none.to_dict())))
+    assert set(held.geometry[0].measures) == {"pc1_valence", "pc2_arousal_given_valence"}
+    assert held.words == ()
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])

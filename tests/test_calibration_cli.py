@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from rich.console import Console
 
 import emosteer
-from emosteer.cli import printing
+from emosteer.cli import building, printing
 from emosteer.errors import MissingExtraError
 from tests.conftest import small_concepts, tiny_model, tiny_tokenizer
 
@@ -59,7 +60,19 @@ def test_a_record_rebuilds_the_files_byte_for_byte(run, extract, folder, tmp_pat
     assert contents(again) == {name: contents(vectors)[name] for name in FILES} | {
         "calibration.json": contents(vectors)["calibration.json"]
     }
-    assert "Doses were measured: strength 1.0 costs 0.5 nats a token" in contents(again)["README.md"].decode()
+    assert "it may cost up to 0.5 nats a token" in contents(again)["README.md"].decode()
+
+
+def test_what_tones_did_at_other_doses_is_not_kept(run, extract, folder, tmp_path):
+    vectors, measured = tmp_path / "vectors", {"steering": {"n": 1}, "alignment": {"n": 2}}
+    assert extract(vectors, "--no-calibrate")[0] == 0
+    assert run("calibrate", vectors, "-m", folder / "model")[0] == 0
+    calibrated = replace(emosteer.EmotionVectors.from_pretrained(vectors), measured=measured)
+    record = emosteer.Calibration.load(vectors)
+    for before, after in ((calibrated, measured), (calibrated.scale(2), {"alignment": {"n": 2}})):
+        building._save(before, record, vectors)
+        loaded = emosteer.EmotionVectors.from_pretrained(vectors)
+        assert (loaded.measured, loaded.doses) == (after, calibrated.doses)
 
 
 def test_extract_calibrates_unless_it_is_told_not_to(run, extract, folder, tmp_path):

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 import emosteer
-from tests.conftest import tiny_model, tiny_tokenizer
+from emosteer.errors import InputError
+from emosteer.measured import rounded
+from emosteer.records import Record, put
+from tests.conftest import small_concepts, tiny_model, tiny_tokenizer
 
-FILES = {"steering.json", "steering.md", "dose_response.png", "confusion.png", "tone_and_cost.png", "cache"}
+FILES = {"steering.json", "dose_response.png", "confusion.png", "tone_and_cost.png", "cache"}
 
 
 @pytest.fixture(scope="module")
@@ -53,28 +58,121 @@ def test_it_writes_the_report_and_goes_on_from_its_cache(run, tmp_path, monkeypa
     status, out, _ = run("-o", tmp_path / "new", "--n-prompts", 2)
     assert status == 0
     assert "additive, strength 1" in out
-    assert str(tmp_path / "new" / "steering.md") in out.replace("\n", "")
+    assert str(tmp_path / "new" / "steering.json") in out.replace("\n", "")
 
 
-def test_the_section_goes_into_the_card_and_is_written_anew(run, folder, tmp_path):
-    import shutil
-
+def test_what_was_measured_goes_into_the_file_and_the_card_is_written_anew(run, folder, tmp_path):
     vectors = tmp_path / "mine"
     shutil.copytree(folder / "vectors", vectors)
+    halves = emosteer.EmotionVectors.from_pretrained(vectors)
+    halves.save_pretrained(vectors, dtype="float16")
+    before = load_file(vectors / "vectors.safetensors")
     card = vectors / "README.md"
     card.write_text(card.read_text() + "\nMy own words.\n")
     arguments = ("-o", tmp_path / "new", "--emotions", "joy", "--strengths", "1", "-v", vectors, "--card")
     for prompts in (2, 3):
-        status, _, err = run(*arguments, "--n-prompts", prompts)
+        status, out, err = run(*arguments, "--n-prompts", prompts, "--json")
         assert status == 0, err
+        told = {(c["way"], c["emotion"], c["control"]): c for c in json.loads(out)["cells"] if c["strength"] == 1.0}
+        loaded = emosteer.EmotionVectors.from_pretrained(vectors)
+        held = loaded.measured["steering"]
+        assert (held["n_prompts"], held["strength"], held["judges"]) == (
+            prompts,
+            1.0,
+            json.loads(out)["about"]["judges"],
+        )
+        (additive, _) = held["ways"]
+        of_joy = told["additive", "joy", None]
+        assert additive["emotions"]["joy"]["n"] == of_joy["n"] == prompts
+        assert additive["emotions"]["joy"]["cost"] == round(of_joy["text"]["cost"]["value"], 4)
+        for judge, heard in of_joy["judged"].items():
+            assert additive["hit_rate"][judge] == {name: round(end, 4) for name, end in heard["hit"].items()}
+        assert {one["control"] for one in held["controls"]} == {
+            "unsteered",
+            "random",
+            "shuffled",
+            "flipped",
+            "prompt_only",
+        }
         text = card.read_text()
-        assert text.count("## What strength 1.0 does") == 1
-        assert f"to {prompts} everyday prompts" in text
-        assert text.count("My own words.") == 1
-        assert "(dose_response.png)" in text
-        assert (vectors / "dose_response.png").is_file()
-    emosteer.EmotionVectors.from_pretrained(vectors).save_pretrained(vectors)  # keeps what is not its own
+        assert text.count("## What strength 1 does") == text.count("My own words.") == 1
+        assert f"on up to {prompts} held-out prompts" in text
+        assert "](dose_response.png)" in text
+        assert (vectors / "dose_response.png").read_bytes() == (tmp_path / "new" / "dose_response.png").read_bytes()
+        beside = json.loads((vectors / "steering.json").read_text())
+        assert beside == rounded(json.loads((tmp_path / "new" / "steering.json").read_text()))
+        after = load_file(vectors / "vectors.safetensors")
+        assert after.keys() == before.keys()
+        assert all(after[name].dtype == before[name].dtype and after[name].equal(before[name]) for name in before)
+    loaded.save_pretrained(vectors)
     assert card.read_text() == text
+
+
+def test_an_interrupt_leaves_the_folder_as_it_was(run, folder, tmp_path, monkeypatch):
+    vectors = tmp_path / "mine"
+    shutil.copytree(folder / "vectors", vectors)
+    before = {file.name: file.read_bytes() for file in vectors.iterdir()}
+    replace, done = Path.replace, []
+
+    def stopped(self, target):
+        done.append(target)
+        if len(done) == 6:  # the file itself is there already, its config and its card are not
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    arguments = ("-o", tmp_path / "new", "--emotions", "joy", "--strengths", "1", "-v", vectors, "--n-prompts", 1)
+    assert run(*arguments)[0] == 0
+    record = Record.load(tmp_path / "new" / "steering.json")
+    monkeypatch.setattr(Path, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        put(vectors, [record])
+    assert {file.name: file.read_bytes() for file in vectors.iterdir()} == before
+    assert len(done) > 6  # what was there was put back
+
+
+def test_what_is_of_other_vectors_or_no_report_is_an_error_and_changes_nothing(run, folder, tmp_path):
+    vectors = tmp_path / "mine"
+    shutil.copytree(folder / "vectors", vectors)
+    assert run("-o", tmp_path, "--emotions", "joy", "--strengths", "1", "--n-prompts", 1)[0] == 0
+    report = json.loads((tmp_path / "steering.json").read_text())
+    before = {file.name: file.read_bytes() for file in vectors.iterdir()}
+    emosteer.EmotionVectors.from_pretrained(vectors).select(["anger"]).save_pretrained(tmp_path / "other")
+    with pytest.raises(InputError, match="is not of these vectors"):
+        put(tmp_path / "other", [Record.load(tmp_path / "steering.json")])
+    for wrong in ({}, [], {**report, "cells": None}, {**report, "about": {}}, {**report, "ways": [{"way": "x"}]}, 7):
+        (tmp_path / "steering.json").write_text(json.dumps(wrong))
+        with pytest.raises(InputError, match="cannot be read as a report"):
+            Record.load(tmp_path / "steering.json")
+    for name in ("nowhere/steering.json", "calibration.json"):
+        with pytest.raises(InputError):
+            Record.load(tmp_path / name)
+    (vectors / "README.md").write_text("---\na: [\n---\n")
+    status, out, err = run("-o", tmp_path / "new", "-v", vectors, "--card")
+    assert (status, out) == (1, "")
+    assert "front matter of the card" in err
+    assert {**before, "README.md": b"---\na: [\n---\n"} == {file.name: file.read_bytes() for file in vectors.iterdir()}
+
+
+def test_extracting_with_what_was_measured_gives_the_same_folder(run, command_line, folder, tmp_path):
+    """As `make vectors` does: from the reports that stand in the folder, byte for byte."""
+    concepts = tmp_path / "small.json"
+    concepts.write_text(json.dumps(small_concepts().to_dict()))
+    output = tmp_path / "mine"
+    made = ("extract", "-m", folder / "model", "--concepts", concepts, "--no-calibrate")
+    assert command_line(*made, "-o", output)[0] == 0
+    plain = (output / "README.md").read_bytes()
+    status, _, err = run("-o", tmp_path / "new", "-v", output, "--strengths", "1", "--n-prompts", 1, "--card")
+    assert status == 0, err
+    measured = {file.name: file.read_bytes() for file in output.iterdir()}
+    assert measured["README.md"] != plain
+    for target in (output, tmp_path / "again"):
+        status, _, err = command_line(*made, "-o", target, "--measured", output / "steering.json")
+        assert status == 0, err
+        assert {file.name: file.read_bytes() for file in target.iterdir()} == measured
+    status, out, err = command_line(*made, "-o", tmp_path / "bad", "--measured", output / "config.json")
+    assert (status, out) == (1, "")
+    assert "is no report on vectors" in " ".join(err.split())
+    assert not (tmp_path / "bad").exists()
 
 
 @pytest.mark.parametrize(
@@ -178,9 +276,7 @@ def test_alignment_writes_its_report(align, ratings, tmp_path):
     assert status == 0
     assert told == json.loads((output / "alignment.json").read_text())
     assert told["words"][0]["norms"] == "Mine"
-    assert {"alignment.json", "alignment.md", "alignment.html", "alignment_circumplex.png"} <= {
-        f.name for f in output.iterdir()
-    }
+    assert {"alignment.json", "alignment.html", "alignment_circumplex.png"} <= {f.name for f in output.iterdir()}
     assert list((tmp_path / "cache").iterdir())
     status, out, _ = align(*options)
     assert status == 0

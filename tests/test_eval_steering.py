@@ -17,7 +17,7 @@ from emosteer.eval import evaluate_steering, sampling
 from emosteer.eval.encoder import shared_encoder
 from emosteer.eval.fluency import nats_per_token
 from emosteer.eval.measures import Figures, Measures
-from emosteer.eval.report import card_section, notes, tables, write_report
+from emosteer.eval.report import notes, tables, write_report
 from emosteer.eval.sampling import Answer, Cell, deranged, generate_cells
 from tests.conftest import tiny_model, tiny_tokenizer
 
@@ -428,25 +428,21 @@ def test_what_cannot_be_measured_is_said_before_anything_is_generated(steered, c
     assert calls == []
 
 
-def test_the_report_is_json_a_section_figures_and_tables(steered, tmp_path):
+def test_the_report_is_json_figures_and_tables(steered, tmp_path):
     report = measure(steered, ways=WAYS)
     told = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert told["schema"] == 1
     first, second = (write_report(report, tmp_path / name) for name in ("one", "two"))
-    assert set(first) == {"json", "section", "dose_response", "confusion", "tone_and_cost"}
+    assert set(first) == {"json", "dose_response", "confusion", "tone_and_cost"}
     assert json.loads(first["json"].read_text())["cells"] == told["cells"]
     for name in first:
         assert first[name].read_bytes() == second[name].read_bytes(), name
-    section = card_section(report, {"confusion": "pictures/confusion.png"})
-    assert section.startswith("## What strength 1.0 does\n")
-    assert "](pictures/confusion.png)" in section
     cell = report.cell("kept", "fear", 1.0)
-    assert f"| fear | {cell.judged['letters']['hit']} |" in section.partition("`kept`")[2]
-    assert "letters does not know calm" in section
-    widths = {line.count("|") for line in section.splitlines() if line.startswith("| joy")}
-    heads = {line.count("|") for line in section.splitlines() if line.startswith("| emotion")}
-    assert widths == heads
-    assert [table.row_count for table in tables(report)] == [1 + 2 * 4 + 2 * 3 + 1, 5, 5]
+    (_, _, kept) = shown = tables(report)
+    row = [column._cells[report.emotions.index("fear")] for column in kept.columns]
+    assert row[:2] == ["fear", str(cell.judged["letters"]["hit"])]
+    assert "letters does not know calm." in notes(report)
+    assert [table.row_count for table in shown] == [1 + 2 * 4 + 2 * 3 + 1, 5, 5]
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         write_report(report, tmp_path / "file")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import emosteer
 from emosteer.embedded import MODEL_ID
+from emosteer.records import Record, put
 
 FOLDER = Path(__file__).parent.parent / "vectors" / "smollm2-135m-instruct-en"
 
@@ -38,6 +41,19 @@ def test_every_dose_is_the_calibrated_one_that_the_record_beside_it_gives(shippe
     assert record.apply(shipped).doses == shipped.doses
     assert set(shipped.doses) == set(shipped.emotions)
     assert all(0 < dose.cost <= dose.budget + 1e-3 for dose in shipped.doses.values())
+
+
+def test_file_card_and_reports_beside_them_are_what_the_reports_make(tmp_path):
+    """What was measured, taken out and put in again from the reports and figures that stand there."""
+    folder = shutil.copytree(FOLDER, tmp_path / "again")
+    bare = replace(emosteer.EmotionVectors.from_pretrained(folder), measured={})
+    (folder / "README.md").unlink()
+    bare.save_pretrained(folder)
+    assert "## What strength" not in (folder / "README.md").read_text()
+    put(folder, [Record.load(FOLDER / "steering.json"), Record.load(FOLDER / "alignment.json")])
+    for file in FOLDER.iterdir():
+        assert (folder / file.name).read_bytes() == file.read_bytes(), file.name  # else run `make vectors`
+    assert (FOLDER / "steering.json").stat().st_size < 500_000
 
 
 @pytest.mark.embedded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,19 +44,32 @@ def extract(
     calibration: Annotated[
         Path | None, typer.Option(help="Take the doses from this calibration.json instead.", show_default=False)
     ] = None,
+    measured: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Take what was measured from this steering.json or alignment.json, and the figures beside it; may be "
+            "given many times.",
+            show_default=False,
+        ),
+    ] = None,
     cache: AnswersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build emotion vectors for a model from a concept set, and calibrate their doses.
 
-    The same concept set and calibration give the same files, byte for byte.
+    The same concept set, calibration and measurements give the same files, byte for byte.
     """
+    from emosteer import card
     from emosteer.atomic import require_writable
+    from emosteer.format import CARD_FILE
     from emosteer.loading import load_model
     from emosteer.model import SteeredModel
+    from emosteer.records import Record, put
 
     require_writable(output)  # known now rather than after minutes of reading
+    card.existing(output / CARD_FILE)
     found = emosteer.Calibration.load(calibration) if calibration else None
+    records = [Record.load(file) for file in measured or []]
     chosen = emosteer.ConceptSet.load(concepts)
     if emotions:
         chosen = chosen.subset([name.strip() for name in emotions.split(",")])
@@ -72,7 +86,11 @@ def extract(
     if found is None and calibrate:
         judge = _judge_if_there()
         found = emosteer.calibrate(SteeredModel(*loaded, vectors), judge=judge, cache=cache or _answers_cache())
+    for record in records:
+        record.check(vectors)
     _save(vectors, found, output)
+    if records:
+        put(output, records)
     if as_json:
         told = {"output": str(output), "emotions": list(vectors.emotions), "layers": list(vectors.layers)}
         print_json({**told, "calibrated": list(found.emotions) if found else []})
@@ -195,9 +213,15 @@ def _answers_cache() -> Path:
 
 
 def _save(vectors: EmotionVectors, calibration: Calibration | None, folder: Path) -> None:
-    """Vectors with their doses, and the record of those: first the record, which by itself changes nothing."""
+    """Vectors with their doses, and the record of those: first the record, which by itself changes nothing.
+
+    What tones did at other doses is not what they do at these.
+    """
     if calibration:
-        vectors = calibration.apply(vectors)
+        before, vectors = vectors.doses, calibration.apply(vectors)
+        if vectors.doses != before:
+            kept = {name: found for name, found in vectors.measured.items() if name != "steering"}
+            vectors = replace(vectors, measured=kept)
         calibration.save(folder)
     vectors.save_pretrained(folder)
 

@@ -35,7 +35,7 @@ def eval_steering(
         typer.Option(help="One that comes with emosteer, or a text-classification model; may be given many times."),
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of finished batches; OUTPUT/cache by default.")] = None,
-    card: Annotated[bool, typer.Option("--card", help="Put the section into the card of the vectors' folder.")] = False,
+    card: Annotated[bool, typer.Option("--card", help="Put the results into the vectors' file and card.")] = False,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -46,18 +46,18 @@ def eval_steering(
     the recipe "natural": with the embedded model about 2,000 answers of 32 tokens. Interrupted and started again, it
     goes on where it was.
 
-    Writes steering.json, steering.md (a section for the model card) and the figures.
+    Writes steering.json and the figures. With --card, the folder of the vectors gets both, their file a summary under
+    `measured`, and their card is written anew from it; the directions stay as they are, byte for byte.
     """
     from emosteer.atomic import require_writable
     from emosteer.eval.judges import named_judge
-    from emosteer.eval.report import notes, tables, write_into_card, write_report
+    from emosteer.eval.report import JSON, notes, tables, write_report
     from emosteer.eval.steering import FULL, evaluate_steering
-    from emosteer.format import CARD_FILE
+    from emosteer.records import Record, put
 
     require_writable(output)  # known now rather than after minutes of answering
+    folder = _with_card(vectors) if card else None
     require("eval", "matplotlib")
-    if card and (vectors is None or not (Path(vectors) / CARD_FILE).is_file()):
-        raise InputError("There is no card to write into.", "Name a folder of vectors with --vectors.")
     grid: dict[str, Any] = dict(FULL) if full else {}
     grid |= {name: given for name, given in (("n_prompts", n_prompts), ("seeds", seeds)) if given}
     if strengths is not None:
@@ -71,8 +71,8 @@ def eval_steering(
         **grid,
     )
     files = write_report(report, output)
-    if card and vectors:
-        write_into_card(report, Path(vectors))
+    if folder:
+        put(folder, [Record.load(output / JSON)])
     if as_json:
         print_json(report.to_dict())
         return
@@ -101,7 +101,7 @@ def eval_alignment(
     ] = None,
     permutations: Annotated[int, typer.Option(min=100, help="Random permutations for every p.")] = 5_000,
     cache: Annotated[Path | None, typer.Option(help="Folder of what was read; emosteer's own by default.")] = None,
-    card: Annotated[bool, typer.Option("--card", help="Put the results into the card of the vectors' folder.")] = False,
+    card: Annotated[bool, typer.Option("--card", help="Put the results into the vectors' file and card.")] = False,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -110,20 +110,20 @@ def eval_alignment(
     Representational similarity, components, held-out axes, word ratings and their controls, transfer between
     languages, and what languages share. Without vectors, directions are first extracted in those languages.
 
-    Writes alignment.json, alignment.html (one page that needs nothing else), alignment.md (a section for the model
-    card), the figures, and the words with their predicted ratings.
+    Writes alignment.json, alignment.html (one page that needs nothing else), the figures, and the words with their
+    predicted ratings. With --card, the folder of the vectors gets the JSON and the figures, their file a summary under
+    `measured`, and their card is written anew from it; the directions stay as they are, byte for byte.
     """
     from emosteer.atomic import require_writable
     from emosteer.embedded import cache_dir
     from emosteer.eval.alignment import evaluate_alignment
-    from emosteer.eval.alignment.page import write_into_card, write_report
+    from emosteer.eval.alignment.page import JSON, write_report
     from emosteer.eval.alignment.tables import notes, tables
     from emosteer.eval.norms import load_category_norms, parse_norms
-    from emosteer.format import CARD_FILE
+    from emosteer.records import Record, put
 
     require_writable(output)  # known now rather than after minutes of reading
-    if card and (vectors is None or not (Path(vectors) / CARD_FILE).is_file()):
-        raise InputError("There is no card to write into.", "Name a folder of vectors with --vectors.")
+    folder = _with_card(vectors) if card else None
     require("eval", "matplotlib")
     rated = [parse_norms(one) for one in norms or []]
     sets = load_category_norms(categories) if categories else None
@@ -138,8 +138,8 @@ def eval_alignment(
         cache=cache or cache_dir() / "words",
     )
     files = write_report(report, output)
-    if card and vectors:
-        write_into_card(report, Path(vectors))
+    if folder:
+        put(folder, [Record.load(output / JSON)])
     if as_json:
         print_json(report.to_dict())
         return
@@ -147,3 +147,16 @@ def eval_alignment(
         printing.out.print(table)
     for line in (*notes(report), f"Written: {', '.join(str(file) for file in files.values())}"):
         printing.out.print(line, highlight=False)
+
+
+def _with_card(vectors: str | None) -> Path:
+    """The folder of vectors whose card can be written, known before minutes of measuring."""
+    from emosteer import card
+    from emosteer.atomic import require_writable
+    from emosteer.format import CARD_FILE
+
+    if vectors is None or not Path(vectors).is_dir():
+        raise InputError("There is no card to write into.", "Name a folder of vectors with --vectors.")
+    require_writable(Path(vectors))
+    card.existing(Path(vectors) / CARD_FILE)
+    return Path(vectors)

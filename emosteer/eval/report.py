@@ -1,35 +1,26 @@
-"""A steering report for people: tables for a terminal, a section for the model card, JSON and figures in a folder."""
+"""A steering report for people: tables for a terminal, JSON and figures in a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emosteer import strict_json
-from emosteer.card import with_measured
 from emosteer.errors import InputError
 from emosteer.eval.bootstrap import Estimate
 from emosteer.eval.figures import write_figures
 from emosteer.eval.steering import MONOTONE, NEAR, CellResult, SteeringReport
-from emosteer.format import CARD_FILE
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-JSON, SECTION = "steering.json", "steering.md"
+JSON = "steering.json"
 
-_CAPTIONS = {
-    "dose_response": "Judged probability of the emotion over strength",
-    "confusion": "Emotion asked for against emotion judged, at the highest strength",
-    "tone_and_cost": "Hit rate against cost, with controls",
-}
-
-__all__ = ["JSON", "SECTION", "card_section", "notes", "tables", "write_into_card", "write_report"]
+__all__ = ["JSON", "notes", "tables", "write_report"]
 
 
 def write_report(report: SteeringReport, folder: Path) -> dict[str, Path]:
-    """Write `steering.json`, `steering.md` (the section for the card) and the figures.
+    """Write `steering.json` and the figures; `emosteer.records` takes them into a folder of vectors.
 
     Args:
         report: What was measured.
@@ -43,72 +34,11 @@ def write_report(report: SteeringReport, folder: Path) -> dict[str, Path]:
         InputError: The folder cannot be written.
     """
     figures = write_figures(report, folder)
-    files = {"json": folder / JSON, "section": folder / SECTION}
-    pictures = {name: file.name for name, file in figures.items()}
     try:
-        files["json"].write_text(strict_json.pretty(report.to_dict()), encoding="utf-8")
-        files["section"].write_text(card_section(report, pictures), encoding="utf-8")
+        (folder / JSON).write_text(strict_json.pretty(report.to_dict()), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder} cannot be written ({error.strerror}).") from error
-    return {**files, **figures}
-
-
-def write_into_card(report: SteeringReport, folder: Path) -> None:
-    """Put the section into the card of a folder of vectors, and the pictures beside it.
-
-    Args:
-        report: What was measured.
-        folder: Of the vectors.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-        InputError: There is no card, or the folder cannot be written.
-    """
-    file = folder / CARD_FILE
-    try:
-        text = file.read_text(encoding="utf-8")
-        pictures = {name: picture.name for name, picture in write_figures(report, folder).items()}
-        file.write_text(with_measured(text, card_section(report, pictures)), encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The card {file} cannot be read and written ({error}).") from error
-
-
-def card_section(report: SteeringReport, pictures: Mapping[str, str] | None = None) -> str:
-    """`## What strength 1.0 does`, in Markdown.
-
-    Args:
-        report: What was measured.
-        pictures: Name of a figure → its path, relative to the card.
-    """
-    about, judges = report.about, report.about["judges"]
-    top = about["strengths"][-1]
-    lines = [
-        f"## What strength {top} does",
-        "",
-        f"{about['n_answers']} answers to {about['n_prompts']} everyday prompts, {about['max_new_tokens']} tokens at "
-        f"temperature {about['temperature']:g}; judges: {', '.join(judges)}. Hit rate: share of answers in which the "
-        "judge finds the emotion before the other basic ones. p: probability that it gives the emotion among all its "
-        "labels. Cost: nats a token under the plain model above its own answers. Loops: share of answers that go in "
-        "circles. Topic: similarity to plain answers, 1 being that of plain answers to each other. In brackets the "
-        "95 % interval, by bootstrap over prompts.",
-    ]
-    for way in report.ways:
-        head = ["emotion", *_columns(report)]
-        lines += ["", f"Way `{way.way}`:", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-        for emotion in (None, *report.emotions):
-            if found := report.cell(way.way, emotion, way.strength):
-                lines.append(f"| {' | '.join([emotion or 'mean of the basic ones', *_cells(report, found)])} |")
-    controls = [cell for cell in report.cells if cell.emotion is None and cell.control]
-    if controls:
-        head = ["control", "way", *_columns(report)]
-        lines += ["", "Controls, mean of the basic emotions:", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-        for cell in controls:
-            named = [str(cell.control).replace("_", " "), cell.way or "–"]
-            lines.append(f"| {' | '.join([*named, *_cells(report, cell)])} |")
-    lines += [line for note in notes(report) for line in ("", note)]
-    for name, path in (pictures or {}).items():
-        lines += ["", f"![{_CAPTIONS[name]}]({path})"]
-    return "\n".join([*lines, ""])
+    return {"json": folder / JSON, **figures}
 
 
 def notes(report: SteeringReport) -> list[str]:
