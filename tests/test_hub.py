@@ -75,9 +75,12 @@ def test_a_round_trip_changes_no_byte(site, alice, vectors, tmp_path):
     done = vectors.push_to_hub(NAME)
     repository = site.repositories[NAME]
     assert done.commit == repository.commits[0].oid
-    assert {name: repository.files()[name] for name in done.files} == {
-        path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()
-    }
+    pushed = repository.files()
+    assert done.files == ("README.md", "config.json", "vectors.safetensors")
+    for name in ("config.json", "vectors.safetensors"):
+        assert pushed[name] == (tmp_path / "mine" / name).read_bytes()
+    here = (tmp_path / "mine" / "README.md").read_text()
+    assert pushed["README.md"].decode() == here.replace("path/to/this/folder", NAME)  # the same but for its place
     back = EmotionVectors.from_pretrained(NAME)
     assert same(back, vectors)
     assert (back.doses, back.info, back.license) == (vectors.doses, vectors.info, vectors.license)
