@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emosteer import card, strict_json
+from emosteer import card, measured, strict_json
 from emosteer import format as fmt
 from emosteer.atomic import write_folder
 from emosteer.config import Config
@@ -82,7 +82,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
     """The files of a folder of vectors, every one checked: what is pushed.
 
     Args:
-        folder: With vectors in it; what else it holds is left out.
+        folder: With vectors in it; what else it holds, records and figures of other vectors too, is left out.
 
     Raises:
         FormatError: The vectors are damaged or not complete, or a record is no JSON.
@@ -91,8 +91,8 @@ def files_in(folder: Path) -> dict[str, bytes]:
     with fmt.VectorFile.open(folder) as file:
         vectors = read(file)
     files = {}
-    for name, largest in fmt.LIMITS.items():
-        path = folder / name
+    for name in _belonging(vectors):
+        path, largest = folder / name, fmt.LIMITS[name]
         if not path.exists():
             continue
         try:
@@ -191,6 +191,17 @@ def read(file: fmt.VectorFile, emotions: Sequence[str] | None = None) -> Emotion
         center=file.read(fmt.CENTER) if fmt.CENTER in file else None,
         neutral_basis=file.read(fmt.NEUTRAL_BASIS) if basis else None,
     )
+
+
+def _belonging(vectors: EmotionVectors) -> list[str]:
+    """Names of the files that may stand beside these vectors: records and figures of what their own file holds."""
+    names = [fmt.VECTORS_FILE, fmt.CONFIG_FILE, fmt.CARD_FILE]
+    if vectors.doses:
+        names.append("calibration.json")
+    for kind, shape in measured.SUMMARIES.items():
+        if summary := measured.known(shape, vectors.measured.get(kind)):
+            names += [f"{kind}.json", *card.figures_of(summary)]
+    return names
 
 
 def _unit(rows: Tensor) -> Tensor:

@@ -187,7 +187,9 @@ class EmotionVectors:
             dose = self.dose(name)
             # What was measured at the old dose is not true of the new one.
             doses[name] = Dose(dose.dose * factor, dose.layers, dose.weights, dose.scope)
-        return replace(self, doses=doses)
+        return replace(
+            self, doses=doses, measured={kind: found for kind, found in self.measured.items() if kind != "steering"}
+        )
 
     def add(self, name: str, mixture: Mapping[str, float]) -> EmotionVectors:
         """One more emotion, a mixture of those that are here: its strength 1.0 is what the mixture itself would add.

@@ -504,3 +504,17 @@ def test_what_is_known_is_read_back_as_it_was_written():
         assert to_json(known(kind, to_json(found))) == to_json(found)
         assert known(kind, {**data, "seed": "seven"}) is known(kind, {**data, "seed": True}) is None
         assert known(kind, {**data, "of a later emosteer": {}}) == found
+
+
+def test_where_vectors_were_moved_or_read_from_stands_in_the_card():
+    lost = {"halves": {"value": 0.498, "low": 0.457, "high": 0.536}, "ceiling": {"value": 0.624}}
+    moved = replace(made(), extraction={"method": "transferred", "source": {"repo_id": "org/first"}, "held_out": lost})
+    text = card.new(moved)
+    assert "Moved from: org/first: emotions that the map had not seen" in text
+    assert "0.50 across halves of the texts, its own with each other to 0.62" in text
+    assert not invented(text, config_of(moved))
+    files = {"joy": {"format": "GGUF", "producer": "re<b>peng", "coefficient": 1.0}, "fear": {"format": "npz"}}
+    text = card.new(replace(made(), extraction={"method": "imported", "sources": files}))
+    assert "Read from: GGUF of re&lt;b&gt;peng, npz; doses are the producer's" in text
+    for odd in ({"sources": 5, "held_out": []}, {"sources": {"joy": None}, "held_out": {"halves": 1, "ceiling": None}}):
+        assert "Moved from" not in card.new(replace(made(), extraction=odd))

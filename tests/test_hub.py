@@ -144,14 +144,14 @@ def test_only_vectors_and_config_are_fetched(site, alice, vectors):
 
 def test_records_of_other_vectors_are_taken_out(site, alice, vectors, tmp_path):
     vectors.save_pretrained(tmp_path)
-    (tmp_path / "steering.json").write_text("{}")
-    (tmp_path / "notes.txt").write_text("private")
-    hub.push(storage.files_in(tmp_path), NAME)
-    site.commit(NAME, {"theirs.md": b"kept"})
-    assert "notes.txt" not in site.repositories[NAME].files()
-    done = made(seed=1).push_to_hub(NAME)
-    assert done.deleted == ("steering.json",)
-    assert "steering.json" not in site.repositories[NAME].files()
+    for name in ("calibration.json", "steering.json", "confusion.png", "notes.txt"):
+        (tmp_path / name).write_text("{}")
+    files = storage.files_in(tmp_path)  # they are calibrated, and hold nothing that was measured
+    assert sorted(files) == ["README.md", "calibration.json", "config.json", "vectors.safetensors"]
+    hub.push(files, NAME)
+    site.commit(NAME, {"theirs.md": b"kept", "steering.json": b"{}"})
+    done = made(seed=1, doses={}).push_to_hub(NAME)
+    assert done.deleted == ("calibration.json", "steering.json")
     assert site.repositories[NAME].files()["theirs.md"] == b"kept"
 
 
@@ -606,10 +606,9 @@ def test_what_cannot_be_is_one_clear_line(site, alice, vectors, tmp_path, comman
     [
         ("vectors.safetensors", b"0" * 100, "not a valid"),
         ("config.json", b"{}", "differ"),
-        ("steering.json", b"{", "cannot be read"),
+        ("calibration.json", b"{", "cannot be read"),
         ("README.md", b"---\ntags: [\n---\n", "front matter"),
         ("README.md", b"\xff\xfe", "not a text"),
-        ("confusion.png", b"<script>", "no PNG"),
         ("README.md", b"x" * (2**20 + 1), "has 1,048,577 bytes"),
     ],
 )
@@ -621,11 +620,18 @@ def test_a_folder_is_checked_before_anything_is_sent(site, alice, vectors, tmp_p
     assert not site.requests
 
 
+def test_a_figure_is_a_picture(tmp_path):
+    shutil.copytree(SHIPPED, tmp_path / "copy")
+    (tmp_path / "copy" / "confusion.png").write_bytes(b"<script>")
+    with pytest.raises(FormatError, match="no PNG"):
+        storage.files_in(tmp_path / "copy")
+
+
 def test_nothing_is_left_of_a_pull_that_fails(site, alice, vectors, tmp_path, command_line):
-    site.create(NAME, {**storage.files_of(vectors), "steering.json": b"{"})
+    site.create(NAME, {**storage.files_of(vectors), "calibration.json": b"{"})
     status, _, err = command_line("pull", NAME, "-o", tmp_path / "new")
     assert status == 1
-    assert "steering.json" in err
+    assert "calibration.json" in err
     assert not (tmp_path / "new").exists()
     shutil.rmtree(tmp_path / "home")
     assert not list(tmp_path.iterdir())

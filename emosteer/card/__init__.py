@@ -96,7 +96,7 @@ def merged(theirs: str, ours: str) -> str:
     before, mark, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if mark and end:
-        return f"{before}{BEGIN}{body}{END}{after}"
+        return f"{before}{BEGIN}{body}{END}{after or chr(10)}"
     # Written by hand: kept whole, with ours after it.
     return f"{text}{'' if text.endswith(chr(10)) else chr(10)}\n{BEGIN}{body}{END}\n"
 

@@ -258,6 +258,8 @@ def _made(vectors: EmotionVectors) -> list[str]:
         "Its revision": text(base.revision) if base.revision else "",
         "Its fingerprint": text(base.fingerprint) if base.fingerprint else "",
         "Method": text(made["method"]) if made.get("method") else "",
+        "Moved from": _moved(made),
+        "Read from": _imported(made),
         "Pooling": text(made["pooling"]) if made.get("pooling") else "",
         "Concept set": concepts + (f", sha256 {text(digest)}" if concepts and digest else ""),
         "Texts": ", ".join(f"{number(n, 0)} {text(name)}" for name, n in counts if isinstance(n, int | float)),
@@ -265,6 +267,27 @@ def _made(vectors: EmotionVectors) -> list[str]:
         "Written by": f"emosteer {version('emosteer')}",
     }
     return ["", "## How they were made", *bullets(told)]
+
+
+def _moved(made: Mapping[str, Any]) -> str:
+    """The model that vectors were moved from, and what was lost on the way; empty if they were not."""
+    lost = _object(made.get("held_out"))
+    came, ceiling = (_object(lost.get(name)).get("value") for name in ("halves", "ceiling"))
+    if not isinstance(came, float) or not isinstance(ceiling, float):
+        return ""
+    source = _object(made.get("source"))
+    return (
+        f"{text(source.get('repo_id') or source.get('model_type') or 'another model')}: emotions that the map had not "
+        f"seen agree with this model's own to a cosine of {number(came)} across halves of the texts, its own with each "
+        f"other to {number(ceiling)}"
+    )
+
+
+def _imported(made: Mapping[str, Any]) -> str:
+    """Formats and producers of vectors of other libraries; empty if there are none."""
+    files = [_object(file) for file in _object(made.get("sources")).values()]
+    found = {" of ".join(text(file[key]) for key in ("format", "producer") if file.get(key)) for file in files}
+    return ", ".join(sorted(found)) + ("; doses are the producer's, and what they cost is not known" if found else "")
 
 
 def _last(vectors: EmotionVectors) -> list[str]:

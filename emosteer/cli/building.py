@@ -177,7 +177,7 @@ def info(
     lines = [
         f"For {base['repo_id'] or 'a local model'} ({base['model_type']}{variant}), license {told['license']}",
         f"Layers {span(told['layers'])} of {base['num_hidden_layers']}, width {base['hidden_size']}",
-        *([f"Made by {made.get('method')} from the concept set {made['concepts']}"] if made.get("concepts") else []),
+        *([f"Method {made.get('method')}, concept set {made['concepts']}"] if made.get("concepts") else []),
         *(["Imported: doses are the producer's, and what they cost is not known"] if made.get("sources") else []),
     ]
     for line in lines:
