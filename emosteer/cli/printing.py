@@ -43,7 +43,9 @@ def tinted(tokens: Sequence[str], scores: Sequence[float], strong: float) -> Tex
 
 def print_json(data: dict[str, Any]) -> None:
     """One JSON object with the number of its schema, and nothing else, on standard output."""
-    sys.stdout.write(json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False, indent=2) + "\n")
+    text = json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False, indent=2)
+    # JSON lets control characters beyond ASCII stand as they are, and a terminal obeys some of them.
+    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n")
 
 
 def printable(text: str) -> str:

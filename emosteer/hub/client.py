@@ -19,7 +19,10 @@ LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN."
 
 _SUBFOLDER = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95}){0,4}", re.ASCII)
 
-__all__ = ["check_names", "client", "told"]
+# What the client runs into over an answer that is of another kind than it takes for granted.
+_NOT_UNDERSTOOD = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+__all__ = ["away", "check_names", "client", "told"]
 
 
 def client(token: str | bool | None) -> HfApi:
@@ -71,26 +74,39 @@ def told(name: str, *, writing: bool = False) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         raise _answered(name, error, unchanged, unknown) from error
     except (errors.OfflineModeIsEnabled, errors.RevisionResolutionError, errors.LocalEntryNotFoundError) as error:
+        raise away(name, writing=writing) from error
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise HubError(
-            f"{name} cannot be got from the Hub now, and is not in the cache on this machine.{unchanged}",
-            f"With a connection, once: emosteer pull {name}" if not writing else "Try again with a connection.",
+            f"The connection to the Hub failed over {name} ({type(error).__name__}: {_line(error)}).", unknown
         ) from error
-    except (httpx.HTTPError, OSError) as error:
-        # What reads in ranges wraps the Hub's answer; what is left is the connection.
-        if isinstance(error.__cause__, errors.HfHubHTTPError):
-            raise _answered(name, error.__cause__, unchanged, unknown) from error
+    except _NOT_UNDERSTOOD as error:
+        if writing and isinstance(error, ValueError):  # the client's word for a card that the Hub refuses
+            raise HubError(f"The Hub does not take {name} so: {_line(error, 1000)}{unchanged}") from error
         raise HubError(
-            f"The connection to the Hub failed over {name} ({type(error).__name__}: {str(error)[:300]}).", unknown
+            f"What the Hub answers about {name} cannot be understood ({type(error).__name__}: {_line(error)}).",
+            "Is something between here and the Hub, a page to log in on for example? Is HF_ENDPOINT set?",
         ) from error
-    except ValueError as error:  # the client's word for a card that the Hub refuses
-        raise HubError(f"The Hub does not take {name} so: {str(error)[:1000]}{unchanged}") from error
+
+
+def away(name: str, *, writing: bool = False) -> HubError:
+    """There is neither a connection nor a copy here."""
+    return HubError(
+        f"{name} cannot be got from the Hub now, and is not in the cache on this machine."
+        + (" Nothing was written." if writing else ""),
+        f"With a connection, once: emosteer pull {name}" if not writing else "Try again with a connection.",
+    )
+
+
+def _line(said: object, most: int = 300) -> str:
+    """What somebody else said, on one line and without control characters."""
+    return "".join(c if c.isprintable() else "�" for c in " ".join(str(said).split()))[:most]
 
 
 def _answered(name: str, error: HfHubHTTPError, unchanged: str, unknown: str) -> HubError:
     """What an answer of the Hub means, and what to do."""
     from huggingface_hub import errors
 
-    said = str(error.server_message or error).strip()[:300]
+    said = _line(error.server_message or error)
     kinds = [  # the first that fits: a gated repository is also one that is not found
         (errors.GatedRepoError, f"{name} is gated: its owner asks for something first.", f"See its page. {LOG_IN}"),
         (errors.DisabledRepoError, f"{name} has been disabled on the Hub.", None),

@@ -7,21 +7,21 @@ all of one commit; nothing in them is run.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from emosteer.config import is_repo_id
 from emosteer.errors import HubError
 from emosteer.format import CONFIG_FILE, LIMITS, VECTORS_FILE, VectorFile
-from emosteer.hub.client import check_names, client, told
+from emosteer.hub.client import away, check_names, client, told
+from emosteer.hub.ranges import Ranges
 
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoFile
-
-BLOCK = 2**14  # bytes: what is read beyond what was asked for, so that small reads that follow are there already
+_ETAG = re.compile(r"[\w-][\w.-]{0,127}", re.ASCII)
+_SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 __all__ = ["Repository", "is_remote"]
 
@@ -63,6 +63,8 @@ class Repository:
         check_names(name, subfolder)
         with told(name):
             commit = client(token).resolve_revision(name, revision=revision, local_files_only=local_files_only).resolved
+            if not _SHA1.fullmatch(commit):  # it becomes a folder of the cache
+                raise ValueError(f"a commit of {commit[:80]!r}")
         return cls(name, commit, subfolder, token, local_files_only)
 
     @contextmanager
@@ -81,11 +83,11 @@ class Repository:
                 yield file
             return
         config = (self.fetch((CONFIG_FILE,)) / CONFIG_FILE).read_bytes()
-        sent = self._found((VECTORS_FILE,)).get(VECTORS_FILE)
+        sent = self._sent(VECTORS_FILE)
         if sent is None:
-            raise HubError(f"{self._shown} has no {VECTORS_FILE} at this commit.", "It holds no emotion vectors.")
-        with told(self.name), self._stream(VECTORS_FILE, sent.size) as stream:
-            yield VectorFile.over(stream, sent.size, self._shown, config)
+            raise self._lacks(VECTORS_FILE)
+        stream = Ranges(self.name, self._url(VECTORS_FILE), sent.size, self.token)
+        yield VectorFile.over(cast("BinaryIO", stream), sent.size, self._shown, config)
 
     def fetch(self, names: Sequence[str], optional: Sequence[str] = ()) -> Path:
         """Download files into the Hub client's cache, those that are not there yet.
@@ -100,36 +102,56 @@ class Repository:
         Raises:
             HubError: A file is missing, too large, or did not arrive as it was sent; the Hub does not give it.
         """
-        missing = [name for name in (*names, *optional) if not self._cached(name)]
-        sent = self._found(missing) if missing and not self.local_files_only else {}
-        for name in missing:
-            if name in sent:
-                self._download(name, sent[name])
-            elif self.local_files_only and name in names:
-                self._download(name)  # which says that it is not in the cache
+        for name in (*names, *optional):
+            if self._cached(name):
+                continue
+            if self.local_files_only:
+                if name in names:
+                    raise away(self.name)
+            elif sent := self._sent(name):
+                self._download(name, sent)
             elif name in names:
-                raise HubError(
-                    f"{self._shown} has no {name} at this commit.",
-                    "It holds no emotion vectors, or they are in a subfolder.",
-                )
+                raise self._lacks(name)
         return Path(cast("str", self._cached(names[0]))).parent
 
-    def _download(self, name: str, sent: RepoFile | None = None) -> None:
+    def _sent(self, name: str) -> Sent | None:
+        """What the Hub says of a file, looked at before a byte of it is taken; None if there is no such file.
+
+        Raises:
+            HubError: It is larger than any such file, or what is said makes no sense.
+        """
+        from huggingface_hub import get_hf_file_metadata
+        from huggingface_hub.errors import RemoteEntryNotFoundError
+
+        with told(self.name):
+            try:
+                said = get_hf_file_metadata(self._url(name), token=self.token, retry_on_errors=True)
+            except RemoteEntryNotFoundError:
+                return None
+        # The client makes paths in its cache of the commit and the tag.
+        if said.commit_hash != self.commit or not _ETAG.fullmatch(said.etag or "") or said.size is None:
+            raise HubError(
+                f"What the Hub says of {name} of {self._shown} is not about that file at commit {self.commit[:8]}.",
+                "Try again later.",
+            )
+        if said.size > LIMITS[name]:
+            raise HubError(
+                f"{name} of {self._shown} has {said.size:,} bytes, no such file has more than {LIMITS[name]:,}.",
+                "It was not downloaded.",
+            )
+        return Sent(said.size, cast("str", said.etag))
+
+    def _download(self, name: str, sent: Sent) -> None:
         """Into the cache, where only what arrived as it was sent stays."""
         from huggingface_hub import hf_hub_download
 
         for again in (False, True):
             with told(self.name):
                 path = hf_hub_download(
-                    self.name,
-                    self._path(name),
-                    revision=self.commit,
-                    token=self.token,
-                    force_download=again,
-                    local_files_only=self.local_files_only,
+                    self.name, self._path(name), revision=self.commit, token=self.token, force_download=again
                 )
             # A server that is behind may answer for another commit, which the client then takes for this one.
-            if path == self._cached(name) and (sent is None or _as_sent(Path(path), sent)):
+            if path == self._cached(name) and sent.is_in(Path(path)):
                 return
             Path(path).resolve().unlink()
             Path(path).unlink(missing_ok=True)
@@ -137,6 +159,11 @@ class Repository:
             (kept / "refs" / self.commit).unlink(missing_ok=True)
         raise HubError(
             f"{name} of {self._shown} did not arrive as it was sent, twice.", "Nothing of it was kept: try again later."
+        )
+
+    def _lacks(self, name: str) -> HubError:
+        return HubError(
+            f"{self._shown} has no {name} at this commit.", "It holds no emotion vectors, or they are in a subfolder."
         )
 
     @property
@@ -152,35 +179,34 @@ class Repository:
         found = try_to_load_from_cache(self.name, self._path(name), revision=self.commit)
         return found if isinstance(found, str) else None
 
-    def _found(self, names: Sequence[str]) -> dict[str, RepoFile]:
-        """What the Hub says of those files that it has.
+    def _url(self, name: str) -> str:
+        from huggingface_hub import hf_hub_url
 
-        Raises:
-            HubError: One is larger than any such file.
-        """
-        from huggingface_hub.hf_api import RepoFile
+        return hf_hub_url(self.name, self._path(name), revision=self.commit)
 
-        paths = {self._path(name): name for name in names}
-        with told(self.name):
-            infos = client(self.token).get_paths_info(self.name, list(paths), revision=self.commit)
-        found = {paths[info.path]: info for info in infos if isinstance(info, RepoFile) and info.path in paths}
-        for name, info in found.items():
-            if info.size > LIMITS[name]:
-                raise HubError(
-                    f"{name} of {self._shown} has {info.size:,} bytes, no such file has more than {LIMITS[name]:,}.",
-                    "It was not downloaded.",
-                )
-        return found
 
-    @contextmanager
-    def _stream(self, name: str, size: int) -> Iterator[BinaryIO]:
-        """A file on the Hub, of which only what is read is fetched."""
-        from huggingface_hub import HfFileSystem
+@dataclass(frozen=True)
+class Sent:
+    """What the Hub says of a file.
 
-        # An instance of our own: those that are shared remember what they saw.
-        files = HfFileSystem(token=self.token, skip_instance_cache=True)
-        with files.open(f"{self.name}@{self.commit}/{self._path(name)}", "rb", block_size=BLOCK, size=size) as stream:
-            yield stream
+    Args:
+        size: In bytes.
+        etag: The sha256 of a large file; of others the sha1 that git has.
+    """
+
+    size: int
+    etag: str
+
+    def is_in(self, file: Path) -> bool:
+        """Are these the bytes that the Hub has? A tag of another kind says nothing of them."""
+        content = file.read_bytes()
+        if len(content) != self.size:
+            return False
+        if _SHA256.fullmatch(self.etag):
+            return hashlib.sha256(content).hexdigest() == self.etag
+        if _SHA1.fullmatch(self.etag):
+            return hashlib.sha1(b"blob %d\0" % self.size + content).hexdigest() == self.etag
+        return True
 
 
 def is_remote(source: str | Path) -> bool:
@@ -191,13 +217,3 @@ def is_remote(source: str | Path) -> bool:
     """
     text = str(source)
     return isinstance(source, str) and text.count("/") == 1 and is_repo_id(text) and not Path(text).exists()
-
-
-def _as_sent(path: Path, sent: RepoFile) -> bool:
-    """Are these the bytes that the Hub has? It names a large file by its sha256 and others as git does."""
-    if path.stat().st_size != sent.size:
-        return False
-    content = path.read_bytes()
-    if sent.lfs is not None:
-        return hashlib.sha256(content).hexdigest() == sent.lfs.sha256
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == sent.blob_id
