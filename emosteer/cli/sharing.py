@@ -42,7 +42,7 @@ def push(
         raise InputError(f"{folder} is no folder.", "Vectors that are to be pushed are a folder with their card.")
     files = storage.files_in(folder)
     left_out = sorted(path.name for path in folder.iterdir() if path.name not in files)
-    with printing.err.status(f"Pushing to {printable(repository)} …"):
+    with printing.err.status(Text(f"Pushing to {printable(repository)} …")):
         done = hub.push(
             files,
             repository,
@@ -84,7 +84,7 @@ def pull(
         require_writable(output)
     found = hub.Repository.at(repository, revision=revision, subfolder=subfolder)
     needed = (fmt.VECTORS_FILE, fmt.CONFIG_FILE)
-    with printing.err.status(f"Getting {printable(repository)} …"):
+    with printing.err.status(Text(f"Getting {printable(repository)} …")):
         folder = found.fetch(needed, optional=[name for name in fmt.LIMITS if name not in needed])
         files = storage.files_in(folder)
     if output is not None:

@@ -129,17 +129,18 @@ class Repository:
             except RemoteEntryNotFoundError:
                 return None
         # The client makes paths in its cache of the commit and the tag.
-        if said.commit_hash != self.commit or not _ETAG.fullmatch(said.etag or "") or said.size is None:
+        if said.commit_hash != self.commit or not _ETAG.fullmatch(said.etag or "") or (said.size or 0) <= 0:
             raise HubError(
                 f"What the Hub says of {name} of {self._shown} is not about that file at commit {self.commit[:8]}.",
                 "Try again later.",
             )
-        if said.size > LIMITS[name]:
+        size = cast("int", said.size)
+        if size > LIMITS[name]:
             raise HubError(
-                f"{name} of {self._shown} has {said.size:,} bytes, no such file has more than {LIMITS[name]:,}.",
+                f"{name} of {self._shown} has {size:,} bytes, no such file has more than {LIMITS[name]:,}.",
                 "It was not downloaded.",
             )
-        return Sent(said.size, cast("str", said.etag))
+        return Sent(size, cast("str", said.etag))
 
     def _download(self, name: str, sent: Sent) -> None:
         """Into the cache, where only what arrived as it was sent stays."""
@@ -153,10 +154,10 @@ class Repository:
             # A server that is behind may answer for another commit, which the client then takes for this one.
             if path == self._cached(name) and sent.is_in(Path(path)):
                 return
-            Path(path).resolve().unlink()
-            Path(path).unlink(missing_ok=True)
             kept = next(folder.parent for folder in Path(path).parents if folder.name == "snapshots")
-            (kept / "refs" / self.commit).unlink(missing_ok=True)
+            for spoilt in (Path(path).resolve(), Path(path), kept / "refs" / self.commit):
+                if spoilt.is_relative_to(kept.resolve()) or spoilt.is_relative_to(kept):
+                    spoilt.unlink(missing_ok=True)
         raise HubError(
             f"{name} of {self._shown} did not arrive as it was sent, twice.", "Nothing of it was kept: try again later."
         )
@@ -199,9 +200,9 @@ class Sent:
 
     def is_in(self, file: Path) -> bool:
         """Are these the bytes that the Hub has? A tag of another kind says nothing of them."""
-        content = file.read_bytes()
-        if len(content) != self.size:
+        if file.stat().st_size != self.size:
             return False
+        content = file.read_bytes()
         if _SHA256.fullmatch(self.etag):
             return hashlib.sha256(content).hexdigest() == self.etag
         if _SHA1.fullmatch(self.etag):
