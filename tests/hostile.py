@@ -502,8 +502,10 @@ def servers(outside: Path) -> Iterator[HostileServer]:
     yield HostileServer(
         "redirect-odd", "an address that is none", to(lambda *_: "http://[::1:bad\x01"), f"connection|{odd}"
     )
-    bomb = on("/resolve/")(lambda hub, r, reply: Reply(200, squeezed(), {**reply.headers, "Content-Encoding": "gzip"}))
-    yield HostileServer("squeezed", "a file that unpacks to 256 MiB", bomb, f"{not_so}|not a valid")
+    bomb = on(VECTORS, "GET")(
+        lambda hub, r, reply: Reply(200, squeezed(), {**reply.headers, "Content-Encoding": "gzip"})
+    )
+    yield HostileServer("squeezed", "a file that unpacks to 256 MiB", bomb, f"{not_so}|not a valid|Consistency")
     page = on("")(lambda *_: Reply(200, b"<!DOCTYPE html><title>Log in</title>", {"Content-Type": "text/html"}))
     yield HostileServer("portal", "a page to log in on, for whatever is asked", page, odd)
     login = on("")(lambda hub, *_: Reply(302, b"", {"Location": f"{hub.storage_url}/login"}))
