@@ -31,7 +31,7 @@ from emosteer import EmosteerWarning, EmotionVectors, atomic, strict_json
 from emosteer import config as config_module
 from emosteer import format as fmt
 from emosteer.config import BaseModel, Config, Dose, EmotionInfo, is_repo_id
-from emosteer.errors import FormatError, InputError, ToneError
+from emosteer.errors import FormatError, HubError, InputError, ToneError
 from tests import fuzz_format
 from tests.golden import make_v1
 from tests.golden.make_v1 import (
@@ -1159,14 +1159,19 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content):
     refused(tmp_path, content, "crafted.safetensors")
 
 
-@pytest.mark.parametrize(
-    "name", ["nowhere", "nowhere/deep/inside", "user/some-emotions", "x" * 300, "x" * 5_000, "a\0b"]
-)
+@pytest.mark.parametrize("name", ["nowhere", "nowhere/deep/inside", "x" * 300, "x" * 5_000, "a\0b"])
 def test_a_path_where_nothing_is_gives_one_clear_error(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FormatError) as caught:
         EmotionVectors.from_pretrained(name)
     assert "cannot be read" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_path_that_may_be_a_repository_is_one_clear_error_without_a_connection(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HubError, match="user/some-emotions is no folder here, cannot be got from the Hub now"):
+        EmotionVectors.from_pretrained("user/some-emotions")
     assert not list(tmp_path.iterdir())
 
 

@@ -90,10 +90,12 @@ def told(name: str, *, writing: bool = False) -> Iterator[None]:
 
 def away(name: str, *, writing: bool = False) -> HubError:
     """There is neither a connection nor a copy here."""
+    if writing or not is_repo_id(name):
+        wanted = f"{name} cannot be reached now." + (" Nothing was written." if writing else "")
+        return HubError(wanted, "Try again with a connection.")
     return HubError(
-        f"{name} cannot be got from the Hub now, and is not in the cache on this machine."
-        + (" Nothing was written." if writing else ""),
-        f"With a connection, once: emosteer pull {name}" if not writing else "Try again with a connection.",
+        f"{name} is no folder here, cannot be got from the Hub now, and is not in the Hub client's cache.",
+        f"With a connection, once: emosteer pull {name}",
     )
 
 
