@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ from emosteer import EmotionVectors, card, hub, storage
 from emosteer import format as fmt
 from emosteer.config import BaseModel, Dose, EmotionInfo
 from emosteer.errors import EmosteerWarning, FormatError, HubError, InputError, ToneError
-from tests.loopback import LoopbackHub, connected
+from tests.loopback import LoopbackHub, connected, environment
 
 SHIPPED = Path(__file__).parent.parent / "vectors" / "smollm2-135m-instruct-en"
 PROSE = "## Why I made these\n\nFor a radio play — they are *mine*.\r\nTwo  spaces,\ttabs.\n\n"
@@ -574,6 +576,25 @@ def test_push_pull_list_info_on_the_command_line(site, alice, vectors, tmp_path,
     status, out, _ = command_line("pull", NAME)
     assert status == 0
     assert "--vectors alice/tones" in out
+
+
+def test_processes_of_their_own_find_the_hub_by_the_environment(site, vectors, tmp_path):
+    vectors.save_pretrained(tmp_path / "mine")
+    surroundings = environment(site, tmp_path / "home", token=site.token("alice"))
+
+    def run(*arguments: object, **more: str) -> dict:
+        command = [sys.executable, "-m", "emosteer", *map(str, arguments), "--json"]
+        done = subprocess.run(command, env=surroundings | more, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    assert run("push", tmp_path / "mine", NAME)["commit"] == site.repositories[NAME].commits[0].oid
+    run("pull", NAME, "--output", tmp_path / "theirs")
+    for name in ("vectors.safetensors", "config.json", "README.md"):
+        assert (tmp_path / "theirs" / name).read_bytes() == (tmp_path / "mine" / name).read_bytes()
+    before = len(site.requests)
+    assert run("info", NAME, HF_HUB_OFFLINE="1")["emotions"][0]["name"] == "tone0"
+    assert len(site.requests) == before
 
 
 @pytest.mark.parametrize(
