@@ -42,17 +42,16 @@ def push(
         raise InputError(f"{folder} is no folder.", "Vectors that are to be pushed are a folder with their card.")
     files = storage.files_in(folder)
     left_out = sorted(path.name for path in folder.iterdir() if path.name not in files)
-    with printing.err.status(Text(f"Pushing to {printable(repository)} …")):
-        done = hub.push(
-            files,
-            repository,
-            subfolder=subfolder,
-            private=private,
-            create_pr=create_pr,
-            revision=revision,
-            commit_message=message,
-            replace_card=replace_card,
-        )
+    done = hub.push(  # the client shows its own progress
+        files,
+        repository,
+        subfolder=subfolder,
+        private=private,
+        create_pr=create_pr,
+        revision=revision,
+        commit_message=message,
+        replace_card=replace_card,
+    )
     if as_json:
         print_json({**asdict(done), "left_out": left_out})
         return
@@ -84,9 +83,8 @@ def pull(
         require_writable(output)
     found = hub.Repository.at(repository, revision=revision, subfolder=subfolder)
     needed = (fmt.VECTORS_FILE, fmt.CONFIG_FILE)
-    with printing.err.status(Text(f"Getting {printable(repository)} …")):
-        folder = found.fetch(needed, optional=[name for name in fmt.LIMITS if name not in needed])
-        files = storage.files_in(folder)
+    folder = found.fetch(needed, optional=[name for name in fmt.LIMITS if name not in needed])
+    files = storage.files_in(folder)
     if output is not None:
         write_folder(output, files)
     told = {"repository": repository, "commit": found.commit, "folder": str(output or folder), "files": sorted(files)}
