@@ -16,9 +16,6 @@ from emosteer.errors import FormatError, InputError
 if TYPE_CHECKING:
     from emosteer.vectors import EmotionVectors
 
-LARGEST = 64 * 2**20
-"""Bytes of a report that is read."""
-
 __all__ = ["Record", "put"]
 
 
@@ -52,8 +49,8 @@ class Record:
                 f"{file} is no report on vectors.", "Name a steering.json or an alignment.json of `emosteer eval`."
             )
         try:
-            if file.stat().st_size > LARGEST:
-                raise ValueError(f"it is larger than {LARGEST // 2**20} MiB")
+            if file.stat().st_size > fmt.LIMITS[file.name]:
+                raise ValueError(f"it is larger than {fmt.LIMITS[file.name] // 2**20} MiB")
             report = measured.rounded(strict_json.loads(file.read_bytes()))
             summary = measured.SUMMARIES[kind].of(report)
             if measured.known(type(summary), measured.to_json(summary)) != summary:

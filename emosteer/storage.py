@@ -88,6 +88,8 @@ def files_in(folder: Path) -> dict[str, bytes]:
         FormatError: The vectors are damaged or not complete, or a record is no JSON.
         InputError: The card cannot be read, or a file is too large or unreadable.
     """
+    if folder.is_file():
+        raise InputError(f"{folder} is no folder.", "Vectors that are to be pushed are a folder with their card.")
     with fmt.VectorFile.open(folder) as file:
         vectors = read(file)
     files = {}
@@ -101,12 +103,12 @@ def files_in(folder: Path) -> dict[str, bytes]:
             files[name] = path.read_bytes()
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}).") from error
-    if fmt.CARD_FILE not in files:
-        files[fmt.CARD_FILE] = card.new(vectors).encode()
     try:
-        card.metadata(files[fmt.CARD_FILE].decode())
+        text = files.get(fmt.CARD_FILE, b"").decode()
     except UnicodeDecodeError as error:
         raise InputError(f"The card {folder / fmt.CARD_FILE} is not a text ({error}).") from error
+    # Emosteer's part from the file, whatever somebody made of it there.
+    files[fmt.CARD_FILE] = (card.rewritten(text, vectors, files) if text else card.new(vectors, files)).encode()
     for name in files.keys() & set(fmt.RECORDS):
         try:
             strict_json.loads(files[name])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelInfo
 
 import emosteer
 from emosteer import EmotionVectors, card, hub, storage
@@ -232,6 +232,56 @@ def test_the_card_is_valid_to_the_hub(alice, vectors):
     ModelCard((SHIPPED / "README.md").read_text()).validate()
 
 
+def test_prose_stays_when_a_mark_is_gone(site, alice, vectors):
+    vectors.push_to_hub(NAME)
+    text = site.repositories[NAME].files()["README.md"].decode().replace(card.END, "")
+    site.commit(NAME, {"README.md": (text + PROSE).encode()})
+    for seed in (1, 2, 3):
+        made(seed=seed).push_to_hub(NAME)
+        assert PROSE in site.repositories[NAME].files()["README.md"].decode()
+
+
+def test_a_card_that_was_changed_by_hand_is_pushed_as_the_file_says(site, alice, vectors, tmp_path):
+    vectors.save_pretrained(tmp_path)
+    honest = (tmp_path / "README.md").read_text()
+    (tmp_path / "README.md").write_text(honest.replace("0.75", "0.99") + PROSE)
+    hub.push(storage.files_in(tmp_path), NAME)
+    text = site.repositories[NAME].files()["README.md"].decode()
+    assert "0.99" not in text
+    assert "0.75" in text
+    assert PROSE.strip() in text.replace("\r", "") or PROSE in text
+    (tmp_path / "README.md").write_text("# mine\n")
+    hub.push(storage.files_in(tmp_path), "alice/other")
+    assert card.metadata(site.repositories["alice/other"].files()["README.md"].decode())["library_name"] == "emosteer"
+
+
+def test_own_text_that_the_card_there_does_not_have_is_told(site, alice, vectors, tmp_path):
+    vectors.push_to_hub(NAME)
+    vectors.save_pretrained(tmp_path)
+    with (tmp_path / "README.md").open("a") as stream:
+        stream.write("\nA word of mine.\n")
+    with pytest.warns(EmosteerWarning, match="keeps its own text.*--replace-card"):
+        hub.push(storage.files_in(tmp_path), NAME)
+    hub.push(storage.files_in(tmp_path), NAME, replace_card=True)
+    assert "A word of mine." in site.repositories[NAME].files()["README.md"].decode()
+    assert not hub.push(storage.files_in(tmp_path), NAME).changed
+
+
+def test_a_card_that_names_its_repository_goes_on_naming_it(site, alice, vectors, tmp_path):
+    vectors.push_to_hub(NAME)
+    hub.push(storage.files_of(made(seed=1)), NAME)
+    text = site.repositories[NAME].files()["README.md"].decode()
+    assert f'vectors="{NAME}"' in text
+    assert "path/to/this/folder" not in text
+
+
+def test_what_former_vectors_said_of_their_model_goes(site, alice, vectors):
+    vectors.push_to_hub(NAME)
+    made(base_model=BaseModel("llama", 4, 32)).push_to_hub(NAME)
+    assert "base_model" not in card.metadata(site.repositories[NAME].files()["README.md"].decode())
+    assert hub.search(base_model="org/tiny") == []
+
+
 # Whose it is.
 
 
@@ -289,6 +339,18 @@ def test_a_token_that_is_none(site, alice, vectors):
     with pytest.raises(HubError, match=r"You may not do that|Log in"):
         vectors.push_to_hub(NAME)
     assert not site.repositories
+
+
+def test_files_of_somebody_else_stay(site, alice, vectors):
+    site.create(NAME, {"confusion.png": b"theirs", "calibration.json": b"theirs"})
+    assert vectors.push_to_hub(NAME).deleted == ()
+    assert site.repositories[NAME].files()["confusion.png"] == b"theirs"
+
+
+def test_a_commit_is_no_place_to_push_to(alice, vectors):
+    done = vectors.push_to_hub(NAME)
+    with pytest.raises(InputError, match="Name a branch"):
+        vectors.push_to_hub(NAME, revision=done.commit)
 
 
 def test_a_repository_that_holds_a_model_is_left_alone(site, alice, vectors):
@@ -363,6 +425,26 @@ def test_the_cache_serves_when_the_hub_is_down(site, alice, vectors):
     EmotionVectors.from_pretrained(NAME)
     site.fail("", status=503, times=50)
     assert same(EmotionVectors.from_pretrained(NAME), vectors)
+
+
+def test_a_pull_works_again_without_a_connection(site, alice, vectors, command_line):
+    vectors.push_to_hub(NAME)
+    assert command_line("pull", NAME)[0] == 0
+    site.fail("", status=503, times=100)
+    assert command_line("pull", NAME)[0] == 0
+    alice.offline()
+    assert command_line("pull", NAME)[0] == 0
+
+
+def test_a_damaged_cache_says_where_it_is(site, alice, vectors, tmp_path):
+    vectors.push_to_hub(NAME)
+    EmotionVectors.from_pretrained(NAME)
+    (file,) = (tmp_path / "home").rglob("vectors.safetensors")
+    damaged = bytearray(file.read_bytes())
+    damaged[-1] ^= 1
+    file.resolve().write_bytes(damaged)
+    with pytest.raises(FormatError, match=r"It lies in .*snapshots.*: delete that folder"):
+        EmotionVectors.from_pretrained(NAME)
 
 
 def test_only_the_cache_is_asked_and_has_nothing(alice, vectors):
@@ -467,6 +549,13 @@ def test_a_push_whose_connection_is_cut(site, alice, vectors, path):
     site._faults.clear()
     made(seed=1).push_to_hub(NAME)
     assert same(EmotionVectors.from_pretrained(NAME), made(seed=1))
+
+
+def test_a_hub_that_does_not_say_what_there_is_gets_nothing(site, alice, vectors, monkeypatch):
+    vectors.push_to_hub(NAME)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda self, name, **_: ModelInfo(id=name, sha="0" * 40))
+    with pytest.raises(HubError, match=r"does not say what alice/tones holds. Nothing was written"):
+        made(seed=1).push_to_hub(NAME)
 
 
 def test_a_push_whose_answer_is_lost(site, alice, vectors):
@@ -600,7 +689,10 @@ def test_processes_of_their_own_find_the_hub_by_the_environment(site, vectors, t
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("push", "{tmp}/nowhere", NAME), "is no folder"),
+        (("push", "{tmp}/nowhere", NAME), "cannot be read"),
+        (("push", "{tmp}/mine/config.json", NAME), "is no folder"),
+        (("push", "x" * 300, NAME), "File name too long"),
+        (("pull", "bob/nothing", "-o", "x" * 300), "File name too long"),
         (("push", "{tmp}/empty", NAME), "cannot be read"),
         (("push", "{tmp}/mine", "just-a-name"), "not the name of a repository"),
         (("pull", "bob/nothing"), "nor a repository of that name"),

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emosteer.card.body import FIGURES, figures_of, render
+from emosteer.card.body import FIGURES, FOLDER, figures_of, render
 from emosteer.card.frontmatter import fields, front_matter, metadata, with_fields, with_metadata
 from emosteer.errors import InputError
 
@@ -26,6 +26,8 @@ _FORMER = re.compile(
     re.DOTALL,
 )
 
+_NAMED = re.compile(r'from_pretrained\("([\w.-]+/[\w.-]+)"\)', re.ASCII)
+
 __all__ = [
     "BEGIN",
     "END",
@@ -34,6 +36,7 @@ __all__ = [
     "merged",
     "metadata",
     "new",
+    "prose",
     "render",
     "rewritten",
     "updated",
@@ -89,16 +92,26 @@ def merged(theirs: str, ours: str) -> str:
         InputError: The front matter of one of them cannot be read or edited.
     """
     text = _FORMER.sub("", with_fields(theirs, metadata(ours)))
-    _, ours_begins, rest = ours.partition(BEGIN)
-    body, ours_ends, _ = rest.partition(END)
-    if not ours_begins or not ours_ends:
+    if not (part := _part(ours)):
         return text
-    before, mark, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if mark and end:
-        return f"{before}{BEGIN}{body}{END}{after or chr(10)}"
-    # Written by hand: kept whole, with ours after it.
-    return f"{text}{'' if text.endswith(chr(10)) else chr(10)}\n{BEGIN}{body}{END}\n"
+    body = ours[part]
+    if not (there := _part(text)):  # written by hand: kept whole, with ours after it
+        return f"{text}{'' if text.endswith(chr(10)) else chr(10)}\n{body}\n"
+    if named := _NAMED.search(text[there]):  # the repository, where theirs names one
+        body = body.replace(FOLDER, named[1])
+    return f"{text[: there.start]}{body}{text[there.stop :] or chr(10)}"
+
+
+def prose(text: str) -> str:
+    """What people wrote into a card: what is neither front matter nor emosteer's part.
+
+    Args:
+        text: The card.
+    """
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    part = _part(text) or slice(len(text), len(text))
+    return REGEX_YAML_BLOCK.sub("", f"{text[: part.start]}{text[part.stop :]}").strip()
 
 
 def existing(path: Path) -> str | None:
@@ -118,6 +131,15 @@ def existing(path: Path) -> str | None:
         raise InputError(f"The card {path} that is already there cannot be read ({error}).") from error
     metadata(text)
     return text
+
+
+def _part(text: str) -> slice | None:
+    """Where emosteer's part stands, marks included: a mark that has lost its other one is people's text."""
+    for end in re.finditer(re.escape(END), text):
+        begin = text.rfind(BEGIN, 0, end.start())
+        if begin >= 0:
+            return slice(begin, end.end())
+    return None
 
 
 def _marked(vectors: EmotionVectors, figures: Collection[str], repo_id: str | None) -> str:

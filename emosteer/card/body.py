@@ -319,6 +319,8 @@ def _model(vectors: EmotionVectors) -> str:
 
 def _span(layers: Collection[int]) -> str:
     first, *others = layers
+    if list(layers) != list(range(first, first + len(layers))):
+        return ", ".join(map(str, layers))
     return f"{first} to {others[-1]}" if others else str(first)
 
 

@@ -42,6 +42,8 @@ _INDEXED = {
     "pc2_arousal_given_valence": ("pearsonr", "PC2–arousal given valence, |partial r|"),
 }
 
+_ONLY_WHERE_KNOWN = ("base_model", "base_model_relation", "license_name", "language_bcp47")
+
 __all__ = ["fields", "front_matter", "metadata", "with_fields", "with_metadata"]
 
 
@@ -86,10 +88,15 @@ def with_fields(text: str, ours: Mapping[str, Any]) -> str:
     there = metadata(text)
     if not there:
         return front_matter(ours) + text
-    merged = {**ours, "model-index": _merged(there.get("model-index") or [], ours.get("model-index") or [])}
+    merged: dict[str, Any] = {
+        **ours,
+        "model-index": _merged(there.get("model-index") or [], ours.get("model-index") or []),
+    }
     tags = there.get("tags")
     theirs = tags if isinstance(tags, list) else [] if tags is None else [tags]
     merged["tags"] = [*theirs, *(tag for tag in ours.get("tags", []) if tag not in theirs)]
+    if there.get("library_name") == ours.get("library_name"):  # of former vectors, where these have none
+        merged |= {name: None for name in _ONLY_WHERE_KNOWN if name in there and name not in ours}
     for name, value in merged.items():
         if there.get(name) != (value or None):
             text = with_metadata(text, name, value or None)

@@ -58,6 +58,10 @@ def main() -> NoReturn:
     except EmosteerError as error:
         printing.err.print(Text.assemble(("Error: ", "bold red"), printable(str(error))), soft_wrap=True)
         sys.exit(1)
+    except OSError as error:  # a name that is too long, a disk that is full
+        where = f"{error.filename}: " if error.filename else ""
+        printing.err.print(Text(f"Error: {printable(f'{where}{error.strerror or error}'[:500])}"), soft_wrap=True)
+        sys.exit(1)
     except KeyboardInterrupt:  # before or after typer's own handling of it
         sys.exit(130)
     sys.exit(0)
@@ -67,8 +71,11 @@ def _quieten() -> None:
     """The libraries below report to people who debug them; progress is for terminals only."""
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported, by transformers for one
+    import logging as standard
+
     from transformers.utils import logging
 
+    standard.getLogger("huggingface_hub").setLevel(standard.ERROR)  # it repeats what servers say as it stands
     logging.set_verbosity_error()
     if not sys.stderr.isatty():
         logging.disable_progress_bar()

@@ -21,6 +21,7 @@ from emosteer.cli.options import (
     SubfolderOption,
     VectorsArgument,
     numbers_of,
+    require_folder,
 )
 from emosteer.cli.printing import cell, print_json, printable, span
 from emosteer.errors import InputError
@@ -59,15 +60,11 @@ def extract(
 
     The same concept set, calibration and measurements give the same files, byte for byte.
     """
-    from emosteer import card
-    from emosteer.atomic import require_writable
-    from emosteer.format import CARD_FILE
     from emosteer.loading import load_model
     from emosteer.model import SteeredModel
     from emosteer.records import Record, put
 
-    require_writable(output)  # known now rather than after minutes of reading
-    card.existing(output / CARD_FILE)
+    require_folder(output)  # known now rather than after minutes of reading
     found = emosteer.Calibration.load(calibration) if calibration else None
     records = [Record.load(file) for file in measured or []]
     chosen = emosteer.ConceptSet.load(concepts)
@@ -117,7 +114,6 @@ def calibrate(
     With 34 emotions that takes about 2,000 answers of 32 tokens. Interrupted and started again, it goes on where it
     was. Writes the vectors with their doses, and calibration.json, the record of what was measured.
     """
-    from emosteer.atomic import require_writable
     from emosteer.calibration import CALIBRATION_FILE
     from emosteer.loading import load_model
     from emosteer.model import SteeredModel
@@ -133,7 +129,7 @@ def calibrate(
             f"{folder / CALIBRATION_FILE} is of {lost[0]} too, which would be lost.",
             "Name another folder with --output, or calibrate all emotions.",
         )
-    require_writable(folder)
+    require_folder(folder)
     with printing.err.status(f"Loading {model} …"):
         parts = load_model(model)
     found = emosteer.calibrate(

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from emosteer.cli import printing
-from emosteer.cli.options import JsonOption, ModelOption, numbers_of
+from emosteer.cli.options import JsonOption, ModelOption, numbers_of, require_folder
 from emosteer.cli.printing import print_json, span
 
 __all__ = ["import_"]
@@ -36,10 +36,9 @@ def import_(
     Strength 1.0 adds what the producer adds with the same coefficient, at every token but the first.
     """
     from emosteer import importing
-    from emosteer.atomic import require_writable
     from emosteer.loading import load_model
 
-    require_writable(output)
+    require_folder(output)
     found = [importing.read(file) for file in files]  # before minutes of loading a model
     with printing.err.status(f"Loading {model} …"):
         parts = load_model(model)

@@ -14,6 +14,7 @@ from emosteer.cli.options import (
     SeedOption,
     VectorsOption,
     doses_of,
+    require_folder,
     steered_model,
     steered_or_extracted,
 )
@@ -150,13 +151,8 @@ def eval_alignment(
 
 
 def _with_card(vectors: str | None) -> Path:
-    """The folder of vectors whose card can be written, known before minutes of measuring."""
-    from emosteer import card
-    from emosteer.atomic import require_writable
-    from emosteer.format import CARD_FILE
-
+    """The folder of vectors whose card is to be written."""
     if vectors is None or not Path(vectors).is_dir():
         raise InputError("There is no card to write into.", "Name a folder of vectors with --vectors.")
-    require_writable(Path(vectors))
-    card.existing(Path(vectors) / CARD_FILE)
+    require_folder(Path(vectors))
     return Path(vectors)

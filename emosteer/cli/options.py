@@ -65,6 +65,20 @@ def numbers_of(text: str) -> tuple[int, ...]:
     return tuple(found)
 
 
+def require_folder(folder: Path) -> None:
+    """See that vectors can be written there, and the card that is there edited, before minutes of work.
+
+    Raises:
+        InputError: They cannot.
+    """
+    from emosteer import card
+    from emosteer.atomic import require_writable
+    from emosteer.format import CARD_FILE
+
+    require_writable(folder)
+    card.existing(folder / CARD_FILE)
+
+
 def steered_model(model: str, vectors: str | None) -> SteeredModel:
     """The model with vectors; the embedded one has some of its own."""
     from emosteer.loading import EMBEDDED, load_model
@@ -84,7 +98,7 @@ def steered_model(model: str, vectors: str | None) -> SteeredModel:
 
 
 def steered_or_extracted(model: str, vectors: str | None, languages: Sequence[str]) -> SteeredModel:
-    """As `_steered`; a model without vectors gets some, from the concept sets of the languages."""
+    """As `steered_model`; a model without vectors gets some, from the concept sets of the languages."""
     from emosteer.loading import EMBEDDED, load_model
     from emosteer.model import SteeredModel
 

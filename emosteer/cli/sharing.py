@@ -13,7 +13,6 @@ from rich.text import Text
 from emosteer.cli import printing
 from emosteer.cli.options import JsonOption, LimitOption, RevisionOption, SubfolderOption
 from emosteer.cli.printing import print_json, printable
-from emosteer.errors import InputError
 
 
 def push(
@@ -23,7 +22,9 @@ def push(
         bool | None, typer.Option("--private/--public", help="Of a new repository.", show_default=False)
     ] = None,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Propose the change as a pull request.")] = False,
-    revision: RevisionOption = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch to commit to, made if it is not there.", show_default=False)
+    ] = None,
     subfolder: SubfolderOption = None,
     message: Annotated[str | None, typer.Option("--message", "-m", help="Of the commit.")] = None,
     replace_card: Annotated[
@@ -38,8 +39,6 @@ def push(
     """
     from emosteer import hub, storage
 
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder.", "Vectors that are to be pushed are a folder with their card.")
     files = storage.files_in(folder)
     left_out = sorted(path.name for path in folder.iterdir() if path.name not in files)
     done = hub.push(  # the client shows its own progress
@@ -55,10 +54,13 @@ def push(
     if as_json:
         print_json({**asdict(done), "left_out": left_out})
         return
+    if not done.changed:
+        printing.out.print(Text(f"Nothing to push: {printable(done.url)} has all of it."), soft_wrap=True)
+        return
     what = f"Pull request {done.pull_request}" if done.pull_request else f"Commit {done.commit[:8]}"
     printing.out.print(Text(f"{what}: {printable(done.url)}"), soft_wrap=True)
     printing.out.print(Text(f"Pushed: {', '.join(done.files)}"))
-    for files_of, said in ((done.deleted, "Taken out there"), (left_out, "Left out, as no part of the format")):
+    for files_of, said in ((done.deleted, "Taken out there"), (left_out, "Left out, as no part of these vectors")):
         if files_of:
             printing.out.print(Text(f"{said}: {printable(', '.join(files_of))}"))
 
@@ -94,7 +96,8 @@ def pull(
     printing.out.print(
         Text(f"{printable(repository)} at commit {found.commit[:8]}: {output or folder}"), soft_wrap=True
     )
-    printing.out.print(Text(f"Use it: emosteer steer … --vectors {output or repository}"))
+    place = output or (folder if revision or subfolder else repository)
+    printing.out.print(Text(f"Use it: emosteer steer … --vectors {place}"), soft_wrap=True)
 
 
 def list_(

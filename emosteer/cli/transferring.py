@@ -11,7 +11,7 @@ from rich.table import Table
 
 import emosteer
 from emosteer.cli import printing
-from emosteer.cli.options import JsonOption, VectorsArgument
+from emosteer.cli.options import JsonOption, VectorsArgument, require_folder
 from emosteer.cli.printing import cell, print_json, printable
 
 LINES = {  # figure in the file → what the table calls it
@@ -40,13 +40,12 @@ def transfer(
     Hub id, a folder or a .gguf file. Refused, with the figures, where too little comes through. Doses do not come
     along: calibrate afterwards.
     """
-    from emosteer.atomic import require_writable
     from emosteer.loading import load_model
     from emosteer.transferring import transfer
 
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)
     texts = emosteer.ConceptSet.load(concepts)
-    require_writable(output)  # known now rather than after minutes of reading
+    require_folder(output)  # known now rather than after minutes of reading
     with printing.err.status(f"Loading {source} and {target} …"):
         models = (*load_model(source), *load_model(target))
     moved = transfer(loaded, *models, texts, batch_size=batch_size)

@@ -65,7 +65,7 @@ def write_endpoint(vectors: str | Path, folder: str | Path, *, model: str | Path
         (scratch / "README.md").write_text(_card(loaded, repo_id), encoding="utf-8")
         (scratch / "vectors").mkdir()
         if source.is_dir():
-            for name in (fmt.VECTORS_FILE, fmt.CONFIG_FILE, fmt.CARD_FILE):
+            for name in (fmt.VECTORS_FILE, fmt.CONFIG_FILE):  # the card shows what is not here
                 if (source / name).is_file():
                     shutil.copyfile(source / name, scratch / "vectors" / name)
         else:
@@ -77,11 +77,12 @@ def write_endpoint(vectors: str | Path, folder: str | Path, *, model: str | Path
 
 def _check_shape(folder: Path, base: BaseModel) -> None:
     """Known now rather than when the endpoint starts."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(folder).get_text_config(decoder=True)
-    except (OSError, ValueError) as error:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config(decoder=True)
+    except (OSError, StrictDataclassError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"The folder {folder} holds no model that transformers reads: {reason}") from error
     theirs = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)

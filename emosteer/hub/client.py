@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ _SUBFOLDER = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95}){0,4}
 # What the client runs into over an answer that is of another kind than it takes for granted.
 _NOT_UNDERSTOOD = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
-__all__ = ["away", "check_names", "client", "told"]
+__all__ = ["AwayError", "away", "check_names", "client", "told"]
 
 
 def client(token: str | bool | None) -> HfApi:
@@ -48,13 +49,18 @@ def check_names(repo_id: str, subfolder: str | None) -> None:
         raise InputError(f"{subfolder[:200]!r} is not the name of a folder in a repository.", "For example: en/small")
 
 
+class AwayError(HubError):
+    """The Hub cannot be reached, or is in trouble."""
+
+
 @contextmanager
-def told(name: str, *, writing: bool = False) -> Iterator[None]:
+def told(name: str, *, writing: bool = False, committing: bool = False) -> Iterator[None]:
     """Say what the client runs into in words for people.
 
     Args:
         name: Of the repository, or whatever was asked for.
         writing: Whether something was to be written there.
+        committing: Whether it may have been, where no answer says.
 
     Raises:
         HubError: Whatever it is.
@@ -62,11 +68,11 @@ def told(name: str, *, writing: bool = False) -> Iterator[None]:
     from huggingface_hub import errors
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # by whatever name it goes there
 
-    unchanged, unknown = (
-        (" Nothing was written.", "Whether it was written is not known: push again, which does no harm.")
-        if writing
-        else ("", "Try again.")
-    )
+    unchanged, unknown = " Nothing was written." if writing else "", "Try again."
+    if committing:
+        unknown = "Whether it was written is not known: push again, which does no harm."
+    elif writing:
+        unknown = "Nothing was written: try again."
     try:
         yield
     except EmosteerError:
@@ -76,24 +82,26 @@ def told(name: str, *, writing: bool = False) -> Iterator[None]:
     except (errors.OfflineModeIsEnabled, errors.RevisionResolutionError, errors.LocalEntryNotFoundError) as error:
         raise away(name, writing=writing) from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise HubError(
+        raise AwayError(
             f"The connection to the Hub failed over {name} ({type(error).__name__}: {_line(error)}).", unknown
         ) from error
     except _NOT_UNDERSTOOD as error:
-        if writing and isinstance(error, ValueError):  # the client's word for a card that the Hub refuses
+        if writing and isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError):
+            # The client's word for a card that the Hub refuses.
             raise HubError(f"The Hub does not take {name} so: {_line(error, 1000)}{unchanged}") from error
         raise HubError(
             f"What the Hub answers about {name} cannot be understood ({type(error).__name__}: {_line(error)}).",
-            "Is something between here and the Hub, a page to log in on for example? Is HF_ENDPOINT set?",
+            "Is something between here and the Hub, a page to log in on for example? Is HF_ENDPOINT set?"
+            + (f" {unknown}" if writing else ""),
         ) from error
 
 
-def away(name: str, *, writing: bool = False) -> HubError:
+def away(name: str, *, writing: bool = False) -> AwayError:
     """There is neither a connection nor a copy here."""
     if writing or not is_repo_id(name):
         wanted = f"{name} cannot be reached now." + (" Nothing was written." if writing else "")
-        return HubError(wanted, "Try again with a connection.")
-    return HubError(
+        return AwayError(wanted, "Try again with a connection.")
+    return AwayError(
         f"{name} is no folder here, cannot be got from the Hub now, and is not in the Hub client's cache.",
         f"With a connection, once: emosteer pull {name}",
     )
@@ -140,6 +148,6 @@ def _answered(name: str, error: HfHubHTTPError, unchanged: str, unknown: str) ->
     }
     status = error.response.status_code
     if status >= 500:
-        return HubError(f"The Hub is in trouble (status {status}).", unknown)
+        return AwayError(f"The Hub is in trouble (status {status}).", unknown)
     found, hint = statuses.get(status) or (f"The Hub refuses {name} ({said}).", None)
     return HubError(found + unchanged, hint)

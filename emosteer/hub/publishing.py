@@ -12,7 +12,7 @@ from emosteer.config import Config
 from emosteer.errors import HubError, InputError, warn
 from emosteer.format import CARD_FILE, CONFIG_FILE, LIMITS, VECTORS_FILE, VectorFile
 from emosteer.hub.client import check_names, client, told
-from emosteer.hub.repository import Repository
+from emosteer.hub.repository import COMMIT, Repository
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo
@@ -36,6 +36,7 @@ class Pushed:
         pull_request: Its number, or None.
         files: What was pushed, by name.
         deleted: What was there and is no part of the set any more.
+        changed: Whether anything of it was not there already; if not, there is no new commit.
     """
 
     url: str
@@ -43,6 +44,7 @@ class Pushed:
     pull_request: int | None
     files: tuple[str, ...]
     deleted: tuple[str, ...]
+    changed: bool
 
 
 def push(
@@ -82,6 +84,8 @@ def push(
     check_names(repo_id, subfolder)
     if create_pr and revision is not None:
         raise InputError("A pull request is made against the main branch.", "Leave out the revision.")
+    if revision is not None and COMMIT.fullmatch(revision):
+        raise InputError("A push makes a commit, it cannot replace one.", "Name a branch.")
     prefix = f"{subfolder}/" if subfolder else ""
     api = client(token)
     data = files[VECTORS_FILE]
@@ -90,18 +94,22 @@ def push(
     with told(repo_id, writing=True):
         if not create_pr:
             api.create_repo(repo_id, private=private, exist_ok=True)
-            if revision is not None:
-                api.create_branch(repo_id, branch=revision, exist_ok=True)
-        there = api.model_info(repo_id, revision=revision)
-    _check_place(there, repo_id, prefix, private)
-    names = {sibling.rfilename for sibling in there.siblings or []}
+        there = api.model_info(repo_id)
+        _check_place(there, repo_id, prefix, private)
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+            there = api.model_info(repo_id, revision=revision)
+            _check_place(there, repo_id, prefix, private)
+    names = _names(there)
     head = Repository(repo_id, cast("str", there.sha), subfolder, token)
     if prefix + CARD_FILE in names and not replace_card:
         theirs = (head.fetch((CARD_FILE,)) / CARD_FILE).read_bytes()
         files = {**files, CARD_FILE: _merged(theirs, files[CARD_FILE], repo_id)}
+    # Where no vectors were, files of these names are somebody else's.
     stale = sorted(name for name in LIMITS if prefix + name in names and name not in files)
+    stale = stale if prefix + VECTORS_FILE in names else []
     message = commit_message or f"Emotion vectors for {config.base_model.repo_id or config.base_model.model_type}"
-    with told(repo_id, writing=True):
+    with told(repo_id, writing=True, committing=True):
         done = api.create_commit(
             repo_id,
             [
@@ -113,14 +121,18 @@ def push(
             create_pr=create_pr,
             parent_commit=head.commit,
         )
-    return Pushed(done.pr_url or done.commit_url, done.oid, done.pr_num, tuple(sorted(files)), tuple(stale))
+    url, changed = done.pr_url or done.commit_url, done.oid != head.commit
+    return Pushed(url, done.oid, done.pr_num, tuple(sorted(files)), tuple(stale), changed)
 
 
 def _check_license(api: HfApi, config: Config) -> None:
     """Warn where the base model's licence may not let the vectors have theirs."""
     base, ours = config.base_model.repo_id, (config.license or "").lower()
     if not ours:
-        warn("These vectors have no licence: nobody knows what they may do with them. Save them with one.")
+        warn(
+            "These vectors have no licence, so nobody knows what they may do with them. "
+            'Give them one: dataclasses.replace(vectors, license="…")'
+        )
     if base is None:
         return
     try:
@@ -138,7 +150,7 @@ def _check_license(api: HfApi, config: Config) -> None:
 
 def _check_place(there: ModelInfo, repo_id: str, prefix: str, private: bool | None) -> None:
     """Is this a place for vectors, and as open as was asked for?"""
-    names = {sibling.rfilename for sibling in there.siblings or []}
+    names = _names(there)
     if prefix + CONFIG_FILE in names and prefix + VECTORS_FILE not in names:
         raise HubError(
             f"{repo_id} holds something else: a {CONFIG_FILE}, and no {VECTORS_FILE}.",
@@ -151,9 +163,22 @@ def _check_place(there: ModelInfo, repo_id: str, prefix: str, private: bool | No
         )
 
 
+def _names(there: ModelInfo) -> set[str]:
+    """What a repository holds."""
+    if there.sha is None or there.siblings is None:
+        raise HubError(f"The Hub does not say what {there.id} holds.", "Nothing was written: try again later.")
+    return {sibling.rfilename for sibling in there.siblings}
+
+
 def _merged(theirs: bytes, ours: bytes, repo_id: str) -> bytes:
     try:
-        return card.merged(theirs.decode(), ours.decode()).encode()
+        text = card.merged(theirs.decode(), ours.decode())
+        if card.prose(ours.decode()) not in text:
+            warn(
+                f"The card of {repo_id} keeps its own text; what stands in README.md here outside of emosteer's part "
+                "is not in it. Write it there, or let this card replace that one: --replace-card"
+            )
+        return text.encode()
     except (UnicodeDecodeError, InputError) as error:
         raise HubError(
             f"The card of {repo_id} cannot be merged with this one. {error}",

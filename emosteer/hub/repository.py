@@ -9,19 +9,20 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from emosteer.config import is_repo_id
-from emosteer.errors import HubError
+from emosteer.errors import FormatError, HubError
 from emosteer.format import CONFIG_FILE, LIMITS, VECTORS_FILE, VectorFile
-from emosteer.hub.client import away, check_names, client, told
+from emosteer.hub.client import AwayError, away, check_names, client, told
 from emosteer.hub.ranges import Ranges
 
 _ETAG = re.compile(r"[\w-][\w.-]{0,127}", re.ASCII)
-_SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 __all__ = ["Repository", "is_remote"]
 
@@ -41,7 +42,7 @@ class Repository:
     name: str
     commit: str
     subfolder: str | None = None
-    token: str | bool | None = None
+    token: str | bool | None = field(default=None, repr=False)
     local_files_only: bool = False
 
     @classmethod
@@ -63,7 +64,7 @@ class Repository:
         check_names(name, subfolder)
         with told(name):
             commit = client(token).resolve_revision(name, revision=revision, local_files_only=local_files_only).resolved
-            if not _SHA1.fullmatch(commit):  # it becomes a folder of the cache
+            if not COMMIT.fullmatch(commit):  # it becomes a folder of the cache
                 raise ValueError(f"a commit of {commit[:80]!r}")
         return cls(name, commit, subfolder, token, local_files_only)
 
@@ -79,8 +80,12 @@ class Repository:
             HubError: The Hub does not give it.
         """
         if whole or self.local_files_only or self._cached(VECTORS_FILE):
-            with VectorFile.open(self.fetch((VECTORS_FILE, CONFIG_FILE)), self._shown) as file:
-                yield file
+            folder = self.fetch((VECTORS_FILE, CONFIG_FILE))
+            try:
+                with VectorFile.open(folder, self._shown) as file:
+                    yield file
+            except FormatError as error:
+                raise FormatError(f"{error}", f"It lies in {folder}: delete that folder to have it anew.") from error
             return
         config = (self.fetch((CONFIG_FILE,)) / CONFIG_FILE).read_bytes()
         sent = self._sent(VECTORS_FILE)
@@ -102,16 +107,18 @@ class Repository:
         Raises:
             HubError: A file is missing, too large, or did not arrive as it was sent; the Hub does not give it.
         """
-        for name in (*names, *optional):
+        for name in names:
             if self._cached(name):
                 continue
             if self.local_files_only:
-                if name in names:
-                    raise away(self.name)
-            elif sent := self._sent(name):
-                self._download(name, sent)
-            elif name in names:
+                raise away(self.name)
+            if not (sent := self._sent(name)):
                 raise self._lacks(name)
+            self._download(name, sent)
+        with suppress(AwayError):  # then what is in the cache is what there is
+            for name in optional:
+                if not self._cached(name) and not self.local_files_only and (sent := self._sent(name)):
+                    self._download(name, sent)
         return Path(cast("str", self._cached(names[0]))).parent
 
     def _sent(self, name: str) -> Sent | None:
@@ -129,12 +136,17 @@ class Repository:
             except RemoteEntryNotFoundError:
                 return None
         # The client makes paths in its cache of the commit and the tag.
-        if said.commit_hash != self.commit or not _ETAG.fullmatch(said.etag or "") or (said.size or 0) <= 0:
+        if (
+            said.commit_hash != self.commit
+            or not _ETAG.fullmatch(said.etag or "")
+            or said.size is None
+            or said.size < 0
+        ):
             raise HubError(
                 f"What the Hub says of {name} of {self._shown} is not about that file at commit {self.commit[:8]}.",
                 "Try again later.",
             )
-        size = cast("int", said.size)
+        size = said.size
         if size > LIMITS[name]:
             raise HubError(
                 f"{name} of {self._shown} has {size:,} bytes, no such file has more than {LIMITS[name]:,}.",
@@ -205,7 +217,7 @@ class Sent:
         content = file.read_bytes()
         if _SHA256.fullmatch(self.etag):
             return hashlib.sha256(content).hexdigest() == self.etag
-        if _SHA1.fullmatch(self.etag):
+        if COMMIT.fullmatch(self.etag):
             return hashlib.sha1(b"blob %d\0" % self.size + content).hexdigest() == self.etag
         return True
 

@@ -54,7 +54,7 @@ def read_gguf(data: bytes, name: str) -> Contents:
     infos = [file.tensor_info() for _ in range(n_tensors)]  # the file ends before a count that is too large
     alignment = fields.get("general.alignment", 32)
     if type(alignment) is not int or alignment < 1:
-        file.bad(f"its alignment is {str(alignment)[:40]!r}, expected a power of two")
+        file.bad(f"its alignment is {str(alignment)[:40]!r}, expected a number of bytes")
     start = -(-file.at // alignment) * alignment
     arrays = {
         key: file.tensor(key, shape, kind, start + offset)

@@ -161,10 +161,13 @@ def _emotions(file: ForeignFile, depth: int, width: int) -> dict[str, Rows]:
     Arrays of one layer are called by its number alone, `direction.7`, `layer.7`, or `joy.7` where there are several
     emotions.
     """
+    import torch
+
+    known = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
     found: dict[str, Rows] = {}
     for key, array in file.contents.arrays.items():
         called = f"The array {key[:70]!r} of {file.name}"
-        if not array.is_floating_point():
+        if array.dtype not in known:
             raise FormatError(f"{called} holds {str(array.dtype)[6:]}, expected floating-point numbers.")
         shape = list(array.shape)
         if array.ndim not in (1, 2):
