@@ -180,8 +180,9 @@ def test_what_cannot_be_answered_is_an_error_that_says_why_and_the_next_is_answe
 def test_the_folder_holds_what_it_needs(folder, saved):
     files = {path.name for path in folder.iterdir()}
     assert files == {"README.md", "endpoint.json", "handler.py", "model", "requirements.txt", "vectors"}
-    for path in (saved / "vectors").iterdir():
-        assert (folder / "vectors" / path.name).read_bytes() == path.read_bytes()
+    assert {path.name for path in (folder / "vectors").iterdir()} == {"config.json", "vectors.safetensors"}
+    for path in (folder / "vectors").iterdir():
+        assert path.read_bytes() == (saved / "vectors" / path.name).read_bytes()
     wanted = Requirement((folder / "requirements.txt").read_text().strip())
     assert wanted.name == "emosteer"
     assert version("emosteer") in wanted.specifier

@@ -597,7 +597,7 @@ def test_the_card_has_front_matter_and_a_row_an_emotion():
     assert table[0][5:] == ["cost", "hit rate", "stability"]
     assert table[2:] == [
         ["joy", "0.75", "−0.50", "0.50", "1 to 2", "0.25", "0.75", "0.90"],
-        ["fear", "–", "–", "0.38", "2 to 5", "–", "–", "–"],
+        ["fear", "–", "–", "0.38", "2, 5", "–", "–", "–"],
         ["calm", "–", "–", "fallback", "–", "–", "–", "–"],
     ]
     assert "A survey" in body

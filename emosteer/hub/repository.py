@@ -85,7 +85,14 @@ class Repository:
                 with VectorFile.open(folder, self._shown) as file:
                     yield file
             except FormatError as error:
-                raise FormatError(f"{error}", f"It lies in {folder}: delete that folder to have it anew.") from error
+                for name in (VECTORS_FILE, CONFIG_FILE):
+                    content = (folder / name).resolve()  # the client calls it by its tag
+                    if not Sent(content.stat().st_size, content.name).is_in(content):
+                        raise FormatError(
+                            f"{name} of {self._shown} was damaged in the Hub client's cache.",
+                            f"Delete {content}, and it will be downloaded again.",
+                        ) from error
+                raise
             return
         config = (self.fetch((CONFIG_FILE,)) / CONFIG_FILE).read_bytes()
         sent = self._sent(VECTORS_FILE)
