@@ -466,7 +466,7 @@ def servers(outside: Path) -> Iterator[HostileServer]:
     yield HostileServer("size-smaller", "more than was announced", sized("100"), f"{not_so}|not a valid|Consistency")
     yield HostileServer("size-larger", "less than was announced", sized("99999"), f"{not_so}|not a valid|Consistency")
     for name, size in (("text", "twelve"), ("negative", "-5"), ("fraction", "1e308"), ("none", "0")):
-        yield HostileServer(f"size-{name}", "a size that is none", sized(size), f"{odd}|{else_}|not a valid")
+        yield HostileServer(f"size-{name}", "a size that is none", sized(size), f"{odd}|{else_}|{not_so}|not a valid")
     for name, tag in (("up", up), ("absolute", str(outside)), ("dots", ".."), ("long", "x" * 5_000), ("empty", "")):
         yield HostileServer(
             f"etag-{name}",
