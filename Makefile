@@ -32,7 +32,7 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m emosteer.concepts.variety
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # torchao makes transformers import it, with messages of its own, so it stays out of the environment of quickstart.
 test-torchao: install $(TORCHAO)
@@ -48,7 +48,7 @@ test-peers: install $(PEERS)
 
 # The oldest transformers that emosteer supports, laid over the environment of the newest.
 test-oldest: install $(OLDEST)
-	OMP_NUM_THREADS=1 PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 $(OLDEST): Makefile
 	PIP_CONSTRAINT= $(BIN)/pip install --quiet --upgrade --target $@ 'transformers==5.16.0' 'numpy<2.5'
