@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from emosteer.vectors import EmotionVectors
 
-__all__ = ["config_of", "files_in", "files_of", "located", "opened", "read", "save"]
+__all__ = ["config_of", "files_in", "files_of", "files_to_push", "located", "opened", "read", "save"]
 
 
 def config_of(vectors: EmotionVectors) -> Config:
@@ -79,7 +79,7 @@ def save(vectors: EmotionVectors, folder: Path, dtype: str = "float32") -> None:
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    """The files of a folder of vectors, every one checked: what is pushed.
+    """The files of a folder of vectors as they are, every one checked.
 
     Args:
         folder: With vectors in it; what else it holds, records and figures of other vectors too, is left out.
@@ -88,6 +88,18 @@ def files_in(folder: Path) -> dict[str, bytes]:
         FormatError: The vectors are damaged or not complete, or a record is no JSON.
         InputError: The card cannot be read, or a file is too large or unreadable.
     """
+    return _checked(folder)[1]
+
+
+def files_to_push(folder: Path) -> dict[str, bytes]:
+    """The same, with emosteer's part of the card as the file says, whatever somebody made of it; raises the same."""
+    vectors, files = _checked(folder)
+    text = files.get(fmt.CARD_FILE, b"").decode()
+    text = card.rewritten(text, vectors, files) if text else card.new(vectors, files)
+    return {**files, fmt.CARD_FILE: text.encode()}
+
+
+def _checked(folder: Path) -> tuple[EmotionVectors, dict[str, bytes]]:
     if folder.is_file():
         raise InputError(f"{folder} is no folder.", "Vectors that are to be pushed are a folder with their card.")
     with fmt.VectorFile.open(folder) as file:
@@ -103,12 +115,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
             files[name] = path.read_bytes()
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}).") from error
-    try:
-        text = files.get(fmt.CARD_FILE, b"").decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"The card {folder / fmt.CARD_FILE} is not a text ({error}).") from error
-    # Emosteer's part from the file, whatever somebody made of it there.
-    files[fmt.CARD_FILE] = (card.rewritten(text, vectors, files) if text else card.new(vectors, files)).encode()
+    card.existing(folder / fmt.CARD_FILE)
     for name in files.keys() & set(fmt.RECORDS):
         try:
             strict_json.loads(files[name])
@@ -117,7 +124,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
     for name in files.keys() & set(fmt.FIGURES):
         if not files[name].startswith(b"\x89PNG\r\n"):
             raise FormatError(f"{folder / name} is no PNG picture.")
-    return files
+    return vectors, files
 
 
 @contextmanager

@@ -333,7 +333,7 @@ def _beside_the_vectors() -> Iterator[Hostile]:
     yield pulled("card-large", "a card of 50 MB", "was not downloaded", README__md=b"x" * 50_000_000)
     yield pulled("card-aliases", "aliases that would be 2^60 words", "front matter", README__md=BOMB.encode())
     yield pulled("card-tag", "a YAML tag that calls a function", "front matter", README__md=TAG.encode())
-    yield pulled("card-binary", "a card that is no text", "not a text", README__md=b"\xff\xfe\x00")
+    yield pulled("card-binary", "a card that is no text", "decode byte", README__md=b"\xff\xfe\x00")
     deep = b"[" * 2**20 + b"]" * 2**20
     yield pulled("record-deep", "a record of a million brackets", "lists more", calibration__json=deep)
     yield pulled(

@@ -97,7 +97,7 @@ def test_a_push_is_one_commit_with_its_message(site, alice, vectors):
 
 
 def test_the_shipped_folder_is_exactly_what_is_pushed(site, alice):
-    hub.push(storage.files_in(SHIPPED), NAME)
+    hub.push(storage.files_to_push(SHIPPED), NAME)
     pushed = site.repositories[NAME].files()
     pushed.pop(".gitattributes", None)
     assert pushed == {path.name: path.read_bytes() for path in SHIPPED.iterdir()}
@@ -246,13 +246,13 @@ def test_a_card_that_was_changed_by_hand_is_pushed_as_the_file_says(site, alice,
     vectors.save_pretrained(tmp_path)
     honest = (tmp_path / "README.md").read_text()
     (tmp_path / "README.md").write_text(honest.replace("0.75", "0.99") + PROSE)
-    hub.push(storage.files_in(tmp_path), NAME)
+    hub.push(storage.files_to_push(tmp_path), NAME)
     text = site.repositories[NAME].files()["README.md"].decode()
     assert "0.99" not in text
     assert "0.75" in text
     assert PROSE.strip() in text.replace("\r", "") or PROSE in text
     (tmp_path / "README.md").write_text("# mine\n")
-    hub.push(storage.files_in(tmp_path), "alice/other")
+    hub.push(storage.files_to_push(tmp_path), "alice/other")
     assert card.metadata(site.repositories["alice/other"].files()["README.md"].decode())["library_name"] == "emosteer"
 
 
@@ -262,10 +262,10 @@ def test_own_text_that_the_card_there_does_not_have_is_told(site, alice, vectors
     with (tmp_path / "README.md").open("a") as stream:
         stream.write("\nA word of mine.\n")
     with pytest.warns(EmosteerWarning, match="keeps its own text.*--replace-card"):
-        hub.push(storage.files_in(tmp_path), NAME)
-    hub.push(storage.files_in(tmp_path), NAME, replace_card=True)
+        hub.push(storage.files_to_push(tmp_path), NAME)
+    hub.push(storage.files_to_push(tmp_path), NAME, replace_card=True)
     assert "A word of mine." in site.repositories[NAME].files()["README.md"].decode()
-    assert not hub.push(storage.files_in(tmp_path), NAME).changed
+    assert not hub.push(storage.files_to_push(tmp_path), NAME).changed
 
 
 def test_a_card_that_names_its_repository_goes_on_naming_it(site, alice, vectors, tmp_path):
@@ -724,7 +724,7 @@ def test_what_cannot_be_is_one_clear_line(site, alice, vectors, tmp_path, comman
         ("config.json", b"{}", "differ"),
         ("calibration.json", b"{", "cannot be read"),
         ("README.md", b"---\ntags: [\n---\n", "front matter"),
-        ("README.md", b"\xff\xfe", "not a text"),
+        ("README.md", b"\xff\xfe", "decode byte"),
         ("README.md", b"x" * (2**20 + 1), "has 1,048,577 bytes"),
     ],
 )
@@ -741,6 +741,13 @@ def test_a_figure_is_a_picture(tmp_path):
     (tmp_path / "copy" / "confusion.png").write_bytes(b"<script>")
     with pytest.raises(FormatError, match="no PNG"):
         storage.files_in(tmp_path / "copy")
+
+
+def test_a_pull_gives_the_card_as_it_is_there(site, alice, vectors, tmp_path, command_line):
+    theirs = card.new(vectors).replace("An emotion is", "To me an emotion is").encode()
+    site.create(NAME, {**storage.files_of(vectors), "README.md": theirs})
+    assert command_line("pull", NAME, "--output", tmp_path / "new")[0] == 0
+    assert (tmp_path / "new" / "README.md").read_bytes() == theirs
 
 
 def test_nothing_is_left_of_a_pull_that_fails(site, alice, vectors, tmp_path, command_line):

@@ -39,7 +39,7 @@ def push(
     """
     from emosteer import hub, storage
 
-    files = storage.files_in(folder)
+    files = storage.files_to_push(folder)
     left_out = sorted(path.name for path in folder.iterdir() if path.name not in files)
     done = hub.push(  # the client shows its own progress
         files,

@@ -65,7 +65,7 @@ def push(
     the files are taken out: they belong to other vectors.
 
     Args:
-        files: Name → content, as `storage.files_of` and `storage.files_in` give them.
+        files: Name → content, as `storage.files_of` and `storage.files_to_push` give them.
         repo_id: `user/name`.
         subfolder: Where in the repository.
         private: Whether a new repository is private; by default as the owner's settings say.
