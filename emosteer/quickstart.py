@@ -22,7 +22,7 @@ SHIPPED = "smollm2-135m-instruct-en"
 QUESTION = "How was your morning?"
 TONES = ("joy", "sadness", "anger", "fear", "calm")
 
-__all__ = ["QUESTION", "TONES", "Answer", "answers", "embedded_vectors"]
+__all__ = ["QUESTION", "TONES", "Answer", "answers", "embedded_folder", "embedded_vectors"]
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,24 @@ def embedded_vectors(
         InputError: The cache cannot be written.
         FormatError: The vectors that are there are damaged.
     """
-    beside = Path(emosteer.__file__).parent.parent / "vectors" / SHIPPED
-    made_from = f"{version('emosteer')}-{emosteer.ConceptSet.load('en').digest[:12]}"
-    cached = cache_dir() / "vectors" / f"{SHIPPED}-{made_from}"
-    for folder in (beside, cached):
-        if folder.is_dir() and not build:
-            return EmotionVectors.from_pretrained(folder), folder
+    folder = embedded_folder()
+    if folder.is_dir() and not build:
+        return EmotionVectors.from_pretrained(folder), folder
+    cached = _cached()
     vectors = emosteer.extract(model, tokenizer, emosteer.ConceptSet.load("en"))
     vectors.save_pretrained(cached)
     return vectors, cached
+
+
+def embedded_folder() -> Path:
+    """Where the vectors of the embedded model are, or will be when they have been built."""
+    beside = Path(emosteer.__file__).parent.parent / "vectors" / SHIPPED
+    return beside if beside.is_dir() else _cached()
+
+
+def _cached() -> Path:
+    made_from = f"{version('emosteer')}-{emosteer.ConceptSet.load('en').digest[:12]}"
+    return cache_dir() / "vectors" / f"{SHIPPED}-{made_from}"
 
 
 def answers(

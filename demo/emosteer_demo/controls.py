@@ -1,0 +1,185 @@
+"""The widgets that set the tone, and what they say as a `Setting`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from emosteer_demo.figures.pad import Pad
+from emosteer_demo.state import Sampling
+from emosteer_demo.studio import Places
+from emosteer_demo.told import SWIFT
+from emosteer_demo.tone import MOST, STRONGEST, Curve, Mix, Point, Setting
+
+POINT, MIX, CURVE = "Point", "Emotions", "Curve"
+PRESETS = ("joy", "sadness", "anger", "fear", "calm", "awe")
+DOSES = "0 is off · up to 1 reads naturally (calibrated) · beyond 1 gets loud · below 0 steers away"
+LONGEST = 200
+
+__all__ = ["Controls", "chosen", "controls", "held", "on_pad", "sampling_of", "setting_of"]
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The widgets of the left column."""
+
+    way: gr.Radio
+    pad: Pad
+    valence: gr.Slider
+    arousal: gr.Slider
+    emotions: gr.Dropdown
+    strengths: tuple[gr.Slider, ...]
+    start: gr.Dropdown
+    end: gr.Dropdown
+    loudness: gr.Slider
+    span: gr.Slider
+    natural: gr.Checkbox
+    again: gr.Checkbox
+    seed: gr.Number
+    temperature: gr.Slider
+    length: gr.Slider
+    presets: list[Any]
+
+    @property
+    def tone(self) -> list[Any]:
+        """What `setting_of` takes."""
+        curve = [self.start, self.end, self.loudness, self.span]
+        return [self.way, self.valence, self.arousal, self.emotions, *self.strengths, *curve, self.natural]
+
+    @property
+    def sampling(self) -> list[Any]:
+        """What `Sampling` takes."""
+        return [self.seed, self.temperature, self.length]
+
+    @property
+    def moved(self) -> list[Any]:
+        """The events after which the tone is another."""
+        sliders = (self.valence, self.arousal, *self.strengths, self.loudness, self.span)
+        chosen = (self.way, self.emotions, self.start, self.end, self.natural)
+        return [self.pad.release, *(one.release for one in sliders), *(one.input for one in chosen)]
+
+
+def setting_of(
+    way: str,
+    valence: float,
+    arousal: float,
+    emotions: Sequence[str] | None,
+    *rest: Any,
+) -> Setting:
+    """What the widgets say; numbers that a client may send are held within bounds.
+
+    Args:
+        way: By which of the three the tone is set.
+        valence: Of the point.
+        arousal: Of the point.
+        emotions: Of the mix.
+        *rest: The strengths of the mix, then the curve's start, end, strength and tokens, then whether the natural
+            recipe is used.
+    """
+    strengths, (start, end, loudness, span, natural) = rest[:MOST], rest[MOST:]
+    if way == POINT:
+        return Point(held(valence, 1), held(arousal, 1), bool(natural))
+    if way == CURVE:
+        tokens = int(min(max(span or 1, 1), LONGEST))
+        return Curve(start or None, end or None, held(loudness, STRONGEST), tokens)
+    pairs = zip((emotions or [])[:MOST], strengths, strict=False)
+    return Mix(tuple((name, held(strength, STRONGEST)) for name, strength in pairs), bool(natural))
+
+
+def sampling_of(seed: float | None, temperature: float, length: float) -> Sampling:
+    """How the answers are drawn, held within bounds."""
+    return Sampling(int(seed or 0) % 2**31, min(max(temperature, 0.0), 2.0), int(min(max(length, 1), LONGEST)))
+
+
+def held(number: float | None, limit: float) -> float:
+    """A number within plus and minus a limit, to two places."""
+    return round(min(max(number or 0.0, -limit), limit), 2)
+
+
+def controls(places: Places) -> Controls:
+    """Lay the widgets out, in the block that is open.
+
+    Args:
+        places: The emotions that there are.
+    """
+    names = list(places)
+    way = gr.Radio(
+        [POINT, MIX, CURVE], value=POINT, label="Set the tone by", info="A point, named emotions, or a change."
+    )
+    with gr.Row(elem_classes="em-presets"):
+        moods = [gr.Button(name, size="sm", min_width=60) for name in PRESETS if name in places]
+        rise = gr.Button("calm → joy", size="sm", min_width=60, visible={"calm", "joy"} <= set(names))
+    with gr.Group() as by_point:
+        pad = Pad(emotions=on_pad(places), value={"valence": 0.7, "arousal": 0.4}, elem_id="pad")
+        valence = gr.Slider(-1, 1, 0.7, step=0.05, label="Valence", info="−1 unpleasant · 1 pleasant")
+        arousal = gr.Slider(-1, 1, 0.4, step=0.05, label="Arousal", info="−1 still · 1 stirred up")
+    with gr.Group(visible=False) as by_name:
+        emotions = gr.Dropdown(
+            names, value=[], multiselect=True, max_choices=MOST, label="Emotions", info=f"Up to {MOST}."
+        )
+        strengths = tuple(
+            gr.Slider(
+                -STRONGEST,
+                STRONGEST,
+                1.0,
+                step=0.05,
+                label="Strength",
+                info=DOSES,
+                visible=False,
+                elem_classes="em-dose",
+            )
+            for _ in range(MOST)
+        )
+    with gr.Group(visible=False) as by_curve:
+        start = gr.Dropdown(["", *names], value="calm" if "calm" in names else "", label="From")
+        end = gr.Dropdown(["", *names], value="joy" if "joy" in names else "", label="To")
+        loudness = gr.Slider(0, STRONGEST, 1.0, step=0.05, label="Strength", info=DOSES, elem_classes="em-dose")
+        span = gr.Slider(10, LONGEST, 60, step=10, label="Over", info="Tokens of the answer (a word is one or two).")
+    natural = gr.Checkbox(
+        True, label="Natural wording", info="Also favours the emotion's words where they fit. Not for a curve."
+    )
+    again = gr.Checkbox(True, label="Answer again when the tone moves", info="Same question, same seed, another tone.")
+    with gr.Accordion("Seed, temperature, length", open=False):
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
+        temperature = gr.Slider(0, 1.5, 0.8, step=0.05, label="Temperature", info="0: always the likeliest token")
+        length = gr.Slider(10, LONGEST, 80, step=10, label="Longest answer", info="In tokens.")
+    shown = [by_point, by_name, by_curve]
+    way.change(lambda by: [gr.update(visible=by == one) for one in (POINT, MIX, CURVE)], way, shown, **SWIFT)
+    for event in (pad.input, pad.release):
+        event(None, pad, [valence, arousal], js="p => [p.valence, p.arousal]", **SWIFT)
+    for slider in (valence, arousal):
+        slider.input(None, [valence, arousal], pad, js="(v, a) => ({valence: v, arousal: a})", **SWIFT)
+    emotions.change(_shown, emotions, list(strengths), **SWIFT)
+    mix = [way, emotions, *strengths]
+    pressed = [
+        *(one.click(lambda name=one.value: chosen({name: 1.0}), None, mix, **SWIFT) for one in moods),
+        rise.click(lambda: (CURVE, "calm", "joy"), None, [way, start, end], **SWIFT),
+    ]
+    return Controls(
+        way, pad, valence, arousal, emotions, strengths, start, end, loudness, span, natural, again,
+        seed, temperature, length, pressed,
+    )  # fmt: skip
+
+
+def chosen(strengths: dict[str, float]) -> list[Any]:
+    """The widgets of a mix, set: the way, the emotions and each strength."""
+    values = [*strengths.values(), *[1.0] * (MOST - len(strengths))]
+    return [MIX, list(strengths), *values]
+
+
+def on_pad(places: Places) -> list[dict[str, Any]]:
+    """The emotions that people have placed, as the pad takes them."""
+    return [
+        {"name": name, "valence": place[0], "arousal": place[1]} for name, place in places.items() if place is not None
+    ]
+
+
+def _shown(emotions: list[str]) -> list[Any]:
+    """A strength for each emotion that is chosen."""
+    return [
+        gr.update(visible=i < len(emotions), label=f"Strength of {emotions[i]}" if i < len(emotions) else "Strength")
+        for i in range(MOST)
+    ]

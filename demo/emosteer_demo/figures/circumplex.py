@@ -1,0 +1,2 @@
+def trace(*a):
+    return "<p>trace</p>"

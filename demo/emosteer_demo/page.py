@@ -1,0 +1,67 @@
+"""The page: its tabs put together, and how it is served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from emosteer_demo.endpoints import endpoints
+from emosteer_demo.studio import Pair, Studio
+from emosteer_demo.talk import talk
+from emosteer_demo.told import SWIFT
+
+TITLE = "emosteer: a language model that speaks with feeling"
+WAITING = 24  # events in line; who comes later is told so
+UPLOAD = 128 * 1024 * 1024  # bytes
+
+__all__ = ["build", "launch"]
+
+
+def build(first: Pair | None = None) -> gr.Blocks:
+    """The page, with its first model being loaded.
+
+    Args:
+        first: The model and vectors that every visitor begins with; the embedded ones by default.
+
+    Raises:
+        FormatError: The vectors are damaged.
+        HubError: The Hub does not give them.
+    """
+    studio = Studio(first)
+    page: gr.Blocks
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        pair = gr.State(studio.first)
+        gr.Markdown("# emosteer\nA language model that speaks with feeling, under control.")
+        waiting = gr.HTML("", elem_id="waiting")
+        with gr.Tabs(), gr.Tab("Talk"):
+            talk(studio, pair)
+        endpoints(studio)
+        page.load(studio.told, pair, waiting, concurrency_limit=None, **{**SWIFT, "queue": True})
+    page.queue(max_size=WAITING)
+    studio.open()
+    return page
+
+
+def launch(page: gr.Blocks, **options: Any) -> Any:
+    """Serve a page of `build`.
+
+    Args:
+        page: The page.
+        **options: For gradio's `launch`: `server_port`, `mcp_server`, …
+
+    Returns:
+        What gradio's `launch` returns.
+    """
+    here = Path(__file__).parent
+    fonts = ["system-ui", "sans-serif"]  # none from elsewhere
+    mono = ["ui-monospace", "monospace"]
+    return page.launch(
+        theme=gr.themes.Default(primary_hue="amber", font=fonts, font_mono=mono),
+        css_paths=[here / "style.css"],
+        max_file_size=UPLOAD,
+        ssr_mode=False,
+        footer_links=["api", "settings"],
+        **options,
+    )

@@ -1,0 +1,98 @@
+"""What one visitor has: a conversation in two voices, each turn with the tone that was set for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from emosteer_demo.tone import Mix, Setting
+
+VOICES = ("plain", "toned")
+
+__all__ = ["VOICES", "Conversation", "Sampling", "Turn"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How both voices draw their words.
+
+    Args:
+        seed: The same for both, so that only the tone differs.
+        temperature: 0 takes the most likely token each time.
+        tokens: Longest answer.
+    """
+
+    seed: int = 0
+    temperature: float = 0.8
+    tokens: int = 80
+
+    def options(self) -> dict[str, Any]:
+        """For `SteeredModel.chat`."""
+        drawn = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
+        return {"seed": self.seed, "max_new_tokens": self.tokens, **drawn}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A message and its two answers.
+
+    Args:
+        message: What the visitor said.
+        setting: The tone of the second voice.
+        sampling: How both were drawn.
+        answers: Voice → what it has said so far.
+    """
+
+    message: str
+    setting: Setting = field(default_factory=Mix)
+    sampling: Sampling = field(default_factory=Sampling)
+    answers: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(VOICES, ""))
+
+    def saying(self, voice: str, piece: str) -> Turn:
+        """With one more piece of an answer."""
+        return replace(self, answers={**self.answers, voice: self.answers[voice] + piece})
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What has been said. The two voices share the visitor's messages, and each remembers its own answers."""
+
+    turns: tuple[Turn, ...] = ()
+
+    def messages(self, voice: str) -> list[dict[str, str]]:
+        """As a chat template and a chat window take them."""
+        found = []
+        for turn in self.turns:
+            found.append({"role": "user", "content": turn.message})
+            if turn.answers[voice]:
+                found.append({"role": "assistant", "content": turn.answers[voice]})
+        return found
+
+    def asking(self, voice: str) -> list[dict[str, str]]:
+        """The conversation that a voice answers in the last turn."""
+        last = self.turns[-1].message
+        return [*self.before(len(self.turns) - 1).messages(voice), {"role": "user", "content": last}]
+
+    def turn_at(self, voice: str, index: int) -> int:
+        """Which turn a message of a voice belongs to.
+
+        Args:
+            voice: Whose messages are counted.
+            index: As in `messages`.
+        """
+        owners = [i for i, turn in enumerate(self.turns) for _ in range(1 + bool(turn.answers[voice]))]
+        return owners[index]
+
+    def before(self, turn: int) -> Conversation:
+        """Up to a turn."""
+        return Conversation(self.turns[:turn])
+
+    def ending(self, turn: Turn) -> Conversation:
+        """With one more turn."""
+        return Conversation((*self.turns, turn))
+
+    @property
+    def last(self) -> Turn | None:
+        """The turn that is, or was last, answered."""
+        return self.turns[-1] if self.turns else None

@@ -1,0 +1,207 @@
+"""The first tab: one question, two voices."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from emosteer.errors import InputError
+from emosteer_demo.controls import controls, sampling_of, setting_of
+from emosteer_demo.figures.circumplex import trace
+from emosteer_demo.readings import path
+from emosteer_demo.replies import reply
+from emosteer_demo.see import see
+from emosteer_demo.state import VOICES, Conversation, Turn
+from emosteer_demo.studio import Pair, Studio, on_circumplex, places_of
+from emosteer_demo.told import MODEL, SWIFT, told
+
+LONGEST_MESSAGE = 2000
+PACE = 0.12  # seconds between two pictures of an answer that grows
+TRACE_PACE = 2.0  # and of its trace: reading it takes a forward pass of each voice
+STARTERS = ("How was your morning?", "Tell me about the sea.", "What should I cook tonight?", "I lost my keys again.")
+EXPLAINED = """\
+**Left, the model as it is. Right, the same model with feeling.** Move the point or press a mood, then ask something.
+Nothing is written into your message: what the words for an emotion have in common is added to what the model thinks.
+"""
+
+__all__ = ["Talk", "talk"]
+
+
+class Talk:
+    """Answers visitors' messages in two voices. Everything that is a visitor's own comes in and goes out again.
+
+    Args:
+        studio: The models.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+
+    def send(self, message: str, pair: Pair, said: Conversation, *widgets: Any) -> Iterator[tuple[Any, ...]]:
+        """Answer a new message."""
+        yield from self._answer(pair, said, _turn(message, widgets))
+
+    def again(self, pair: Pair, said: Conversation, *widgets: Any) -> Iterator[tuple[Any, ...]]:
+        """Answer the last message in other words: by the next seed."""
+        if said.last is None:
+            raise InputError("There is nothing to answer again.", "Ask something first.")
+        turn = _turn(said.last.message, widgets)
+        turn = replace(turn, sampling=replace(turn.sampling, seed=said.last.sampling.seed + 1))
+        yield from self._answer(pair, said.before(len(said.turns) - 1), turn)
+
+    def retone(self, wanted: bool, pair: Pair, said: Conversation, *widgets: Any) -> Iterator[tuple[Any, ...]]:
+        """Answer the last message in the tone that is set now: the plain answer stays, and so does the seed."""
+        last = said.last
+        setting = setting_of(*widgets[:-3])
+        if not wanted or last is None or setting == last.setting:
+            return
+        kept = Turn(last.message, setting, last.sampling, {"plain": last.answers["plain"], "toned": ""})
+        yield from self._answer(pair, said.before(len(said.turns) - 1), kept)
+
+    def edited(self, edit: gr.EditData, pair: Pair, said: Conversation, *widgets: Any) -> Iterator[tuple[Any, ...]]:
+        """Answer a message that was changed; what came after it is gone."""
+        voice = str(getattr(edit.target, "elem_id", "")).removeprefix("voice-")
+        turn = said.turn_at(voice, int(edit.index))  # type: ignore[arg-type]  # a pair for another kind of window
+        yield from self._answer(pair, said.before(turn), _turn(edit.value, widgets))
+
+    def _answer(self, pair: Pair, before: Conversation, turn: Turn) -> Iterator[tuple[Any, ...]]:
+        for stage in self._studio.stages(pair):
+            yield shown(before.ending(turn), f"{stage} …")
+        steered = self._studio.get(pair)
+        pictured, traced, drawn = 0.0, time.monotonic(), gr.skip()
+        said = before.ending(turn)
+        yield shown(said, "Thinking …")
+        asked = {voice: said.asking(voice) for voice in VOICES if not turn.answers[voice]}
+        for voice, piece in reply(steered, asked, turn.setting, turn.sampling):
+            turn, now = turn.saying(voice, piece), time.monotonic()
+            if now - traced > TRACE_PACE and self._studio.reads(pair):
+                drawn, traced = traced_so_far(steered, turn), time.monotonic()
+            if now - pictured > PACE:
+                pictured = now
+                yield shown(before.ending(turn), "Answering …", drawn)
+        yield shown(before.ending(turn), f"In tone: {turn.setting.words()}.")
+
+
+def shown(said: Conversation, status: str, drawn: Any = None) -> tuple[Any, ...]:
+    """What the page shows of a conversation: itself, both chat windows, a line of state, the trace."""
+    return said, said.messages("plain"), said.messages("toned"), line(status), gr.skip() if drawn is None else drawn
+
+
+def stopped(said: Conversation) -> tuple[Any, ...]:
+    """What has been said when the visitor said stop."""
+    return shown(said, "Stopped.")
+
+
+def line(status: str) -> str:
+    """A line that says what goes on, and is read out."""
+    return f"<p role='status' aria-live='polite'>{html.escape(status)}</p>"
+
+
+def traced_so_far(steered: Any, turn: Turn) -> Any:
+    """The way of both voices over the circumplex, as far as they have spoken."""
+    paths = []
+    for voice in VOICES:
+        try:
+            paths.append(path(steered.read(turn.answers[voice])))
+        except InputError:  # not a word yet
+            paths.append([])
+    return trace(*paths, on_circumplex(places_of(steered.vectors)))
+
+
+def _turn(message: str, widgets: Any) -> Turn:
+    if not (message or "").strip():
+        raise InputError("There is no question.", "Write one, or press one of the examples.")
+    if len(message) > LONGEST_MESSAGE:
+        raise InputError(
+            f"The message has {len(message)} characters, at most {LONGEST_MESSAGE} are taken.", "Shorten it."
+        )
+    return Turn(message, setting_of(*widgets[:-3]), sampling_of(*widgets[-3:]))
+
+
+def talk(studio: Studio, pair: gr.State) -> Talk:
+    """Lay the tab out and wire it.
+
+    Args:
+        studio: The models.
+        pair: Which of them a visitor uses.
+    """
+    place = studio.places()
+    said = gr.State(Conversation())
+    made = Talk(studio)
+    gr.Markdown(EXPLAINED)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            given = controls(place)
+        with gr.Column(scale=5, min_width=320):
+            with gr.Row():
+                windows = [
+                    gr.Chatbot(
+                        label=label,
+                        elem_id=f"voice-{voice}",
+                        height=380,
+                        min_width=260,
+                        render_markdown=False,  # a model's text is text: no pictures from elsewhere, no HTML
+                        sanitize_html=True,
+                        latex_delimiters=[],
+                        editable="user",
+                        buttons=["copy"],
+                        feedback_options=None,
+                        layout="bubble",
+                        placeholder=empty,
+                    )
+                    for voice, label, empty in (
+                        ("plain", "Plain", "The model as it is"),
+                        ("toned", "In tone", "The same model, with feeling"),
+                    )
+                ]
+            status = gr.HTML(shown(Conversation(), "Ask something.")[3], elem_id="status")
+            message = gr.Textbox(
+                STARTERS[0],
+                label="Your message",
+                max_length=LONGEST_MESSAGE,
+                lines=1,
+                max_lines=6,
+                elem_id="message",
+                submit_btn="Send",
+                stop_btn=False,
+            )
+            with gr.Row():
+                stop = gr.Button("Stop", variant="stop", size="sm", elem_id="stop")
+                again = gr.Button("Again, in other words", size="sm", elem_id="again")
+                new = gr.Button("New conversation", size="sm", elem_id="new")
+            gr.Examples([[one] for one in STARTERS], message, label="Try")
+    views = see(place)
+
+    widgets = [*given.tone, *given.sampling]
+    answered: dict[str, Any] = {
+        "outputs": [said, *windows, status, views.drawn],
+        "show_progress": "hidden",
+        **MODEL,
+    }
+    read: dict[str, Any] = {
+        "fn": told(views.read(studio)),
+        "inputs": [pair, said, views.kept, views.tint],
+        "outputs": [views.kept, *views.outputs],
+        "show_progress": "minimal",
+        **MODEL,
+    }
+    retone = {"fn": told(made.retone), "inputs": [given.again, pair, said, *widgets], **answered}
+    again_inputs = [pair, said, *widgets]
+    begun = [
+        message.submit(told(made.send), [message, pair, said, *widgets], **answered),
+        gr.on([again.click, *(window.retry for window in windows)], told(made.again), again_inputs, **answered),
+        gr.on(given.moved, trigger_mode="always_last", **retone),
+        *(preset.then(**retone) for preset in given.presets),
+        *(window.edit(told(made.edited), again_inputs, **answered) for window in windows),
+    ]
+    for event in begun:
+        event.success(**read)
+        event.failure(lambda: line("That did not work."), None, status, **SWIFT)
+    stop.click(stopped, said, answered["outputs"], cancels=begun, **SWIFT).then(**read)
+    new.click(lambda: shown(Conversation(), "Ask something."), None, answered["outputs"], cancels=begun, **SWIFT)
+    return made

@@ -1,0 +1,51 @@
+"""How functions stand behind events: in which queue, and what goes wrong as a message instead of a traceback."""
+
+from __future__ import annotations
+
+import functools
+import html
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from emosteer.errors import EmosteerError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
+"""Events that run a model: one at a time, the others wait in line and are told so."""
+
+SWIFT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""Events that only move things on the page."""
+
+__all__ = ["MODEL", "SWIFT", "refusal", "told"]
+
+
+def refusal(error: Exception) -> gr.Error:
+    """An error for the page, which shows messages as HTML; they may quote a file, the Hub or the visitor."""
+    return gr.Error(html.escape(str(error)), title="That did not work", print_exception=False)
+
+
+def told(function: Function) -> Function:
+    """The function, or generator, whose `EmosteerError` the page shows."""
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            try:
+                yield from function(*args, **kwargs)
+            except EmosteerError as error:
+                raise refusal(error) from error
+
+        return generator  # type: ignore[return-value]
+
+    @functools.wraps(function)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except EmosteerError as error:
+            raise refusal(error) from error
+
+    return plain  # type: ignore[return-value]
