@@ -17,6 +17,7 @@ from emosteer.cli.importing import import_
 from emosteer.cli.measuring import eval_alignment, eval_steering
 from emosteer.cli.printing import printable
 from emosteer.cli.sharing import list_, pull, push
+from emosteer.cli.showing import demo
 from emosteer.cli.speaking import quickstart, read, steer
 from emosteer.cli.transferring import transfer
 from emosteer.errors import EmosteerError, EmosteerWarning
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Emotional tone for any Hugging Face language model, at inference, without training.",
 )
-for command in (quickstart, steer, read, extract, calibrate, info, transfer, push, pull):
+for command in (quickstart, steer, read, extract, calibrate, info, transfer, push, pull, demo):
     app.command()(command)
 app.command("list")(list_)
 app.command("import")(import_)

@@ -1,0 +1,53 @@
+"""The command that shows: demo."""
+
+from __future__ import annotations
+
+import socket
+from typing import Annotated
+
+import typer
+
+from emosteer.cli import printing
+from emosteer.cli.options import ModelOption, VectorsOption
+from emosteer.errors import InputError, require
+from emosteer.loading import EMBEDDED
+
+LOOPBACK = "127.0.0.1"
+
+
+def demo(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 takes any that is free.")] = 7860,
+    model: ModelOption = EMBEDDED,
+    vectors: VectorsOption = None,
+    mcp: Annotated[bool, typer.Option("--mcp", help="Offer the named endpoints as tools to other models.")] = False,
+) -> None:
+    """Open a page in which to try tones and see feelings, on this machine only."""
+    require("demo", "gradio")
+    if mcp:
+        require("mcp", "mcp")
+    if vectors is None and model != EMBEDDED:
+        raise InputError(
+            f"Which vectors for {model}?", f"Name them with --vectors, or build them: emosteer extract --model {model}"
+        )
+    free = _free(port)
+    from emosteer_demo import Pair, build, launch
+
+    page = build(Pair(model, vectors))
+    # gradio would take any port nearby without a word, and says more than a line when it begins.
+    _, address, _ = launch(
+        page, server_name=LOOPBACK, server_port=free, mcp_server=mcp, quiet=True, prevent_thread_lock=True
+    )
+    printing.err.print(f"The demo is at {address} (Ctrl-C ends it). The model is still being loaded.")
+    if mcp:
+        printing.err.print(f"Its tools for other models (MCP) are at {address}gradio_api/mcp/")
+    page.block_thread()
+
+
+def _free(port: int) -> int:
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((LOOPBACK, port))
+        except OSError as error:
+            raise InputError(f"Port {port} cannot be used ({error.strerror}).", "Name another with --port.") from error
+        return int(tried.getsockname()[1])
