@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from emosteer.activations import Passage
 from emosteer.drawing import drawing
 from emosteer.errors import InputError, ToneError
+from emosteer.explaining import Explanation, choices, is_temperature
 from emosteer.layers import check_blocks, input_device
 from emosteer.readout import EmotionReading, Readout, Trace
 from emosteer.recipes import Recipe, Vocabulary, recipe_named
@@ -170,6 +171,7 @@ class SteeredModel:
         schedule: Schedule | None = None,
         operation: str = "add",
         recipe: str | Recipe | None = None,
+        seed: int | None = None,
         **inputs: Any,
     ) -> Any:
         """`model.generate` in a tone.
@@ -181,6 +183,7 @@ class SteeredModel:
             schedule: As for `steer`.
             operation: As for `steer`.
             recipe: `"natural"` makes more of the dose than adding it does, for a steady tone: see `emosteer.recipes`.
+            seed: Makes sampling repeatable without touching the global random state.
             **inputs: As for the model's own `generate`: `input_ids`, `attention_mask`, `max_new_tokens`, …
 
         Returns:
@@ -200,8 +203,11 @@ class SteeredModel:
         if recipe is not None:
             length = 0 if ids is None or inputs.get("inputs_embeds") is ids else length
             emotion, inputs = self._cooked(recipe, emotion, schedule, operation, length, inputs)
-        with self.steer(emotion, scope=scope, schedule=schedule, operation=operation):
-            return self.model.generate(**inputs)  # type: ignore[operator]  # typed as a Tensor or Module by torch
+        with (
+            self.steer(emotion, scope=scope, schedule=schedule, operation=operation),
+            drawing(seed, self.model, inputs) as drawn,
+        ):
+            return self.model.generate(**drawn)  # type: ignore[operator]  # typed as a Tensor or Module by torch
 
     @overload
     def chat(
@@ -276,14 +282,124 @@ class SteeredModel:
             said_in, options = self._cooked(recipe, said_in, schedule, operation, length, options)
         # Before anything is streamed, so that a wrong tone is an error here.
         steering = self.steer(said_in, scope=scope, schedule=schedule, operation=operation)
-        room = self._context() - inputs["input_ids"].shape[1]
-        options = {"max_new_tokens": min(MAX_NEW_TOKENS, room), "pad_token_id": self._padding(), **options}
+        options = self._answering(inputs["input_ids"].shape[1], options)
         if stream:
             return self._streamed(inputs, steering, seed, options)
         with steering, drawing(seed, self.model, options) as drawn:
             output = self.model.generate(**inputs, **drawn)  # type: ignore[operator]
         answer = output[0, inputs["input_ids"].shape[1] :]
         return str(self.tokenizer.decode(answer, skip_special_tokens=True))
+
+    def chat_each(
+        self,
+        message: str | Messages,
+        emotions: Sequence[Tone | Affect | Keyframes | None],
+        *,
+        recipe: str | Recipe | None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> list[str]:
+        """Answer one message in several tones at once, as one batch.
+
+            joyful, angry, plain = steered.chat_each("How was your morning?", [{"joy": 1.0}, {"anger": 1.0}, None])
+
+        Args:
+            message: As for `chat`; its messages have no tones of their own.
+            emotions: A tone for each answer; None for the plain model. Memory grows with their number.
+            recipe: As for `generate`.
+            seed: Makes sampling repeatable: the same answers for the same list of tones.
+            **options: As for `chat`: `scope`, `schedule`, `operation`, and what the model's `generate` takes. What is
+                given as `stopping_criteria` sees every step of all answers, and can end them.
+
+        Returns:
+            An answer for each tone.
+
+        Raises:
+            ToneError: A tone cannot be given.
+            InputError: As for `chat`.
+        """
+        if isinstance(emotions, (str, Mapping)) or not isinstance(emotions, Sequence) or not emotions:
+            raise ToneError(
+                f"{emotions!r} is no list of tones.", "Give one such as [{'joy': 0.8}, {'fear': 1.0}, None]."
+            )
+        prompt = self.prompt(message)
+        if any(_tones_of(message)):
+            raise ToneError(
+                "A message has a tone of its own, which cannot stand beside several tones of the answer.",
+                "Give it to chat(), once for each answer, or leave it out.",
+            )
+        length = prompt["input_ids"].shape[1]
+        batch = {name: tensor.repeat_interleave(len(emotions), 0) for name, tensor in prompt.items()}
+        options = self._answering(length, options)
+        output = self.generate(**batch, emotion=emotions, recipe=recipe, seed=seed, **options)
+        copies = len(output) // len(emotions)  # of returned sequences the first, as chat gives it
+        answers = (self._ended(row, options) for row in output[::copies, length:].tolist())
+        return [str(self.tokenizer.decode(answer, skip_special_tokens=True)) for answer in answers]
+
+    def explain(
+        self,
+        message: str | Messages,
+        answer: str,
+        *,
+        emotion: Tone | Affect | Keyframes | None = None,
+        scope: str | None = None,
+        schedule: Schedule | None = None,
+        operation: str = "add",
+        recipe: str | Recipe | None = None,
+        temperature: float = 1.0,
+    ) -> Explanation:
+        """Why these words: how probable the plain model finds every token of an answer, and how probable the toned one.
+
+        The tone is what `chat` gives with the same arguments. Two forward passes.
+
+        Args:
+            message: What was answered, as for `chat`.
+            answer: Any answer to it, the model's own or another.
+            emotion: As for `chat`, but no `Thermostat`.
+            scope: As for `steer`.
+            schedule: As for `steer`.
+            operation: As for `steer`.
+            recipe: As for `generate`. What it rules out has probability 0.
+            temperature: Of sampling, for both models; 1 leaves probabilities as they are.
+
+        Raises:
+            ToneError: The tone cannot be given.
+            InputError: The message cannot be used, the answer is empty, the two are longer than the model's context, or
+                the temperature is not a positive number.
+        """
+        if isinstance(emotion, Thermostat):
+            raise ToneError(
+                "A thermostat reads an answer while it is written, so a finished one cannot be explained by it.",
+                "Give a tone, or Keyframes.",
+            )
+        if not is_temperature(temperature):
+            raise InputError(f"The temperature is {temperature!r}, expected a positive number.")
+        ids: list[int] = self.tokenizer(answer, add_special_tokens=False)["input_ids"]
+        if not ids:
+            raise InputError("The answer is empty.")
+        prompt: list[int] = self.prompt(message)["input_ids"][0].tolist()
+        if len(prompt) + len(ids) > self._context():
+            raise InputError(
+                f"Prompt and answer have {len(prompt)} and {len(ids)} tokens, the model's context ends at "
+                f"{self._context()}.",
+                "Shorten the answer.",
+            )
+        said_in: Any = self._turns(message, emotion, prompt)
+        options: dict[str, Any] = {}
+        if recipe is not None:
+            said_in, options = self._cooked(recipe, said_in, schedule, operation, len(prompt), options)
+        told = self.model, self.tokenizer, prompt, ids
+        with self.steer(said_in, scope=scope, schedule=schedule, operation=operation):
+            toned = choices(*told, processors=options.get("logits_processor", ()), temperature=temperature)
+        with unsteered():
+            plain = choices(*told, temperature=temperature)
+        return Explanation(
+            tokens=tuple(str(self.tokenizer.decode([one])) for one in ids),
+            plain=tuple(one.probability for one in plain),
+            toned=tuple(one.probability for one in toned),
+            plain_favourites=tuple(one.favourites for one in plain),
+            toned_favourites=tuple(one.favourites for one in toned),
+        )
 
     def prompt(self, message: str | Messages) -> BatchEncoding:
         """A conversation as the model reads it: token ids `[1, tokens]` up to where its answer begins.
@@ -333,7 +449,7 @@ class SteeredModel:
         self, given: str | Messages, answer: Tone | Affect | Keyframes | Thermostat | None, ids: list[int]
     ) -> Tone | Affect | Keyframes | Thermostat | Turns | None:
         """The tone of the answer, or of every turn where messages have tones of their own."""
-        tones = [None if isinstance(one, str) else one.get("emotion") for one in given]
+        tones = _tones_of(given)
         if not any(tones):
             return answer
         if isinstance(answer, Thermostat):
@@ -397,6 +513,18 @@ class SteeredModel:
         """How many tokens the model reads at most; recurrent ones know no limit."""
         return getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", None) or sys.maxsize
 
+    def _answering(self, length: int, options: dict[str, Any]) -> dict[str, Any]:
+        """Options of an answer to a prompt of so many tokens."""
+        room = self._context() - length
+        return {"max_new_tokens": min(MAX_NEW_TOKENS, room), "pad_token_id": self._padding(), **options}
+
+    def _ended(self, answer: list[int], options: Mapping[str, Any]) -> list[int]:
+        """A row of a batch up to the token that ended it: what follows is padding."""
+        config = options.get("generation_config") or self.model.generation_config
+        ends = options.get("eos_token_id", getattr(config, "eos_token_id", None))
+        known = set(ends) if isinstance(ends, (list, tuple)) else {ends}
+        return answer[: next((i for i, token in enumerate(answer, 1) if token in known), None)]
+
     def _padding(self) -> int | None:
         """What to pad with, so that generate does not warn for models that name no padding token."""
         if self.tokenizer.pad_token_id is not None:
@@ -453,3 +581,8 @@ class SteeredModel:
 
 def _is_message(one: object) -> bool:
     return isinstance(one, Mapping) and isinstance(one.get("content"), str) and isinstance(one.get("role"), str)
+
+
+def _tones_of(given: str | Messages) -> list[Any]:
+    """The tones that messages have of their own."""
+    return [] if isinstance(given, str) else [one.get("emotion") for one in given]

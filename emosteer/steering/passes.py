@@ -7,7 +7,8 @@ the prompt ends only `generate` knows, as the last chunk of a prompt may be a si
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-__all__ = ["Prompt", "after_sink", "prompt", "tokens_before", "unwatch", "watch"]
+__all__ = ["Prompt", "after_sink", "answering", "prompt", "tokens_before", "unwatch", "watch"]
 
 CACHES = ("past_key_values", "cache_params", "state", "mems")  # what architectures call the memory of earlier tokens
 
@@ -51,6 +52,20 @@ prompt: ContextVar[Prompt | None] = ContextVar("emosteer_prompt", default=None)
 
 _watched: WeakKeyDictionary[PreTrainedModel, _Watch] = WeakKeyDictionary()
 _lock = threading.Lock()
+
+
+@contextmanager
+def answering(length: int) -> Iterator[None]:
+    """In this block a pass over a prompt and its answer has the tone that `generate` gives them, token for token.
+
+    Args:
+        length: Tokens of the prompt, without padding: where the answer begins.
+    """
+    token = prompt.set(Prompt(length, None))
+    try:
+        yield
+    finally:
+        prompt.reset(token)
 
 
 def watch(model: PreTrainedModel, check: Check) -> None:
