@@ -1,2 +1,0 @@
-def trace(*a):
-    return "<p>trace</p>"

@@ -1,2 +1,0 @@
-def why(**a):
-    return "<p>why</p>"
