@@ -1,0 +1,179 @@
+"""Emotions and moods on the plane of valence and arousal."""
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+
+from .labels import Label, place
+from .text import escape, number
+from .tokens import table
+
+EXTENT = 1.2  # half of what a plane shows, in units of valence; the pad's too
+SIZE = 440  # of a plane, in its own units
+MIDDLE = SIZE / 2
+AXES = [  # where the words at the ends of the axes stand: left, top, right, bottom
+    (MIDDLE - 40, 4.0, MIDDLE + 40, 26.0),
+    (MIDDLE - 40, SIZE - 26.0, MIDDLE + 40, SIZE - 4.0),
+    (2.0, MIDDLE - 40, 28.0, MIDDLE + 40),
+    (SIZE - 28.0, MIDDLE - 40, SIZE - 2.0, MIDDLE + 40),
+]
+
+Point = tuple[float, float]
+Points = Mapping[str, Point]
+
+__all__ = ["glyph", "maps", "trace"]
+
+
+def maps(human: Points, model: Points, *, agreement: str | None) -> str:
+    """Where people put the emotions beside where the model has them.
+
+    An emotion pointed at in one map, or chosen below them, is marked in both.
+
+    Args:
+        human: (valence, arousal) of each emotion, from −1 to 1.
+        model: The same on the model's own axes, brought to the same scale; what lies beyond ±1 is drawn at the edge.
+        agreement: A line on how well they agree.
+    """
+    human, model = _finite(human), _finite(model)
+    names = list(dict.fromkeys([*human, *model]))
+    if not names:
+        return '<div class="em-figure em-empty">No emotions to show.</div>'
+    # Rules for each emotion that has to be marked in both maps: CSS cannot compare two attributes.
+    group = f"em-{zlib.crc32(repr((names, human, model)).encode('utf-8', 'replace')):08x}"
+    marks = "".join(
+        f".{group}:has(.em-at-{i}:hover) .em-at-{i},.{group}:has(.em-pick-{i}:checked) .em-at-{i}"
+        "{--em-on:1;--em-dot:var(--em-more);font-weight:700}"
+        for i in range(len(names))
+    )
+    picks = "".join(
+        f'<label><input type="radio" class="em-pick-{i}" name="{group}"><span>{escape(name)}</span></label>'
+        for i, name in enumerate(names)
+    )
+    said = f'<p class="em-agreement">{escape(agreement)}</p>' if agreement else ""
+    return (
+        f'<div class="em-figure em-maps {group}"><style>{marks}</style>'
+        f"{_map('People', human, names)}{_map('This model', model, names)}{said}"
+        f'<fieldset class="em-picks"><legend>Find an emotion in both</legend>{picks}</fieldset>'
+        f"{_values(human, model, names)}</div>"
+    )
+
+
+def _finite(points: Points) -> dict[str, Point]:
+    return {name: (x, y) for name, (x, y) in points.items() if math.isfinite(x) and math.isfinite(y)}
+
+
+def _map(title: str, points: Points, names: Sequence[str]) -> str:
+    placed = _labels(points)
+    marks = []
+    for name, (x, y) in points.items():
+        here = f"{escape(name)}: valence {number(x)}, arousal {number(y)}"
+        left, top = _spot((x, y))
+        label = placed[name]
+        crowded = "" if label.free else ' class="em-crowded"'
+        marks.append(
+            f'<g class="em-at em-at-{names.index(name)}"><title>{here}</title>'
+            f'<circle class="em-grasp" cx="{left:.1f}" cy="{top:.1f}" r="11"/>'
+            f'<circle class="em-dot" cx="{left:.1f}" cy="{top:.1f}" r="3"/>'
+            f'<text x="{label.x:.1f}" y="{label.y:.1f}" text-anchor="{label.anchor}"{crowded}>{escape(name)}</text></g>'
+        )
+    return _plane(title, "".join(marks), f"{title}: {len(points)} emotions by valence and arousal")
+
+
+def _plane(title: str, content: str, description: str) -> str:
+    radius = MIDDLE / EXTENT
+    heading = f"<figcaption>{escape(title)}</figcaption>" if title else ""
+    return (
+        f'<figure class="em-plane">{heading}<div class="em-disc-frame"><div class="em-disc"></div>'
+        f'<svg viewBox="0 0 {SIZE} {SIZE}" role="img" aria-label="{escape(description)}">'
+        f'<path class="em-axis" d="M{MIDDLE - radius:.1f} {MIDDLE}h{2 * radius:.1f}M{MIDDLE} {MIDDLE - radius:.1f}'
+        f'v{2 * radius:.1f}"/><circle class="em-rim" cx="{MIDDLE}" cy="{MIDDLE}" r="{radius:.1f}"/>'
+        f'<text class="em-end" x="{MIDDLE}" y="20" text-anchor="middle">stirred up</text>'
+        f'<text class="em-end" x="{MIDDLE}" y="{SIZE - 11}" text-anchor="middle">still</text>'
+        f'<text class="em-end" transform="translate(20 {MIDDLE}) rotate(-90)" text-anchor="middle">unpleasant</text>'
+        f'<text class="em-end" transform="translate({SIZE - 20} {MIDDLE}) rotate(90)" text-anchor="middle">pleasant'
+        f"</text>{content}</svg></div></figure>"
+    )
+
+
+def _values(human: Points, model: Points, names: Sequence[str]) -> str:
+    unknown = (math.nan, math.nan)
+    rows = [[name, *human.get(name, unknown), *model.get(name, unknown)] for name in names]
+    columns = ["emotion", "people: valence", "people: arousal", "model: valence", "model: arousal"]
+    return (
+        '<details class="em-details"><summary>All values as a table</summary>'
+        f"{table(columns, rows, 'Valence and arousal of each emotion')}</details>"
+    )
+
+
+def trace(plain: Sequence[Point], toned: Sequence[Point], emotions: Points) -> str:
+    """Two moods over time, from a dot to an arrow head: without a tone dashed, with it solid.
+
+    Args:
+        plain: (valence, arousal) at each step, without a tone; what is not finite is left out.
+        toned: The same with a tone.
+        emotions: Where people put some emotions, written faintly.
+    """
+    emotions = _finite(emotions)
+    placed = _labels(emotions)
+    faint = "".join(
+        f'<text class="em-faint" x="{placed[name].x:.1f}" y="{placed[name].y:.1f}" '
+        f'text-anchor="{placed[name].anchor}">{escape(name)}</text>'
+        for name in emotions
+        if placed[name].free
+    )
+    paths = [
+        (name, [point for point in path if all(map(math.isfinite, point))])
+        for name, path in (("plain", plain), ("toned", toned))
+    ]
+    ends = [
+        f"{name} ends at valence {number(path[-1][0])}, arousal {number(path[-1][1])}" for name, path in paths if path
+    ]
+    if not ends:
+        return '<div class="em-figure em-empty">Nothing was measured yet.</div>'
+    drawn = "".join(_path(name, path) for name, path in paths if path)
+    return f'<div class="em-figure em-trace">{_plane("", faint + drawn, "; ".join(ends))}</div>'
+
+
+def _path(name: str, points: Sequence[Point]) -> str:
+    places = [_spot(point) for point in points]
+    (startx, starty), (x, y) = places[0], places[-1]
+    line = (
+        f'<path class="em-way" d="M{"L".join(f"{px:.1f} {py:.1f}" for px, py in places)}"/>' if len(places) > 1 else ""
+    )
+    # the arrow head turns along the last step that went anywhere
+    before = next((place for place in reversed(places) if math.dist(place, (x, y)) > 1), None)
+    head = ""
+    if before:
+        turn = f"translate({x:.1f} {y:.1f}) rotate({math.degrees(math.atan2(y - before[1], x - before[0])):.1f})"
+        head = f'<path class="em-head" d="M0 0L-11 5.5L-11 -5.5Z" transform="{turn}"/>'
+    # below its end for one, above for the other, so that they do not meet
+    below = 20 if name == "plain" else -11
+    label = (
+        f'<text class="em-way-name" x="{min(max(x, 40), SIZE - 40):.1f}" y="{y + below:.1f}" '
+        f'text-anchor="middle">{name}</text>'
+    )
+    return (
+        f'<g class="em-{name}"><title>{name}</title>{line}<circle class="em-start" cx="{startx:.1f}" cy="{starty:.1f}" '
+        f'r="4.5"/>{head}{label}</g>'
+    )
+
+
+def glyph(valence: float | None, arousal: float | None) -> str:
+    """A small disc with a point where an emotion is; nothing where that is not known."""
+    if valence is None or arousal is None or not (math.isfinite(valence) and math.isfinite(arousal)):
+        return ""
+    x, y = (12 * max(-1.0, min(1.0, each)) for each in (valence, -arousal))
+    return (
+        f'<svg class="em-glyph" viewBox="-15 -15 30 30" role="img" aria-label="valence {number(valence)}, arousal '
+        f'{number(arousal)}"><path class="em-axis" d="M-12 0H12M0 -12V12"/><circle class="em-rim" r="12"/>'
+        f'<circle class="em-dot" cx="{x:.1f}" cy="{y:.1f}" r="3"/></svg>'
+    )
+
+
+def _spot(point: Point) -> Point:
+    x, y = (max(-1.0, min(1.0, each)) for each in point)
+    return MIDDLE * (1 + x / EXTENT), MIDDLE * (1 - y / EXTENT)
+
+
+def _labels(points: Points) -> dict[str, Label]:
+    return place({name: _spot(point) for name, point in points.items()}, SIZE, AXES)

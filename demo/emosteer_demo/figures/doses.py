@@ -1,0 +1,57 @@
+"""The same prompt at several strengths, and in many tones."""
+
+import math
+from collections.abc import Sequence
+
+from .circumplex import glyph
+from .text import escape, number, signed
+
+__all__ = ["grid", "row"]
+
+
+def row(cells: Sequence[tuple[float, str, float, float]]) -> str:
+    """Cards side by side for one prompt at growing strength.
+
+    Args:
+        cells: Each the strength, the text, its measured tone and its measured cost. Bars are as long as the largest
+            of their kind in the row; NaN where nothing was measured.
+    """
+    if not cells:
+        return '<div class="em-figure em-empty">Nothing to compare yet.</div>'
+    scores, costs = ([cell[i] for cell in cells] for i in (2, 3))
+    cards = "".join(
+        f'<li class="em-card"><h3>{"plain" if strength == 0 else f"strength {number(strength)}"}</h3>'
+        f'<p class="em-said" dir="auto">{escape(text) or "…"}</p>'
+        f"<dl>{_bar('tone', score, scores, 'em-more')}{_bar('cost', cost, costs, 'em-cost')}</dl></li>"
+        for strength, text, score, cost in cells
+    )
+    return (
+        '<div class="em-figure em-scroll em-row" role="region" tabindex="0" aria-label="The prompt at several '
+        f'strengths"><ul>{cards}</ul></div>'
+    )
+
+
+def _bar(name: str, value: float, of: Sequence[float], kind: str) -> str:
+    most = max((abs(each) for each in of if math.isfinite(each)), default=0.0)
+    share = 100 * abs(value) / most if most and math.isfinite(value) else 0.0
+    below = " em-below" if value < 0 else ""
+    return (
+        f"<div><dt>{name}</dt><dd><span>{signed(value) if kind == 'em-more' else number(value)}</span>"
+        f'<span class="em-bar"><i class="{kind}{below}" style="width:{share:.1f}%"></i></span></dd></div>'
+    )
+
+
+def grid(cells: Sequence[tuple[str, str, float | None, float | None]]) -> str:
+    """Cards for the same prompt in many tones.
+
+    Args:
+        cells: Each the emotion, the text, and its valence and arousal from −1 to 1, or None.
+    """
+    if not cells:
+        return '<div class="em-figure em-empty">No tones yet.</div>'
+    cards = "".join(
+        f'<li class="em-card"><header><h3 dir="auto">{escape(emotion)}</h3>{glyph(valence, arousal)}</header>'
+        f'<p class="em-said" dir="auto">{escape(text) or "…"}</p></li>'
+        for emotion, text, valence, arousal in cells
+    )
+    return f'<ul class="em-figure em-grid">{cards}</ul>'

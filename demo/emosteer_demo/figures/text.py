@@ -1,0 +1,38 @@
+"""Text and numbers as the figures write them: escaped, with a true minus, never in scientific notation."""
+
+import html
+import math
+import re
+
+# What XML cannot hold, and what would make a message no UTF-8: control characters but tab and line ends, surrogates.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def escape(text: str) -> str:
+    """Any text as it may stand in HTML, in an attribute too."""
+    return html.escape(UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text), quote=True)
+
+
+def number(value: float, places: int = 2) -> str:
+    """`−0.25`; a dash for what is not finite."""
+    if not math.isfinite(value):
+        return "–"
+    text = f"{value:.{places}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def signed(value: float, places: int = 2) -> str:
+    """`+0.25` or `−0.25`."""
+    text = number(value, places)
+    return f"+{text}" if value > 0 and float(text) != 0 else text
+
+
+def percent(probability: float) -> str:
+    """`12 %`, `0.3 %`, `under 0.01 %`; a dash for what is not finite."""
+    if not math.isfinite(probability):
+        return "–"
+    share = 100 * probability
+    if 0 < share < 0.01:
+        return "under 0.01 %"
+    places = 0 if share >= 9.95 or share == 0 else 1 if share >= 0.095 else 2
+    return f"{number(share, places)} %"

@@ -1,0 +1,137 @@
+"""Text whose tokens are tinted by a score, and tables of scores."""
+
+import math
+from collections.abc import Sequence
+
+from .text import escape, number, signed
+
+FAINT = 0.08  # share of the scale below which a token is left plain
+
+# For `gr.HTML(js_on_load=STRIP_JS)`: the arrow keys go from token to token, so that a text is one tab stop; Escape puts
+# the note away; a note stays within its figure. The listeners are on the component, which outlives what is in it.
+STRIP_JS = """
+const SCORED = ".em-token[data-scored]";
+function enter(token) {
+  const strip = token.closest(".em-strip");
+  for (const other of strip.querySelectorAll(SCORED)) {
+    other.tabIndex = other === token ? 0 : -1;
+    other.setAttribute("aria-selected", other === token);
+  }
+}
+function place(event) {
+  const token = event.target.closest?.(SCORED);
+  if (!token) return;
+  token.classList.remove("em-away");
+  const note = token.querySelector(".em-note"), frame = token.closest(".em-strip");
+  const start = token.getClientRects()[0]?.left ?? 0, room = frame.getBoundingClientRect();
+  note.style.left = Math.max(0, Math.min(start - room.left, room.width - note.offsetWidth)) + "px";
+}
+element.addEventListener("focusin", (event) => {
+  const token = event.target.closest?.(SCORED);
+  if (token) enter(token);
+  place(event);
+});
+element.addEventListener("pointerover", place);
+element.addEventListener("keydown", (event) => {
+  const token = event.target.closest?.(SCORED);
+  if (!token || event.ctrlKey || event.altKey || event.metaKey) return;
+  const tokens = [...token.closest(".em-strip").querySelectorAll(SCORED)];
+  const at = tokens.indexOf(token), last = tokens.length - 1;
+  const next = at + 1, back = at - 1;
+  const to = { ArrowRight: next, ArrowDown: next, ArrowLeft: back, ArrowUp: back, Home: 0, End: last }[event.key];
+  if (event.key === "Escape") token.classList.add("em-away");
+  if (to === undefined) return;
+  event.preventDefault();
+  tokens[Math.max(0, Math.min(last, to))].focus();
+});
+"""
+
+
+def strip(
+    tokens: Sequence[str],
+    scores: Sequence[float],
+    *,
+    label: str,
+    scale: float,
+    details: Sequence[str] | None = None,
+) -> str:
+    """A text with each token tinted and underlined by its score.
+
+    More than usual is warm with a solid line, less is cool with a dotted one; the tint deepens and the line thickens
+    up to ±scale. A token shows its score when the pointer is on it or when it has the focus.
+
+    Args:
+        tokens: Pieces that make the text when joined. Empty ones, parts of a character, are skipped.
+        scores: One for each token; NaN where there is none.
+        label: What the scores are, such as "joy".
+        scale: The score at which tint and line are at their fullest.
+        details: A line for each token that its note adds, such as the strongest emotions there.
+    """
+    pieces = []
+    first = True
+    for i, (token, score) in enumerate(zip(tokens, scores, strict=True)):
+        if not token:
+            continue
+        if not math.isfinite(score):
+            pieces.append(f'<span class="em-token">{escape(token)}</span>')
+            continue
+        note = [f"{label} {signed(score)}"] + ([details[i]] if details and details[i] else [])
+        pieces.append(_token(token, score / scale if scale > 0 else 0.0, note, tabindex=0 if first else -1))
+        first = False
+    if not pieces:
+        return '<div class="em-figure em-empty">No text yet.</div>'
+    # a listbox must have options
+    role = "group" if first else "listbox"
+    return (
+        f'<div class="em-figure em-strip-frame"><div class="em-strip" role="{role}" dir="auto" '
+        f'aria-label="{escape(label)}, token by token">{"".join(pieces)}</div>{_key(label)}</div>'
+    )
+
+
+def _token(token: str, share: float, note: Sequence[str], *, tabindex: int) -> str:
+    amount = min(1.0, abs(share))
+    kind = "" if amount < FAINT else " em-more" if share > 0 else " em-less"
+    shown = escape(token)
+    if not token.strip():  # a line end has nothing to underline
+        shown = shown.replace("\n", '<span class="em-return">↵</span>\n')
+    lines = "".join(f"<span>{escape(line)}</span>" for line in note)
+    spoken = escape(". ".join([token.strip() or "blank", *note]))
+    return (
+        f'<span class="em-token{kind}" role="option" data-scored="" tabindex="{tabindex}" aria-selected="false" '
+        f'aria-label="{spoken}" style="--em-amount:{amount:.2f}">{shown}<span class="em-note" aria-hidden="true">'
+        f"<b>{escape(token.strip()) or '↵'}</b>{lines}</span></span>"
+    )
+
+
+def _key(label: str) -> str:
+    return (
+        '<p class="em-key" aria-hidden="true"><span class="em-token em-more" style="--em-amount:0.8">'
+        f'more {escape(label)}</span> <span class="em-token em-less" style="--em-amount:0.8">less</span></p>'
+    )
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str | float]], caption: str) -> str:
+    """A plain table that scrolls within its own box; the first column names the rows.
+
+    Args:
+        columns: The heads.
+        rows: Cells, texts or numbers; numbers are written to two places, NaN as a dash.
+        caption: What the table shows.
+    """
+    return frame(columns, [[_cell(cell, i) for i, cell in enumerate(row)] for row in rows], caption)
+
+
+def frame(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    """A table of cells that are HTML already, from `<td>` to `</td>`."""
+    heads = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    return (
+        f'<div class="em-figure em-scroll" role="region" tabindex="0" aria-label="{escape(caption)}">'
+        f'<table class="em-table"><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cell(cell: str | float, column: int) -> str:
+    kind, text = ("", escape(cell)) if isinstance(cell, str) else (' class="em-number"', number(cell))
+    return f'<th scope="row" dir="auto"{kind}>{text}</th>' if column == 0 else f'<td dir="auto"{kind}>{text}</td>'
