@@ -28,7 +28,7 @@ NAMED = {"plain": "Plain", "toned": "In tone"}
 SCALE = dict.fromkeys(AXES, 0.8)  # at which score a tint is full; emotions in standard deviations of neutral text
 FULL = 6.0
 
-__all__ = ["See", "see"]
+__all__ = ["See", "cleared", "see"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class See:
     drawn: gr.HTML
     tinted: list[gr.HTML]
     outputs: list[Any]
+
+    @property
+    def named(self) -> list[Any]:
+        """What is of one set of vectors: what `cleared` gives."""
+        return [self.tint, self.kept, *self.outputs]
 
     def read(self, studio: Studio) -> Callable[..., tuple[Any, ...]]:
         """The function that fills them: read the last answers, unless that has been done."""
@@ -68,6 +73,12 @@ def pictures(now: Seen, said: Conversation, pair: Pair, steered: SteeredModel, t
         "" if now.why is None else why(**vars(now.why)),
         chat_call(pair.model, pair.source(), said.asking("toned"), last.setting, last.sampling.options()),
     ]
+
+
+def cleared(places: Places) -> list[Any]:
+    """Nothing seen yet, with the emotions of other vectors."""
+    nothing = trace([], [], on_circumplex(places))
+    return [gr.update(choices=[*AXES, *places], value="valence"), Seen({}, {}, None), "", nothing, "", "", "", ""]
 
 
 def strips(seen_now: Seen, tint: str) -> list[str]:
