@@ -1,0 +1,251 @@
+"""The studio: what is loaded, once for all who ask, a few at a time; what fails leaves nothing."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import time
+import weakref
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "demo"))
+
+from emosteer_demo.pairs import Concepts, Pair, places_of
+from emosteer_demo.shelf import KEPT
+from emosteer_demo.studio import Studio
+from emosteer_demo.work import Step, Work
+
+import emosteer
+from emosteer import loading
+from emosteer.errors import IncompatibleModelError, InputError
+from tests.conftest import small_concepts, tiny_config, tiny_model, tiny_tokenizer
+
+ALL = 10  # seconds that a test waits at most
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Models, each with vectors: `one` to `four` of the same shape, `wide` of another."""
+    home = tmp_path_factory.mktemp("models")
+    for seed, name in enumerate(("one", "two", "three", "four", "wide")):
+        model = tiny_model(tiny_config(hidden_size=64 if name == "wide" else 32), seed=seed)
+        model.save_pretrained(home / name)
+        tiny_tokenizer().save_pretrained(home / name)
+        emosteer.EmotionVectors.random(model, ["joy", "fear"], seed=seed).save_pretrained(home / f"{name}-vectors")
+    return home
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Names of the models whose weights have been read."""
+    seen: list[str] = []
+    real = loading.load_model
+
+    def load(source, **options):
+        seen.append(Path(source).name)
+        return real(source, **options)
+
+    monkeypatch.setattr(loading, "load_model", load)
+    monkeypatch.setattr(Studio, "_fit", lambda *_: None)
+    return seen
+
+
+@pytest.fixture
+def studio(home, loads):
+    """With the first model loaded."""
+    studio = Studio(pair_of(home, "one"))
+    studio.open()
+    studio.first_model()
+    return studio
+
+
+def pair_of(home, model: str, vectors: str | None = None) -> Pair:
+    return Pair(str(home / model), str(home / f"{vectors or model}-vectors"))
+
+
+def run(steps) -> list[str]:
+    return [step.words for step in steps]
+
+
+def test_the_first_is_waited_for_with_words(home, loads):
+    studio = Studio(pair_of(home, "one"))
+    assert studio.places() == {"joy": None, "fear": None}
+    with pytest.raises(InputError, match="not there yet. Starting"):
+        studio.get(studio.first)
+    studio.open()
+    assert isinstance(studio.first_model(), emosteer.SteeredModel)
+    assert list(studio.told(studio.first)) == [""]
+    assert loads == ["one"]
+
+
+def test_why_the_first_failed_is_told_to_all_as_text(tmp_path, loads):
+    studio = Studio(Pair("nobody/<b>x</b>", str(tmp_path / "<i>none")))
+    studio.open()
+    for _ in range(2):
+        line = list(studio.told(studio.first))[-1]
+        assert "role='alert'" in line
+        assert "&lt;i&gt;none" in line
+        assert "<i>" not in line
+
+
+def test_another_pair_is_loaded_and_used(studio, home, loads):
+    pair = pair_of(home, "two")
+    words = run(studio.load(pair))
+    assert any("weights" in said for said in words)
+    assert studio.get(pair).vectors.emotions == ("joy", "fear")
+    assert list(studio.stages(pair)) == []
+    assert run(studio.load(pair)) == []
+    assert loads == ["one", "two"]
+
+
+def test_two_pairs_of_one_model_share_its_weights(studio, home, loads):
+    pair = pair_of(home, "one", "two")
+    with pytest.warns(emosteer.errors.EmosteerWarning, match="other weights"):
+        run(studio.load(pair))
+    assert studio.get(pair).model is studio.first_model().model
+    assert loads == ["one"]
+
+
+def test_the_least_recently_used_goes_and_its_memory_with_it(studio, home):
+    pairs = [pair_of(home, name) for name in ("two", "three", "four")]
+    assert len(pairs) == KEPT + 1
+    run(studio.load(pairs[0]))
+    run(studio.load(pairs[1]))
+    gone = weakref.ref(studio.get(pairs[1]).model)
+    studio.get(pairs[0])
+    run(studio.load(pairs[2]))
+    gc.collect()
+    assert gone() is None
+    for kept in (studio.first, pairs[0], pairs[2]):
+        assert studio.get(kept)
+    with pytest.raises(InputError, match="put away"):
+        studio.get(pairs[1])
+    with pytest.raises(InputError, match="put away"):
+        list(studio.stages(pairs[1]))
+
+
+def test_one_loading_for_two_who_ask_at_once(studio, home, loads, monkeypatch):
+    asked, go = threading.Event(), threading.Event()
+    real = loading.load_model
+
+    def slow(source, **options):
+        asked.set()
+        assert go.wait(ALL)
+        return real(source, **options)
+
+    monkeypatch.setattr(loading, "load_model", slow)
+    pair, said = pair_of(home, "two"), ([], [])
+    visitors = [threading.Thread(target=lambda to=to: to.extend(run(studio.load(pair)))) for to in said]
+    for visitor in visitors:
+        visitor.start()
+    assert asked.wait(ALL)
+    other = threading.Thread(target=lambda: run(studio.load(pair_of(home, "three"))))
+    other.start()
+    until(lambda: "Waiting" in studio._under_way[pair_of(home, "three")].step.words)
+    go.set()
+    for visitor in (*visitors, other):
+        visitor.join(ALL)
+    assert loads == ["one", "two", "three"]
+    assert all("weights" in steps[-1] for steps in said)
+
+
+def test_vectors_of_another_shape_are_refused_before_any_weight_is_read(studio, home, loads):
+    with pytest.raises(IncompatibleModelError, match=r"width 64.*width 32"):
+        run(studio.load(pair_of(home, "two", "wide")))
+    assert loads == ["one"]
+
+
+def test_what_fails_leaves_nothing_and_may_be_tried_again(studio, home, loads, monkeypatch):
+    pair, real, made = pair_of(home, "two"), loading.load_model, []
+
+    def fail(source, **options):
+        made.append(weakref.ref(real(source, **options)[0]))
+        raise InputError("The disk is full.")
+
+    monkeypatch.setattr(loading, "load_model", fail)
+    for _ in range(2):
+        with pytest.raises(InputError, match="The disk is full"):
+            run(studio.load(pair))
+    gc.collect()
+    assert [one() for one in made] == [None, None]
+    assert studio._under_way.keys() == {studio.first}
+    monkeypatch.setattr(loading, "load_model", real)
+    run(studio.load(pair))
+    assert studio.get(pair)
+
+
+def test_vectors_are_built_with_progress_and_shared(studio, home, loads, monkeypatch):
+    monkeypatch.setattr(Concepts, "load", lambda _: small_concepts())
+    pair = Pair(str(home / "two"), "vectors.safetensors", concepts=Concepts("en"))
+    shares: list[float | None] = []
+    Watched.into(monkeypatch, shares)
+    run(studio.load(pair))
+    built = studio.get(pair)
+    oracle = emosteer.extract(built.model, built.tokenizer, small_concepts(), progress=False)
+    assert all(bool((built.vectors.directions[name] == oracle.directions[name]).all()) for name in oracle.emotions)
+    assert places_of(built.vectors).keys() == {"joy", "fear", "calm"}
+    known = [share for share in shares if share is not None]
+    assert known[0] == 0.0
+    assert known == sorted(known)
+    assert known[-1] == 1.0
+
+
+def test_building_can_be_stopped(studio, home, monkeypatch):
+    monkeypatch.setattr(Concepts, "load", lambda _: small_concepts())
+    real, begun = emosteer.extract, threading.Event()
+
+    def slow(*args, progress, **options):
+        begun.set()
+        while True:
+            progress(1, 2)
+            time.sleep(0.01)
+
+    monkeypatch.setattr(emosteer, "extract", slow)
+    pair = Pair(str(home / "one"), "vectors.safetensors", concepts=Concepts("en"))
+    steps = studio.load(pair)
+    next(steps)
+    assert begun.wait(ALL)
+    work = studio._under_way[pair]
+    steps.close()
+    work.thread.join(ALL)
+    assert not work.thread.is_alive()
+    assert pair not in studio._under_way
+    monkeypatch.setattr(emosteer, "extract", real)
+    run(studio.load(pair))
+    assert studio.get(pair).model is studio.first_model().model
+
+
+def test_work_that_breaks_does_not_leave_anybody_waiting(caplog):
+    def task(say):
+        say(Step("Digging", 0.5))
+        raise ZeroDivisionError("deep")
+
+    work = Work(task)
+    work.start()
+    with pytest.raises(ZeroDivisionError):
+        run(work.watch())
+    assert "deep" in caplog.text
+
+
+def until(true) -> None:
+    end = time.monotonic() + ALL
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+class Watched:
+    """Every share that any work tells."""
+
+    @staticmethod
+    def into(monkeypatch, shares: list[float | None]) -> None:
+        real = Work._say
+
+        def say(self, step):
+            shares.append(step.share)
+            real(self, step)
+
+        monkeypatch.setattr(Work, "_say", say)
