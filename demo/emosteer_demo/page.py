@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from emosteer_demo.endpoints import endpoints
+from emosteer_demo.explore import explore
 from emosteer_demo.studio import Pair, Studio
 from emosteer_demo.talk import talk
 from emosteer_demo.told import SWIFT
@@ -35,8 +36,11 @@ def build(first: Pair | None = None) -> gr.Blocks:
         pair = gr.State(studio.first)
         gr.Markdown("# emosteer\nA language model that speaks with feeling, under control.")
         waiting = gr.HTML("", elem_id="waiting")
-        with gr.Tabs(), gr.Tab("Talk"):
-            talk(studio, pair)
+        with gr.Tabs():
+            with gr.Tab("Talk"):
+                talk(studio, pair)
+            with gr.Tab("Explore"):
+                explore(studio, pair)
         endpoints(studio)
         page.load(studio.told, pair, waiting, concurrency_limit=None, **{**SWIFT, "queue": True})
     page.queue(max_size=WAITING)
