@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emosteer.layers import input_device
+from emosteer.pieces import piece_after
 from emosteer.steering.passes import answering
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Explanation:
     Both read what stands before the token in this very answer, so each token is judged where it stands.
 
     Args:
-        tokens: The answer in the model's pieces.
+        tokens: The answer in the model's pieces; joined they are the answer. Where several tokens are text only
+            together, the first has all of it and the others have "".
         plain: The plain model's probability of each token.
         toned: The toned model's.
         plain_favourites: At each token, the up to three most probable pieces under the plain model, the likeliest
@@ -101,8 +103,9 @@ def choices(
             probabilities = (scores[0] / temperature).softmax(-1)
             best = probabilities.topk(min(FAVOURITES, len(probabilities)))
             favourites = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            pieces = tuple((str(tokenizer.decode([one])), p) for one, p in favourites if p > 0)
-            found.append(Choice(float(probabilities[token]), pieces))
+            before = [*prompt, *answer[:place]]
+            named = tuple((piece_after(tokenizer, before, one), p) for one, p in favourites if p > 0)
+            found.append(Choice(float(probabilities[token]), named))
     return found
 
 

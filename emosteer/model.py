@@ -17,6 +17,7 @@ from emosteer.drawing import drawing
 from emosteer.errors import InputError, ToneError
 from emosteer.explaining import Explanation, choices, is_temperature
 from emosteer.layers import check_blocks, input_device
+from emosteer.pieces import pieces
 from emosteer.readout import EmotionReading, Readout, Trace
 from emosteer.recipes import Recipe, Vocabulary, recipe_named
 from emosteer.schedules import Schedule
@@ -394,7 +395,7 @@ class SteeredModel:
         with unsteered():
             plain = choices(*told, temperature=temperature)
         return Explanation(
-            tokens=tuple(str(self.tokenizer.decode([one])) for one in ids),
+            tokens=pieces(self.tokenizer, ids),
             plain=tuple(one.probability for one in plain),
             toned=tuple(one.probability for one in toned),
             plain_favourites=tuple(one.favourites for one in plain),
