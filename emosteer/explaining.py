@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emosteer.layers import input_device
-from emosteer.pieces import piece_after
+from emosteer.pieces import piece_after, pieces
 from emosteer.steering.passes import answering
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ FAVOURITES = 3
 
 Processor = Callable[["Tensor", "Tensor"], "Tensor"]
 
-__all__ = ["Choice", "Explanation", "choices"]
+__all__ = ["Choice", "Explanation", "choices", "is_temperature"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,23 @@ class Explanation:
     toned: tuple[float, ...]
     plain_favourites: tuple[tuple[tuple[str, float], ...], ...]
     toned_favourites: tuple[tuple[tuple[str, float], ...], ...]
+
+    @classmethod
+    def of(
+        cls,
+        tokenizer: PreTrainedTokenizerBase,
+        ids: Sequence[int],
+        plain: Sequence[Choice],
+        toned: Sequence[Choice],
+    ) -> Explanation:
+        """Put together what the plain and the toned model say of the tokens of an answer."""
+        return cls(
+            tokens=pieces(tokenizer, ids),
+            plain=tuple(one.probability for one in plain),
+            toned=tuple(one.probability for one in toned),
+            plain_favourites=tuple(one.favourites for one in plain),
+            toned_favourites=tuple(one.favourites for one in toned),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
