@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["POOLINGS", "Activations", "Encoded", "Passage", "collect", "encode"]
+__all__ = ["POOLINGS", "Activations", "Encoded", "Passage", "Progress", "collect", "encode"]
 
 Pooling = Callable[["Tensor", "Tensor"], "Tensor"]
+Progress = Callable[[int, int], None]
+"""Called with how many texts have been read and how many there are; what it raises ends the reading."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def collect(
     layers: Sequence[int] | None = None,
     pooling: str = "mean",
     batch_size: int = 16,
-    progress: bool = True,
+    progress: bool | Progress = True,
 ) -> Activations:
     """Read texts and pool the residual stream after each block.
 
@@ -96,7 +98,8 @@ def collect(
         layers: Blocks to read after, 0-based; all by default. The model runs no further than the last of them.
         pooling: A key of `POOLINGS`: `"mean"` or `"last"`.
         batch_size: Texts at a time. The result does not depend on it beyond rounding.
-        progress: Show a progress bar if standard error is a terminal.
+        progress: Show a progress bar if standard error is a terminal; or a function that is told after each batch how
+            many texts have been read, of how many.
 
     Returns:
         States `[n_texts, n_layers, d_model]` and norms `[n_texts, n_layers]`, in the order of `texts` and `layers`.
@@ -126,7 +129,7 @@ def collect(
     norms = torch.empty(len(texts), len(wanted))
     device, padding = input_device(model), tokenizer.pad_token_id or 0
     order = sorted(range(len(texts)), key=lambda i: len(encoded[i].ids), reverse=True)  # the largest batch first
-    bar = tqdm(total=len(texts), desc="Reading", unit="text", disable=None if progress else True, leave=False)
+    bar = tqdm(total=len(texts), desc="Reading", unit="text", disable=None if progress is True else True, leave=False)
     with bar, torch.inference_mode():
         for begin in range(0, len(order), batch_size):
             rows = order[begin : begin + batch_size]
@@ -140,6 +143,8 @@ def collect(
             with _pooled(blocks, wanted, POOLINGS[pooling], content, states, norms, rows):
                 _run(decoder(model), input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
             bar.update(len(rows))
+            if callable(progress):
+                progress(begin + len(rows), len(texts))
     return Activations(states, norms)
 
 

@@ -19,7 +19,7 @@ PRESETS = ("joy", "sadness", "anger", "fear", "calm", "awe")
 DOSES = "0 is off · up to 1 reads naturally (calibrated) · beyond 1 gets loud · below 0 steers away"
 LONGEST = 200
 
-__all__ = ["Controls", "chosen", "controls", "held", "on_pad", "sampling_of", "setting_of"]
+__all__ = ["Controls", "chosen", "controls", "held", "on_pad", "renamed", "sampling_of", "setting_of"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Controls:
     temperature: gr.Slider
     length: gr.Slider
     presets: list[Any]
+    moods: tuple[gr.Button, ...]
+    rise: gr.Button
 
     @property
     def tone(self) -> list[Any]:
@@ -53,6 +55,11 @@ class Controls:
     def sampling(self) -> list[Any]:
         """What `Sampling` takes."""
         return [self.seed, self.temperature, self.length]
+
+    @property
+    def named(self) -> list[Any]:
+        """What depends on the emotions that there are: what `renamed` gives."""
+        return [self.pad, self.emotions, self.start, self.end, *self.moods, self.rise]
 
     @property
     def moved(self) -> list[Any]:
@@ -110,7 +117,7 @@ def controls(places: Places) -> Controls:
         [POINT, MIX, CURVE], value=POINT, label="Set the tone by", info="A point, named emotions, or a change."
     )
     with gr.Row(elem_classes="em-presets"):
-        moods = [gr.Button(name, size="sm", min_width=60) for name in PRESETS if name in places]
+        moods = tuple(gr.Button(name, size="sm", min_width=60, visible=name in places) for name in PRESETS)
         rise = gr.Button("calm → joy", size="sm", min_width=60, visible={"calm", "joy"} <= set(names))
     with gr.Group() as by_point:
         pad = Pad(emotions=on_pad(places), value={"valence": 0.7, "arousal": 0.4}, elem_id="pad")
@@ -160,8 +167,21 @@ def controls(places: Places) -> Controls:
     ]
     return Controls(
         way, pad, valence, arousal, emotions, strengths, start, end, loudness, span, natural, again,
-        seed, temperature, length, pressed,
+        seed, temperature, length, pressed, moods, rise,
     )  # fmt: skip
+
+
+def renamed(places: Places) -> list[Any]:
+    """The widgets with the emotions of other vectors; those that were chosen may not be among them."""
+    names = list(places)
+    return [
+        Pad(emotions=on_pad(places)),
+        gr.update(choices=names, value=[]),
+        gr.update(choices=["", *names], value="calm" if "calm" in names else ""),
+        gr.update(choices=["", *names], value="joy" if "joy" in names else ""),
+        *(gr.update(visible=name in places) for name in PRESETS),
+        gr.update(visible={"calm", "joy"} <= set(names)),
+    ]
 
 
 def chosen(strengths: dict[str, float]) -> list[Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from emosteer_demo.asking import LARGEST_FILE
+from emosteer_demo.bring import bring
 from emosteer_demo.endpoints import endpoints
 from emosteer_demo.explore import explore
 from emosteer_demo.studio import Pair, Studio
@@ -15,7 +17,7 @@ from emosteer_demo.told import SWIFT
 
 TITLE = "emosteer: a language model that speaks with feeling"
 WAITING = 24  # events in line; who comes later is told so
-UPLOAD = 128 * 1024 * 1024  # bytes
+FILES_KEPT = 3600  # seconds that a file which was brought or made is kept
 
 __all__ = ["build", "launch"]
 
@@ -32,7 +34,9 @@ def build(first: Pair | None = None) -> gr.Blocks:
     """
     studio = Studio(first)
     page: gr.Blocks
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(FILES_KEPT, FILES_KEPT)
+    ) as page:
         pair = gr.State(studio.first)
         gr.Markdown("# emosteer\nA language model that speaks with feeling, under control.")
         waiting = gr.HTML("", elem_id="waiting")
@@ -41,6 +45,8 @@ def build(first: Pair | None = None) -> gr.Blocks:
                 talk(studio, pair)
             with gr.Tab("Explore"):
                 explore(studio, pair)
+            with gr.Tab("Bring your own"):
+                bring(studio, pair)
         endpoints(studio)
         page.load(studio.told, pair, waiting, concurrency_limit=None, **{**SWIFT, "queue": True})
     page.queue(max_size=WAITING)
@@ -64,7 +70,7 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
     return page.launch(
         theme=gr.themes.Default(primary_hue="amber", font=fonts, font_mono=mono),
         css_paths=[here / "style.css"],
-        max_file_size=UPLOAD,
+        max_file_size=LARGEST_FILE,
         ssr_mode=False,
         footer_links=["api", "settings"],
         **options,

@@ -29,7 +29,7 @@ NAMED = {"plain": "Plain", "toned": "In tone"}
 FULL_AXIS, FULL = 0.8, 6.0  # valence or arousal, and emotion in standard deviations, at which a tint is full
 TOO_SHORT = "<p class='em-empty'>Too short to be read.</p>"
 
-__all__ = ["AXES", "See", "said_of", "see", "tinted"]
+__all__ = ["AXES", "See", "cleared", "said_of", "see", "tinted"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class See:
     kept: gr.State
     drawn: gr.HTML
     outputs: list[Any]
+
+    @property
+    def named(self) -> list[Any]:
+        """What is of one set of vectors: what `cleared` gives."""
+        return [self.tint, self.kept, *self.outputs]
 
     def read(self, studio: Studio) -> Callable[..., tuple[Any, ...]]:
         """The function that fills them: read the last answers, unless that has been done."""
@@ -68,6 +73,12 @@ def pictures(now: Seen, said: Conversation, pair: Pair, steered: SteeredModel, t
         "" if now.why is None else why(**vars(now.why)),
         chat_call(pair.model, pair.source(), said.asking("toned"), last.setting, last.sampling.options()),
     ]
+
+
+def cleared(places: Places) -> list[Any]:
+    """Nothing seen yet, with the emotions of other vectors."""
+    nothing = trace([], [], on_circumplex(places))
+    return [gr.update(choices=[*AXES, *places], value="valence"), Seen({}, {}, None), "", nothing, "", "", "", ""]
 
 
 def strips(kept: Seen, tint: str) -> list[str]:

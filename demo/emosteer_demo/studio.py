@@ -4,40 +4,25 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emosteer import ConceptSet, storage
 from emosteer.errors import EmosteerError, InputError
 from emosteer.loading import EMBEDDED
-from emosteer.quickstart import embedded_folder
+from emosteer_demo.pairs import Concepts, Pair, Places, on_circumplex, place_of, places_of
+from emosteer_demo.shelf import Shelf
+from emosteer_demo.work import Say, Step, Work
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from emosteer import EmotionVectors, SteeredModel
 
-Places = Mapping[str, tuple[float, float] | None]
-"""Emotion → where people place it, in valence and arousal, or None where nobody was asked."""
-
 __all__ = ["Pair", "Places", "Studio", "on_circumplex", "places_of"]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A model and its vectors, by the names that they are loaded by.
-
-    Args:
-        model: `"embedded"`, a Hub id, a folder or a GGUF file.
-        vectors: A folder, a `.safetensors` file or `user/name` on the Hub; None for those of the embedded model.
-    """
-
-    model: str = EMBEDDED
-    vectors: str | None = None
-
-    def source(self) -> str:
-        """Where its vectors are."""
-        return self.vectors or str(embedded_folder())
 
 
 class Studio:
@@ -49,11 +34,11 @@ class Studio:
 
     def __init__(self, first: Pair | None = None) -> None:
         self.first = first or Pair()
-        self._loaded: dict[Pair, SteeredModel] = {}
-        self._reading: set[Pair] = set()  # those whose readout is fitted
-        self._stage = "Starting"
-        self._failure: EmosteerError | None = None
-        self._changed = threading.Condition()
+        self._shelf = Shelf(self.first)
+        self._under_way: dict[Pair, Work] = {self.first: self._work(self.first, None)}
+        self._lock = threading.Lock()
+        self._one = threading.Lock()  # weights are read one model after the other
+        self._reading: weakref.WeakSet[SteeredModel] = weakref.WeakSet()  # those whose readout is fitted
 
     def places(self) -> Places:
         """The emotions of the first vectors, known before any model is.
@@ -65,13 +50,13 @@ class Studio:
         source = self.first.source()
         if self.first.vectors is None and not Path(source).is_dir():  # yet to be built, from these
             concepts = ConceptSet.load("en")
-            return {name: _place(concepts[name]) for name in concepts.emotions}
+            return {name: place_of(concepts[name]) for name in concepts.emotions}
         with storage.opened(source) as file:
-            return {name: _place(info) for name, info in file.config.emotions.items()}
+            return {name: place_of(info) for name, info in file.config.emotions.items()}
 
     def open(self) -> None:
         """Begin to load the first model, in a thread of its own."""
-        threading.Thread(target=self._load_first, name="studio", daemon=True).start()
+        self._under_way[self.first].start()
 
     def first_model(self) -> SteeredModel:
         """The first model, as soon as it is there.
@@ -95,7 +80,7 @@ class Studio:
 
     def reads(self, pair: Pair) -> bool:
         """Whether emotion can be read at once, without fitting the readout first."""
-        return pair in self._reading
+        return self._shelf.get(pair) in self._reading
 
     def stages(self, pair: Pair) -> Iterator[str]:
         """What a model is waited for, in words, each time that it changes; ends when the model is there.
@@ -103,15 +88,9 @@ class Studio:
         Raises:
             EmosteerError: It cannot be loaded, or has been put away.
         """
-        said = ""
-        while True:
-            with self._changed:
-                while self._stage == said and not self._settled(pair):
-                    self._changed.wait()
-                if self._settled(pair):
-                    break
-                said = self._stage
-            yield said
+        if (work := self._under_way.get(pair)) is not None:
+            for step in work.watch():
+                yield step.words
         self.get(pair)
 
     def get(self, pair: Pair) -> SteeredModel:
@@ -120,60 +99,121 @@ class Studio:
         Raises:
             EmosteerError: It could not be loaded, has been put away, or is not there yet.
         """
-        with self._changed:
-            if pair in self._loaded:
-                return self._loaded[pair]
-            if pair == self.first and self._failure is not None:
-                raise self._failure
-            if pair == self.first:
-                raise InputError(f"The model is not there yet. {self._stage} …", "Try again in a few seconds.")
+        with self._lock:
+            work = self._under_way.get(pair)
+        if (steered := self._shelf.get(pair)) is not None:
+            return steered
+        if work is not None and work.failure is not None:
+            raise work.failure
+        if work is not None:
+            raise InputError(f"The model is not there yet. {work.step.words} …", "Try again in a few seconds.")
         raise InputError(f"{pair.model} has been put away to make room for others.", "Load it again.")
 
-    def _settled(self, pair: Pair) -> bool:
-        return pair in self._loaded or pair != self.first or self._failure is not None
+    def load(self, pair: Pair, brought: EmotionVectors | None = None) -> Iterator[Step]:
+        """Load, or build, a pair unless that has been done; whoever asks for the same one meanwhile waits for it too.
 
-    def _load_first(self) -> None:
+        Building ends when the iterator is closed; loading goes on.
+
+        Args:
+            pair: What is wanted.
+            brought: The vectors of a file that a visitor brought.
+
+        Yields:
+            What is being done.
+
+        Raises:
+            EmosteerError: It cannot be; nothing of it is kept.
+        """
+        with self._lock:
+            if self._shelf.get(pair) is not None:
+                return
+            work = self._under_way.get(pair)
+            if work is None:
+                work = self._under_way[pair] = self._work(pair, brought)
+                work.start()
         try:
-            self._say("Loading PyTorch and transformers")
-            from emosteer import EmotionVectors, SteeredModel
-            from emosteer.loading import load_model
-            from emosteer.quickstart import embedded_vectors
+            yield from work.watch()
+        finally:
+            if pair.concepts is not None:
+                work.stop()
 
-            self._say(f"Reading the weights of {self.first.model} (half a minute the first time)")
-            model, tokenizer = load_model(self.first.model)
-            self._say("Reading the vectors")
-            if self.first.vectors is None:
-                vectors, _ = embedded_vectors(model, tokenizer)
-            else:
-                vectors = EmotionVectors.from_pretrained(self.first.vectors)
-            steered = SteeredModel(model, tokenizer, vectors)
-        except EmosteerError as error:
-            with self._changed:
-                self._failure = error
-                self._changed.notify_all()
-            return
-        with self._changed:
-            self._loaded[self.first] = steered
-            self._changed.notify_all()
-        _ = steered.readout  # fitted now, so that nobody waits for it later
-        self._reading.add(self.first)
+    def has(self, model: str) -> bool:
+        """Whether a model's weights are here already."""
+        return model == EMBEDDED or self._shelf.model(model) is not None
 
-    def _say(self, stage: str) -> None:
-        with self._changed:
-            self._stage = stage
-            self._changed.notify_all()
+    def _work(self, pair: Pair, brought: EmotionVectors | None) -> Work:
+        def task(say: Say) -> None:
+            try:
+                steered = self._made(pair, brought, say)
+                self._shelf.put(pair, steered)
+                threading.Thread(target=self._fit, args=(steered,), name="readout", daemon=True).start()
+            finally:
+                if pair != self.first:  # why the first one failed is told to everybody who comes
+                    with self._lock:
+                        del self._under_way[pair]
+
+        return Work(task)
+
+    def _made(self, pair: Pair, brought: EmotionVectors | None, say: Say) -> SteeredModel:
+        say(Step("Loading PyTorch and transformers"))
+        from emosteer import SteeredModel
+        from emosteer.quickstart import embedded_vectors
+
+        if pair.concepts is not None:
+            model, tokenizer = self._model(pair.model, None, say)
+            return SteeredModel(model, tokenizer, _built(model, tokenizer, pair.concepts, say))
+        vectors = brought
+        if vectors is None and pair.vectors is not None:
+            say(Step("Reading the vectors"))
+            vectors = _read(pair.vectors)
+        model, tokenizer = self._model(pair.model, vectors, say)
+        if vectors is None:
+            say(Step("Reading the vectors"))
+            vectors, _ = embedded_vectors(model, tokenizer)
+        return SteeredModel(model, tokenizer, vectors)
+
+    def _fit(self, steered: SteeredModel) -> None:
+        """Fit the readout now, so that nobody waits for it later."""
+        with suppress(EmosteerError):  # told to whoever reads
+            _ = steered.readout
+            self._reading.add(steered)
+
+    def _model(
+        self, name: str, vectors: EmotionVectors | None, say: Say
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """A model, from the shelf or read now; not before it is known that the vectors fit it."""
+        from emosteer.loading import load_model
+        from emosteer.skeleton import skeleton
+
+        if self._one.locked():
+            say(Step("Waiting until another model has been read"))
+        with self._one:
+            if (held := self._shelf.model(name)) is not None:
+                return held
+            if name not in (self.first.model, EMBEDDED):
+                say(Step(f"Looking at the shape of {name}"))
+                shape = skeleton(name)
+                if vectors is not None:
+                    vectors.check_model(shape)
+                self._shelf.make_room()
+            say(Step(f"Reading the weights of {name} (half a minute the first time)"))
+            # A stranger's weights are never unpickled, which a folder on this machine may need.
+            loaded = load_model(name) if name == self.first.model else load_model(name, use_safetensors=True)
+            self._shelf.note(name, *loaded)
+            return loaded
 
 
-def places_of(vectors: EmotionVectors) -> Places:
-    """The emotions of vectors, where people place them."""
-    return {name: _place(info) for name, info in vectors.info.items()}
+def _read(source: str) -> EmotionVectors:
+    from emosteer import EmotionVectors
+
+    return EmotionVectors.from_pretrained(source)
 
 
-def on_circumplex(places: Places) -> dict[str, tuple[float, float]]:
-    """Those that people have placed."""
-    return {name: place for name, place in places.items() if place is not None}
+def _built(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, concepts: Concepts, say: Say) -> EmotionVectors:
+    from emosteer import extract
 
+    def told(read: int, texts: int) -> None:
+        say(Step(f"Reading {texts} texts", read / texts))
 
-def _place(emotion: Any) -> tuple[float, float] | None:
-    rated = emotion.valence is not None and emotion.arousal is not None
-    return (float(emotion.valence), float(emotion.arousal)) if rated else None
+    say(Step("Reading texts", 0.0))
+    return extract(model, tokenizer, concepts.load(), progress=told)

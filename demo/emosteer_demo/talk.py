@@ -11,11 +11,11 @@ from typing import Any
 import gradio as gr
 
 from emosteer.errors import InputError
-from emosteer_demo.controls import controls, sampling_of, setting_of
+from emosteer_demo.controls import controls, renamed, sampling_of, setting_of
 from emosteer_demo.figures.circumplex import trace
 from emosteer_demo.readings import path
 from emosteer_demo.replies import reply
-from emosteer_demo.see import see
+from emosteer_demo.see import cleared, see
 from emosteer_demo.state import VOICES, Conversation, Turn
 from emosteer_demo.studio import Pair, Studio, on_circumplex, places_of
 from emosteer_demo.told import MODEL, SWIFT, bounded, told
@@ -201,4 +201,12 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
     gr.on(
         forgotten, lambda: shown(Conversation(), "Ask something."), None, answered["outputs"], cancels=begun, **SWIFT
     ).then(**read)
+
+    def renew(now: Pair) -> list[Any]:
+        """Begin anew with another model: neither what was said nor what was read in it is its own."""
+        places = places_of(studio.get(now).vectors)
+        return [*renamed(places), *cleared(places), *shown(Conversation(), "Ask something.")[:-1]]
+
+    fresh = [*given.named, *views.named, *answered["outputs"][:-1]]
+    pair.change(told(renew), pair, fresh, cancels=begun, **SWIFT)
     return made

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emosteer import strict_json
-from emosteer.activations import Passage, collect
+from emosteer.activations import Passage, Progress, collect
 from emosteer.concepts import ConceptSet
 from emosteer.config import EmotionInfo
 from emosteer.errors import ConceptError, InputError, ToneError
@@ -35,7 +35,7 @@ def extract(
     layers: Sequence[int] | None = None,
     pooling: str = "mean",
     batch_size: int = 32,
-    progress: bool = True,
+    progress: bool | Progress = True,
 ) -> EmotionVectors:
     """Derive one direction an emotion and layer from how the model reads a concept set.
 
@@ -52,7 +52,7 @@ def extract(
         layers: Layers to keep, 0-based; all by default.
         pooling: `"mean"` over content tokens, or `"last"`.
         batch_size: Texts at a time.
-        progress: Show a progress bar if standard error is a terminal.
+        progress: Show a progress bar if standard error is a terminal, or tell a function, as for `collect`.
 
     Returns:
         Vectors with residual norms, neutral mean and basis, and the split-half stability of each emotion, which is the

@@ -1,0 +1,98 @@
+"""Something long that is done once, in a thread of its own, however many visitors wait for it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from emosteer.errors import EmosteerError, InputError
+
+__all__ = ["Say", "Step", "Work"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far it is.
+
+    Args:
+        words: What is being done.
+        share: How much of that is done, from 0 to 1, where it is known.
+    """
+
+    words: str
+    share: float | None = None
+
+
+Say = Callable[[Step], None]
+
+
+class Work:
+    """A task in a thread.
+
+    Args:
+        task: Called with a function that tells its steps; that function raises `InputError` once the work was stopped.
+        first: What is said before it begins.
+    """
+
+    def __init__(self, task: Callable[[Say], None], first: str = "Starting") -> None:
+        self._task = task
+        self._changed = threading.Condition()
+        self._over = False
+        self._stopped = False
+        self.step = Step(first)
+        self.failure: Exception | None = None
+        self.thread = threading.Thread(target=self._run, name="studio", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self.thread.start()
+
+    def stop(self) -> None:
+        """End it at its next step; what is over stays as it is."""
+        self._stopped = True
+
+    def watch(self) -> Iterator[Step]:
+        """Its steps as they come, those of a moment left out; ends when it is over.
+
+        Raises:
+            EmosteerError: It failed.
+        """
+        seen: Step | None = None
+        while True:
+            with self._changed:
+                while not self._over and self.step == seen:
+                    self._changed.wait()
+                if self._over:
+                    break
+                seen = self.step
+            yield seen
+        if self.failure is not None:
+            raise self.failure
+
+    def _run(self) -> None:
+        failure: Exception | None = None
+        try:
+            self._task(self._say)
+        except Exception as error:  # raised again in the threads that watch
+            if not isinstance(error, EmosteerError):
+                _log.exception("The studio's work failed.")
+            # Its frames hold what was loaded so far, and that is to be forgotten.
+            failure = error.with_traceback(None)
+            failure.__cause__ = failure.__context__ = None
+        if failure is not None:
+            gc.collect()
+        with self._changed:
+            self._over, self.failure = True, failure
+            self._changed.notify_all()
+
+    def _say(self, step: Step) -> None:
+        if self._stopped:
+            raise InputError("This was stopped.")
+        with self._changed:
+            self.step = step
+            self._changed.notify_all()
