@@ -408,6 +408,12 @@ def test_a_reading_is_frozen_plain_data_for_strict_json(steered):
     assert set(told["axis_uncertainty"]) == set(AXES)
 
 
+def test_an_emoji_of_several_tokens_is_itself_at_the_first_of_them(steered):
+    reading = steered.read("Well 🎉 done")
+    assert reading.tokens == (*"Well ", "🎉", "", "", "", *" done")
+    assert len(reading.token_scores["joy"]) == len(reading.tokens)
+
+
 def test_without_human_ratings_there_is_no_valence(pair, vectors):
     bare = emosteer.SteeredModel(*pair, replace(vectors, info={})).read(SAID)
     assert (bare.valence, bare.arousal, bare.axis_uncertainty, bare.token_axes) == (None, None, {}, {})
