@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emosteer.layers import input_device
+from emosteer.pieces import piece_after, pieces
 from emosteer.steering.passes import answering
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ FAVOURITES = 3
 
 Processor = Callable[["Tensor", "Tensor"], "Tensor"]
 
-__all__ = ["Choice", "Explanation", "choices"]
+__all__ = ["Choice", "Explanation", "choices", "is_temperature"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Explanation:
     Both read what stands before the token in this very answer, so each token is judged where it stands.
 
     Args:
-        tokens: The answer in the model's pieces.
+        tokens: The answer in the model's pieces; joined they are the answer. Where several tokens are text only
+            together, the first has all of it and the others have "".
         plain: The plain model's probability of each token.
         toned: The toned model's.
         plain_favourites: At each token, the up to three most probable pieces under the plain model, the likeliest
@@ -42,6 +44,23 @@ class Explanation:
     toned: tuple[float, ...]
     plain_favourites: tuple[tuple[tuple[str, float], ...], ...]
     toned_favourites: tuple[tuple[tuple[str, float], ...], ...]
+
+    @classmethod
+    def of(
+        cls,
+        tokenizer: PreTrainedTokenizerBase,
+        ids: Sequence[int],
+        plain: Sequence[Choice],
+        toned: Sequence[Choice],
+    ) -> Explanation:
+        """Put together what the plain and the toned model say of the tokens of an answer."""
+        return cls(
+            tokens=pieces(tokenizer, ids),
+            plain=tuple(one.probability for one in plain),
+            toned=tuple(one.probability for one in toned),
+            plain_favourites=tuple(one.favourites for one in plain),
+            toned_favourites=tuple(one.favourites for one in toned),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -101,8 +120,9 @@ def choices(
             probabilities = (scores[0] / temperature).softmax(-1)
             best = probabilities.topk(min(FAVOURITES, len(probabilities)))
             favourites = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            pieces = tuple((str(tokenizer.decode([one])), p) for one, p in favourites if p > 0)
-            found.append(Choice(float(probabilities[token]), pieces))
+            before = [*prompt, *answer[:place]]
+            named = tuple((piece_after(tokenizer, before, one), p) for one, p in favourites if p > 0)
+            found.append(Choice(float(probabilities[token]), named))
     return found
 
 

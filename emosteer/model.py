@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
-import inspect
-import math
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from emosteer.activations import Passage
+from emosteer.conversation import Messages, last_said, messages_of, sanitising, tones_of, turns
 from emosteer.drawing import drawing
 from emosteer.errors import InputError, ToneError
 from emosteer.explaining import Explanation, choices, is_temperature
@@ -25,18 +23,17 @@ from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import plan
 from emosteer.steering.thermostat import Control, Thermostat
 from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted, named
+from emosteer.streaming import streamed
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
     from emosteer.vectors import EmotionVectors
 
-Messages = Sequence[Mapping[str, Any]]
 MAX_NEW_TOKENS = 256
 """How long an answer of `chat` gets unless the caller says otherwise."""
 
-__all__ = ["SteeredModel"]
+__all__ = ["Messages", "SteeredModel"]
 
 
 class SteeredModel:
@@ -138,16 +135,7 @@ class SteeredModel:
         if isinstance(text, str):
             passage: str | Passage = text
         else:
-            messages = self._messages(text)
-            said = messages[-1]["content"].strip()
-            # The words may stand elsewhere too, so their place is where another last message would differ.
-            others = [*messages[:-1], {**messages[-1], "content": "\ufffc"}]
-            whole, other = (str(self.tokenizer.apply_chat_template(one, tokenize=False)) for one in (messages, others))
-            same = next((i for i, (a, b) in enumerate(zip(whole, other, strict=False)) if a != b), len(whole))
-            start = whole.find(said, same)
-            if start < 0:
-                raise InputError("The chat template changes the last message.", "Read its text instead.")
-            passage = Passage(whole, start, start + len(said), special_tokens=False)
+            passage = last_said(self.tokenizer, text)
         readout = self.readout
         with unsteered():
             return readout.read(self.model, self.tokenizer, passage)
@@ -283,11 +271,14 @@ class SteeredModel:
         # Before anything is streamed, so that a wrong tone is an error here.
         steering = self.steer(said_in, scope=scope, schedule=schedule, operation=operation)
         options = self._answering(inputs["input_ids"].shape[1], options)
+
+        def generate(options: dict[str, Any]) -> Any:
+            with steering, drawing(seed, self.model, options) as drawn:
+                return self.model.generate(**inputs, **drawn)  # type: ignore[operator]
+
         if stream:
-            return self._streamed(inputs, steering, seed, options)
-        with steering, drawing(seed, self.model, options) as drawn:
-            output = self.model.generate(**inputs, **drawn)  # type: ignore[operator]
-        answer = output[0, inputs["input_ids"].shape[1] :]
+            return streamed(self.tokenizer, generate, options, self._streams)
+        answer = generate(options)[0, inputs["input_ids"].shape[1] :]
         return str(self.tokenizer.decode(answer, skip_special_tokens=True))
 
     def chat_each(
@@ -323,7 +314,7 @@ class SteeredModel:
                 f"{emotions!r} is no list of tones.", "Give one such as [{'joy': 0.8}, {'fear': 1.0}, None]."
             )
         prompt = self.prompt(message)
-        if any(_tones_of(message)):
+        if any(tones_of(message)):
             raise ToneError(
                 "A message has a tone of its own, which cannot stand beside several tones of the answer.",
                 "Give it to chat(), once for each answer, or leave it out.",
@@ -393,13 +384,7 @@ class SteeredModel:
             toned = choices(*told, processors=options.get("logits_processor", ()), temperature=temperature)
         with unsteered():
             plain = choices(*told, temperature=temperature)
-        return Explanation(
-            tokens=tuple(str(self.tokenizer.decode([one])) for one in ids),
-            plain=tuple(one.probability for one in plain),
-            toned=tuple(one.probability for one in toned),
-            plain_favourites=tuple(one.favourites for one in plain),
-            toned_favourites=tuple(one.favourites for one in toned),
-        )
+        return Explanation.of(self.tokenizer, ids, plain, toned)
 
     def prompt(self, message: str | Messages) -> BatchEncoding:
         """A conversation as the model reads it: token ids `[1, tokens]` up to where its answer begins.
@@ -410,9 +395,13 @@ class SteeredModel:
         Raises:
             InputError: It is empty or longer than the model's context, or the tokenizer has no chat template.
         """
-        messages = self._messages(message)
+        messages = messages_of(self.tokenizer, message)
         encoding: Any = self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True, **self._sanitising(messages)
+            messages,
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
+            **sanitising(self.tokenizer, messages),
         )
         self._check_length(encoding["input_ids"].shape[1])
         on_device: BatchEncoding = encoding.to(input_device(self.model))
@@ -431,45 +420,15 @@ class SteeredModel:
     ) -> None:
         self.close()
 
-    def _messages(self, given: str | Messages) -> list[dict[str, str]]:
-        conversation = [{"role": "user", "content": given}] if isinstance(given, str) else given
-        if not isinstance(conversation, Sequence) or not conversation or not all(map(_is_message, conversation)):
-            raise InputError("A conversation is a list of messages, each with a role and a text as content.")
-        messages = [{key: value for key, value in one.items() if key != "emotion"} for one in conversation]
-        if not messages[-1]["content"].strip():
-            raise InputError("The message is empty.")
-        if not self.tokenizer.chat_template:
-            raise InputError(
-                "The tokenizer has no chat template, so this is probably a base model.",
-                "Use generate() with a text to continue, or set tokenizer.chat_template.",
-            )
-        return messages
-
     def _turns(
         self, given: str | Messages, answer: Tone | Affect | Keyframes | Thermostat | None, ids: list[int]
     ) -> Tone | Affect | Keyframes | Thermostat | Turns | None:
         """The tone of the answer, or of every turn where messages have tones of their own."""
-        tones = _tones_of(given)
-        if not any(tones):
+        if isinstance(given, str) or not any(tones_of(given)):
             return answer
         if isinstance(answer, Thermostat):
             raise ToneError("A thermostat cannot stand beside tones of single messages.", "Give the answer a tone.")
-        messages = self._messages(given)
-        turns: list[tuple[Any, float, float]] = []
-        start = 0
-        for i, tone in enumerate(tones):
-            upto: Any = self.tokenizer.apply_chat_template(
-                messages[: i + 1], tokenize=True, return_dict=True, **self._sanitising(messages)
-            )
-            until = list(upto["input_ids"])
-            if ids[: len(until)] != until:
-                raise InputError(
-                    "The chat template does not write message after message, so a single one cannot have a tone.",
-                    "Give one tone for all, as emotion=.",
-                )
-            turns.append((tone, start - len(ids), len(until) - len(ids)))
-            start = len(until)
-        return Turns((*turns, (answer, start - len(ids), math.inf)))
+        return turns(self.tokenizer, given, answer, ids)
 
     def _cooked(
         self, recipe: str | Recipe, tone: Any, schedule: Schedule | None, operation: str, length: int, options: Any
@@ -490,18 +449,6 @@ class SteeredModel:
             favour = Vocabulary(self.model, self.vectors, tones, found, length)
             options = {**options, "logits_processor": [*(options.get("logits_processor") or ()), favour]}
         return scaled[0] if one_for_all else scaled, dict(options)
-
-    def _sanitising(self, messages: list[dict[str, str]]) -> dict[str, Any]:
-        """A user's "<|im_end|>" is text, not the end of the user's turn."""
-        if "sanitize_control_tokens" in inspect.signature(self.tokenizer.apply_chat_template).parameters:
-            return {"sanitize_control_tokens": True}
-        for token in self.tokenizer.all_special_tokens:
-            if any(token in message["content"] for message in messages):
-                raise InputError(
-                    f"A message contains the control token {token!r}, which this transformers would obey.",
-                    "Take it out, or upgrade transformers.",
-                )
-        return {}
 
     def _check_length(self, tokens: int) -> None:
         if tokens >= self._context():
@@ -531,58 +478,3 @@ class SteeredModel:
             return int(self.tokenizer.pad_token_id)
         eos = self.model.generation_config.eos_token_id if self.model.generation_config else None
         return eos[0] if isinstance(eos, list) else eos
-
-    def _streamed(
-        self, inputs: BatchEncoding, steering: Steering, seed: int | None, options: dict[str, Any]
-    ) -> Iterator[str]:
-        """Run generate in a thread and hand its text over as it comes."""
-        import torch
-        from transformers import TextIteratorStreamer
-
-        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        stop = threading.Event()
-        failure: list[BaseException] = []
-
-        def halted(ids: Tensor, _scores: Tensor) -> Tensor:
-            return torch.full((ids.shape[0],), stop.is_set(), device=ids.device)
-
-        criteria = [halted, *options.get("stopping_criteria", ())]
-        options = {**options, "stopping_criteria": criteria, "streamer": streamer}
-
-        def run() -> None:
-            try:
-                with steering, drawing(seed, self.model, options) as drawn:
-                    self.model.generate(**inputs, **drawn)  # type: ignore[operator]
-            except BaseException as error:  # raised again in the thread that reads
-                failure.append(error)
-                streamer.on_finalized_text("", stream_end=True)
-
-        def halt() -> None:
-            self._streams.discard(halt)
-            stop.set()
-            if worker.ident is not None:
-                worker.join()
-
-        # A new thread knows no context variables; the reader's are its own, so tones of outer blocks hold in it.
-        worker = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="emosteer-stream")
-
-        def pieces() -> Iterator[str]:
-            self._streams.add(halt)
-            try:
-                worker.start()
-                yield from filter(None, streamer)
-            finally:
-                halt()
-            if failure:
-                raise failure[0]
-
-        return pieces()
-
-
-def _is_message(one: object) -> bool:
-    return isinstance(one, Mapping) and isinstance(one.get("content"), str) and isinstance(one.get("role"), str)
-
-
-def _tones_of(given: str | Messages) -> list[Any]:
-    """The tones that messages have of their own."""
-    return [] if isinstance(given, str) else [one.get("emotion") for one in given]

@@ -23,6 +23,7 @@ from emosteer.concepts import ConceptSet
 from emosteer.config import EmotionInfo
 from emosteer.errors import ConceptError
 from emosteer.layers import decoder, decoder_layers, hidden_of, input_device
+from emosteer.pieces import pieces
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -47,7 +48,8 @@ class EmotionReading:
     """What a model reads in a text.
 
     Args:
-        tokens: The text in the model's pieces.
+        tokens: The text in the model's pieces; joined they are the text. Where several tokens are text only together,
+            as those of an emoji can be, the first has all of it and the others have "".
         token_scores: Emotion → one score a token, in standard deviations of neutral text; not a number for the first
             token of a sequence, the attention sink, and for control tokens.
         scores: Emotion → mean over tokens.
@@ -197,7 +199,7 @@ class Readout:
         n = len(self.emotions)
         axes = dict(zip(self.axes, means[n:], strict=True))
         return EmotionReading(
-            tokens=tuple(str(tokenizer.decode([one])) for one in ids),
+            tokens=pieces(tokenizer, ids),
             token_scores=dict(zip(self.emotions, tokens[:n], strict=True)),
             scores=dict(zip(self.emotions, means[:n], strict=True)),
             uncertainty=dict(zip(self.emotions, errors[:n], strict=True)),

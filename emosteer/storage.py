@@ -159,8 +159,12 @@ def opened(
         yield file
 
 
-def located(source: str | Path) -> Path:
+def located(source: str | Path, *, also: Sequence[str] = ()) -> Path:
     """The folder or file of vectors on this machine; of a repository, the folder in the Hub client's cache.
+
+    Args:
+        source: A folder, a file or `user/name` on the Hub.
+        also: Names of files that stand beside the vectors and are wanted too, where they are there.
 
     Raises:
         HubError: The Hub does not give it.
@@ -168,7 +172,7 @@ def located(source: str | Path) -> Path:
     from emosteer import hub
 
     if hub.is_remote(source):
-        return hub.Repository.at(str(source)).fetch((fmt.VECTORS_FILE, fmt.CONFIG_FILE), optional=(fmt.CARD_FILE,))
+        return hub.Repository.at(str(source)).fetch((fmt.VECTORS_FILE, fmt.CONFIG_FILE), optional=(fmt.CARD_FILE, *also))
     return Path(source)
 
 

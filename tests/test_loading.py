@@ -137,6 +137,12 @@ def test_what_is_not_there_is_one_line_that_says_what_can_be_given(source):
     one_line(caught.value, repr(source), "Hub id", "folder", ".gguf")
 
 
+@pytest.mark.parametrize("source", ["x" * 5000, "x" * 5000 + ".gguf"])
+def test_a_name_longer_than_the_system_takes_is_one_line(source):
+    with pytest.raises(InputError):
+        load_model(source)
+
+
 def test_a_folder_without_config_is_one_line(tmp_path):
     with pytest.raises(InputError) as caught:
         load_model(tmp_path)

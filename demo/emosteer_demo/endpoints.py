@@ -13,7 +13,7 @@ from emosteer_demo.replies import reply
 from emosteer_demo.state import VOICES
 from emosteer_demo.studio import Studio
 from emosteer_demo.talk import LONGEST_MESSAGE
-from emosteer_demo.told import MODEL, told
+from emosteer_demo.told import MODEL, bounded, told
 from emosteer_demo.tone import MOST, STRONGEST, Mix, Point, Setting
 
 LONGEST_TEXT = 4000
@@ -41,7 +41,7 @@ def endpoints(studio: Studio) -> None:
             The answer.
         """
         setting = Mix(((emotion, held(strength, STRONGEST)),))
-        asked = {"toned": [{"role": "user", "content": _bounded(prompt, LONGEST_MESSAGE)}]}
+        asked = {"toned": [{"role": "user", "content": bounded(prompt, LONGEST_MESSAGE)}]}
         sampling = sampling_of(seed, 0.8, max_new_tokens)
         return "".join(piece for _, piece in reply(studio.first_model(), asked, setting, sampling)).strip()
 
@@ -81,7 +81,7 @@ def endpoints(studio: Studio) -> None:
             Scores of the whole and of each token: of each emotion in standard deviations of neutral text, of valence
             and arousal from -1 to 1.
         """
-        return studio.first_model().read(_bounded(text, LONGEST_TEXT)).to_dict()
+        return studio.first_model().read(bounded(text, LONGEST_TEXT)).to_dict()
 
     def list_emotions() -> list[dict[str, Any]]:
         """The emotions that can be asked for, with human valence and arousal from -1 to 1 where they are known.
@@ -114,14 +114,4 @@ def _conversation(messages: Any) -> Sequence[dict[str, str]]:
         raise InputError("A conversation is a list of messages, each with a role and its content.")
     if len(messages) > TURNS:
         raise InputError(f"The conversation has {len(messages)} messages, at most {TURNS} are taken.")
-    return [
-        {"role": str(one.get("role")), "content": _bounded(one.get("content"), LONGEST_MESSAGE)} for one in messages
-    ]
-
-
-def _bounded(text: Any, longest: int) -> str:
-    if not isinstance(text, str) or not text.strip():
-        raise InputError("The text is empty.")
-    if len(text) > longest:
-        raise InputError(f"The text has {len(text)} characters, at most {longest} are taken.", "Shorten it.")
-    return text
+    return [{"role": str(one.get("role")), "content": bounded(one.get("content"), LONGEST_MESSAGE)} for one in messages]

@@ -10,6 +10,7 @@ import gradio as gr
 from emosteer_demo.asking import LARGEST_FILE
 from emosteer_demo.bring import bring
 from emosteer_demo.endpoints import endpoints
+from emosteer_demo.explore import explore
 from emosteer_demo.studio import Pair, Studio
 from emosteer_demo.talk import talk
 from emosteer_demo.told import SWIFT
@@ -42,6 +43,8 @@ def build(first: Pair | None = None) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Talk"):
                 talk(studio, pair)
+            with gr.Tab("Explore"):
+                explore(studio, pair)
             with gr.Tab("Bring your own"):
                 bring(studio, pair)
         endpoints(studio)

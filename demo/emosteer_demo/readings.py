@@ -13,9 +13,8 @@ from emosteer_demo.state import VOICES, Conversation, Turn
 from emosteer_demo.tone import recipe_for
 
 if TYPE_CHECKING:
-    from emosteer.explaining import Explanation
-
     from emosteer import SteeredModel
+    from emosteer.explaining import Explanation
     from emosteer.readout import EmotionReading
 
 WINDOW = 8

@@ -30,7 +30,10 @@ def reply(
     Raises:
         EmosteerError: The conversation or the tone cannot be used.
     """
-    tones: dict[str, dict[str, Any]] = {"plain": {}, "toned": {"emotion": setting.emotion, "recipe": recipe_for(setting)}}
+    tones: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "toned": {"emotion": setting.emotion, "recipe": recipe_for(setting)},
+    }
     return together(
         {
             voice: steered.chat(messages, stream=True, **tones[voice], **sampling.options())

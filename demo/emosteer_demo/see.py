@@ -21,14 +21,15 @@ from emosteer_demo.tone import chat_call, steered_where
 
 if TYPE_CHECKING:
     from emosteer import SteeredModel
+    from emosteer.readout import EmotionReading
 
 AXES = ("valence", "arousal")
 STRONGEST = 3  # emotions that are named beside a word
 NAMED = {"plain": "Plain", "toned": "In tone"}
-SCALE = dict.fromkeys(AXES, 0.8)  # at which score a tint is full; emotions in standard deviations of neutral text
-FULL = 6.0
+FULL_AXIS, FULL = 0.8, 6.0  # valence or arousal, and emotion in standard deviations, at which a tint is full
+TOO_SHORT = "<p class='em-empty'>Too short to be read.</p>"
 
-__all__ = ["See", "cleared", "see"]
+__all__ = ["AXES", "See", "cleared", "said_of", "see", "tinted"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,6 @@ class See:
     tint: gr.Dropdown
     kept: gr.State
     drawn: gr.HTML
-    tinted: list[gr.HTML]
     outputs: list[Any]
 
     @property
@@ -81,56 +81,63 @@ def cleared(places: Places) -> list[Any]:
     return [gr.update(choices=[*AXES, *places], value="valence"), Seen({}, {}, None), "", nothing, "", "", "", ""]
 
 
-def strips(seen_now: Seen, tint: str) -> list[str]:
+def strips(kept: Seen, tint: str) -> list[str]:
     """Both answers, each word tinted by what is read in it, with a table of the numbers."""
-    found = []
-    for voice in VOICES:
-        reading = seen_now.readings.get(voice)
-        if reading is None:
-            found.append("<p class='em-none'>Too short to be read.</p>")
-            continue
-        scores = reading.token_axes[tint] if tint in reading.token_axes else reading.token_scores[tint]
-        details = [
-            ", ".join(f"{name} {score:+.1f}" for name, score in _strongest(reading.token_scores, i))
-            for i in range(len(reading.tokens))
-        ]
-        rows = [
-            (token, "" if math.isnan(score) else f"{score:+.2f}", detail)
-            for token, score, detail in zip(reading.tokens, scores, details, strict=True)
-            if token
-        ]
-        found.append(
-            strip(reading.tokens, scores, label=f"{NAMED[voice]}: {tint}", scale=SCALE.get(tint, FULL), details=details)
-            + "<details class='em-more'><summary>The same as a table</summary>"
-            + table(["word", tint, "strongest emotions"], rows, f"{NAMED[voice]}: {tint} of each word")
-            + "</details>"
-        )
-    return found
+    return [
+        tinted(kept.readings[voice], tint, NAMED[voice]) if voice in kept.readings else TOO_SHORT for voice in VOICES
+    ]
 
 
-def summary(seen_now: Seen, where: str, words: str) -> str:
+def tinted(reading: EmotionReading, tint: str, name: str) -> str:
+    """A text, each word tinted by what is read in it, with a table of the numbers.
+
+    Args:
+        reading: Of the text.
+        tint: An emotion, or an axis; valence if it is neither.
+        name: Of the text.
+    """
+    by = {**reading.token_scores, **reading.token_axes}
+    tint = tint if tint in by else next(iter(reading.token_axes or by))
+    details = [
+        ", ".join(f"{emotion} {score:+.1f}" for emotion, score in _strongest(reading.token_scores, i))
+        for i in range(len(reading.tokens))
+    ]
+    rows = [
+        (token, score, detail) for token, score, detail in zip(reading.tokens, by[tint], details, strict=True) if token
+    ]
+    label = f"{name}: {tint}"
+    return (
+        strip(reading.tokens, by[tint], label=label, scale=FULL_AXIS if tint in AXES else FULL, details=details)
+        + "<details class='em-details'><summary>The same as a table</summary>"
+        + table(["word", tint, "strongest emotions"], rows, f"{label} of each word")
+        + "</details>"
+    )
+
+
+def summary(now: Seen, where: str, words: str) -> str:
     """What was steered and what it cost, in plain words."""
     lines = [f"<p><b>{html.escape(words)}.</b> {html.escape(where)}</p>"]
-    if (cost := seen_now.cost) is not None and math.isfinite(cost):
-        plain, toned = (seen_now.costs[voice] for voice in VOICES)
+    if (cost := now.cost) is not None and math.isfinite(cost):
+        plain, toned = (now.costs[voice] for voice in VOICES)
         feeling = "no more than" if cost <= 0.05 else "a little more than" if cost <= 0.5 else "clearly more than"
         lines.append(
             f"<p><b>Fluency:</b> {toned:.2f} nats a token in tone, {plain:.2f} plain: <b>{cost:+.2f}</b>. "
             f"To the plain model, the words in tone are surprising {feeling} its own (one answer; half a nat is what "
             "a calibrated dose may cost).</p>"
         )
-    read = []
-    for voice in VOICES:
-        if (reading := seen_now.readings.get(voice)) is not None:
-            top = sorted(reading.scores.items(), key=lambda item: -item[1])[:STRONGEST]
-            axes = (
-                "" if reading.valence is None else f"valence {reading.valence:+.2f}, arousal {reading.arousal:+.2f}; "
-            )
-            named = ", ".join(f"{html.escape(name)} {score:+.1f}" for name, score in top)
-            read.append(f"<li><b>{NAMED[voice]}:</b> {axes}{named}</li>")
-    if read:
-        lines.append(f"<p>Read in the words by the plain model:</p><ul>{''.join(read)}</ul>")
+    said = [f"<li><b>{NAMED[voice]}:</b> {said_of(one)}</li>" for voice, one in now.readings.items()]
+    if said:
+        lines.append(f"<p>Read in the words by the plain model:</p><ul>{''.join(said)}</ul>")
     return f"<div class='em-summary'>{''.join(lines)}</div>"
+
+
+def said_of(reading: EmotionReading) -> str:
+    """What is read in a text as a whole, in a line of HTML."""
+    top = sorted(reading.scores.items(), key=lambda item: -item[1])[:STRONGEST]
+    axes = ""
+    if reading.valence is not None and reading.arousal is not None:
+        axes = f"valence {reading.valence:+.2f}, arousal {reading.arousal:+.2f}; "
+    return axes + ", ".join(f"{html.escape(name)} {score:+.1f}" for name, score in top)
 
 
 def _strongest(scores: Any, token: int) -> list[tuple[str, float]]:
@@ -150,13 +157,12 @@ def see(places: Places) -> See:
         with gr.Tab("Word by word"):
             tint = gr.Dropdown([*AXES, *places], value="valence", label="Tint each word by", filterable=True)
             with gr.Row():
-                tinted = [
-                    gr.HTML("", label=NAMED[voice], show_label=True, elem_id=f"strip-{voice}", js_on_load=STRIP_JS)
-                    for voice in VOICES
+                texts = [
+                    gr.HTML("", label=NAMED[voice], elem_id=f"strip-{voice}", js_on_load=STRIP_JS) for voice in VOICES
                 ]
         with gr.Tab("Why this word"):
             reasons = gr.HTML("", elem_id="why", js_on_load=STRIP_JS)
         with gr.Tab("The same in Python"):
             code = gr.Code("", language="python", label="Gives the answer in tone", interactive=False, elem_id="code")
-    tint.input(strips, [kept, tint], tinted, **SWIFT)
-    return See(tint, kept, drawn, tinted, [told, drawn, *tinted, reasons, code])
+    tint.input(strips, [kept, tint], texts, **SWIFT)
+    return See(tint, kept, drawn, [told, drawn, *texts, reasons, code])

@@ -18,7 +18,7 @@ from emosteer_demo.replies import reply
 from emosteer_demo.see import cleared, see
 from emosteer_demo.state import VOICES, Conversation, Turn
 from emosteer_demo.studio import Pair, Studio, on_circumplex, places_of
-from emosteer_demo.told import MODEL, SWIFT, told
+from emosteer_demo.told import MODEL, SWIFT, bounded, told
 
 LONGEST_MESSAGE = 2000
 PACE = 0.12  # seconds between two pictures of an answer that grows
@@ -114,13 +114,7 @@ def traced_so_far(steered: Any, turn: Turn) -> Any:
 
 
 def _turn(message: str, widgets: Any) -> Turn:
-    if not (message or "").strip():
-        raise InputError("There is no question.", "Write one, or press one of the examples.")
-    if len(message) > LONGEST_MESSAGE:
-        raise InputError(
-            f"The message has {len(message)} characters, at most {LONGEST_MESSAGE} are taken.", "Shorten it."
-        )
-    return Turn(message, setting_of(*widgets[:-3]), sampling_of(*widgets[-3:]))
+    return Turn(bounded(message, LONGEST_MESSAGE), setting_of(*widgets[:-3]), sampling_of(*widgets[-3:]))
 
 
 def talk(studio: Studio, pair: gr.State) -> Talk:
@@ -175,7 +169,7 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
                 again = gr.Button("Again, in other words", size="sm", elem_id="again")
                 new = gr.Button("New conversation", size="sm", elem_id="new")
             gr.Examples([[one] for one in STARTERS], message, label="Try")
-    views = see(place)
+            views = see(place)
 
     widgets = [*given.tone, *given.sampling]
     answered: dict[str, Any] = {
@@ -203,7 +197,10 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
         event.success(**read)
         event.failure(lambda: line("That did not work."), None, status, **SWIFT)
     stop.click(stopped, said, answered["outputs"], cancels=begun, **SWIFT).then(**read)
-    new.click(lambda: shown(Conversation(), "Ask something."), None, answered["outputs"], cancels=begun, **SWIFT)
+    forgotten = [new.click, *(window.clear for window in windows)]
+    gr.on(
+        forgotten, lambda: shown(Conversation(), "Ask something."), None, answered["outputs"], cancels=begun, **SWIFT
+    ).then(**read)
 
     def renew(now: Pair) -> list[Any]:
         """Begin anew with another model: neither what was said nor what was read in it is its own."""

@@ -1,4 +1,4 @@
-"""How functions stand behind events: in which queue, and what goes wrong as a message instead of a traceback."""
+"""How functions stand behind events: in which queue, what they take, and what goes wrong as a message."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from emosteer.errors import EmosteerError
+from emosteer.errors import EmosteerError, InputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -20,12 +20,29 @@ MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "api
 SWIFT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Events that only move things on the page."""
 
-__all__ = ["MODEL", "SWIFT", "refusal", "told"]
+__all__ = ["MODEL", "SWIFT", "bounded", "refusal", "told"]
 
 
 def refusal(error: Exception) -> gr.Error:
     """An error for the page, which shows messages as HTML; they may quote a file, the Hub or the visitor."""
     return gr.Error(html.escape(str(error)), title="That did not work", print_exception=False)
+
+
+def bounded(text: Any, longest: int) -> str:
+    """A text that a visitor or a client gave.
+
+    Args:
+        text: Whatever was given.
+        longest: Characters that are taken.
+
+    Raises:
+        InputError: It is no text, empty or longer.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise InputError("The text is empty.", "Write something.")
+    if len(text) > longest:
+        raise InputError(f"The text has {len(text)} characters, at most {longest} are taken.", "Shorten it.")
+    return text
 
 
 def told(function: Function) -> Function:

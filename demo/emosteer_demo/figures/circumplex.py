@@ -4,12 +4,12 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 
-from .labels import Label, place
+from .labels import Box, Label, place
 from .text import escape, number
 from .tokens import table
 
 EXTENT = 1.2  # half of what a plane shows, in units of valence; the pad's too
-SIZE = 440  # of a plane, in its own units
+SIZE = 380  # of a plane, in its own units
 MIDDLE = SIZE / 2
 AXES = [  # where the words at the ends of the axes stand: left, top, right, bottom
     (MIDDLE - 40, 4.0, MIDDLE + 40, 26.0),
@@ -46,7 +46,7 @@ def maps(human: Points, model: Points, *, agreement: str | None) -> str:
         for i in range(len(names))
     )
     picks = "".join(
-        f'<label><input type="radio" class="em-pick-{i}" name="{group}"><span>{escape(name)}</span></label>'
+        f'<label><input type="radio" class="em-pick-{i}" name="{group}"/><span>{escape(name)}</span></label>'
         for i, name in enumerate(names)
     )
     said = f'<p class="em-agreement">{escape(agreement)}</p>' if agreement else ""
@@ -69,12 +69,13 @@ def _map(title: str, points: Points, names: Sequence[str]) -> str:
         here = f"{escape(name)}: valence {number(x)}, arousal {number(y)}"
         left, top = _spot((x, y))
         label = placed[name]
-        crowded = "" if label.free else ' class="em-crowded"'
+        kind = "em-label" if label.free else "em-label em-crowded"
         marks.append(
             f'<g class="em-at em-at-{names.index(name)}"><title>{here}</title>'
             f'<circle class="em-grasp" cx="{left:.1f}" cy="{top:.1f}" r="11"/>'
             f'<circle class="em-dot" cx="{left:.1f}" cy="{top:.1f}" r="3"/>'
-            f'<text x="{label.x:.1f}" y="{label.y:.1f}" text-anchor="{label.anchor}"{crowded}>{escape(name)}</text></g>'
+            f'<text class="{kind}" x="{label.x:.1f}" y="{label.y:.1f}" text-anchor="{label.anchor}">'
+            f"{escape(name)}</text></g>"
         )
     return _plane(title, "".join(marks), f"{title}: {len(points)} emotions by valence and arousal")
 
@@ -114,47 +115,46 @@ def trace(plain: Sequence[Point], toned: Sequence[Point], emotions: Points) -> s
         emotions: Where people put some emotions, written faintly.
     """
     emotions = _finite(emotions)
-    placed = _labels(emotions)
-    faint = "".join(
-        f'<text class="em-faint" x="{placed[name].x:.1f}" y="{placed[name].y:.1f}" '
-        f'text-anchor="{placed[name].anchor}">{escape(name)}</text>'
-        for name in emotions
-        if placed[name].free
-    )
-    paths = [
-        (name, [point for point in path if all(map(math.isfinite, point))])
-        for name, path in (("plain", plain), ("toned", toned))
-    ]
-    ends = [
-        f"{name} ends at valence {number(path[-1][0])}, arousal {number(path[-1][1])}" for name, path in paths if path
-    ]
+    paths = {
+        name: [point for point in path if all(map(math.isfinite, point))]
+        for name, path in {"plain": plain, "toned": toned}.items()
+    }
+    ends = {name: path[-1] for name, path in paths.items() if path}
     if not ends:
         return '<div class="em-figure em-empty">Nothing was measured yet.</div>'
-    drawn = "".join(_path(name, path) for name, path in paths if path)
-    return f'<div class="em-figure em-trace">{_plane("", faint + drawn, "; ".join(ends))}</div>'
-
-
-def _path(name: str, points: Sequence[Point]) -> str:
-    places = [_spot(point) for point in points]
-    (startx, starty), (x, y) = places[0], places[-1]
-    line = (
-        f'<path class="em-way" d="M{"L".join(f"{px:.1f} {py:.1f}" for px, py in places)}"/>' if len(places) > 1 else ""
+    # the name of the end that lies higher stands above it, the other's below, so that they do not meet
+    higher = max(ends, key=lambda name: ends[name][1])
+    spots = {name: _spot(end) for name, end in ends.items()}
+    captions = {
+        name: (min(max(x, 40), SIZE - 40), y - 11 if name == higher else y + 20) for name, (x, y) in spots.items()
+    }
+    covered = [(x - 24, y - 14, x + 24, y + 4) for x, y in captions.values()]
+    covered += [(x - 5, y - 5, x + 5, y + 5) for path in paths.values() for x, y in map(_spot, path)]
+    faint = "".join(
+        f'<text class="em-faint" x="{label.x:.1f}" y="{label.y:.1f}" text-anchor="{label.anchor}">{escape(name)}</text>'
+        for name, label in _labels(emotions, covered).items()
+        if label.free
     )
+    ways = "".join(_way(name, paths[name], captions[name]) for name in ends)
+    said = "; ".join(f"{name} ends at valence {number(x)}, arousal {number(y)}" for name, (x, y) in ends.items())
+    return f'<div class="em-figure em-trace">{_plane("", faint + ways, said)}</div>'
+
+
+def _way(name: str, points: Sequence[Point], caption: Point) -> str:
+    spots = [_spot(point) for point in points]
+    (first_x, first_y), (x, y) = spots[0], spots[-1]
+    steps = "L".join(f"{left:.1f} {top:.1f}" for left, top in spots)
+    line = f'<path class="em-way" d="M{steps}"/>' if len(spots) > 1 else ""
     # the arrow head turns along the last step that went anywhere
-    before = next((place for place in reversed(places) if math.dist(place, (x, y)) > 1), None)
+    before = next((spot for spot in reversed(spots) if math.dist(spot, (x, y)) > 1), None)
     head = ""
     if before:
         turn = f"translate({x:.1f} {y:.1f}) rotate({math.degrees(math.atan2(y - before[1], x - before[0])):.1f})"
         head = f'<path class="em-head" d="M0 0L-11 5.5L-11 -5.5Z" transform="{turn}"/>'
-    # below its end for one, above for the other, so that they do not meet
-    below = 20 if name == "plain" else -11
-    label = (
-        f'<text class="em-way-name" x="{min(max(x, 40), SIZE - 40):.1f}" y="{y + below:.1f}" '
-        f'text-anchor="middle">{name}</text>'
-    )
     return (
-        f'<g class="em-{name}"><title>{name}</title>{line}<circle class="em-start" cx="{startx:.1f}" cy="{starty:.1f}" '
-        f'r="4.5"/>{head}{label}</g>'
+        f'<g class="em-{name}"><title>{name}</title>{line}'
+        f'<circle class="em-start" cx="{first_x:.1f}" cy="{first_y:.1f}" r="4.5"/>{head}'
+        f'<text class="em-way-name" x="{caption[0]:.1f}" y="{caption[1]:.1f}" text-anchor="middle">{name}</text></g>'
     )
 
 
@@ -162,9 +162,9 @@ def glyph(valence: float | None, arousal: float | None) -> str:
     """A small disc with a point where an emotion is; nothing where that is not known."""
     if valence is None or arousal is None or not (math.isfinite(valence) and math.isfinite(arousal)):
         return ""
-    x, y = (12 * max(-1.0, min(1.0, each)) for each in (valence, -arousal))
+    x, y = (11 * max(-1.0, min(1.0, each)) for each in (valence, -arousal))
     return (
-        f'<svg class="em-glyph" viewBox="-15 -15 30 30" role="img" aria-label="valence {number(valence)}, arousal '
+        f'<svg class="em-glyph" viewBox="-12.5 -12.5 25 25" role="img" aria-label="valence {number(valence)}, arousal '
         f'{number(arousal)}"><path class="em-axis" d="M-12 0H12M0 -12V12"/><circle class="em-rim" r="12"/>'
         f'<circle class="em-dot" cx="{x:.1f}" cy="{y:.1f}" r="3"/></svg>'
     )
@@ -175,5 +175,5 @@ def _spot(point: Point) -> Point:
     return MIDDLE * (1 + x / EXTENT), MIDDLE * (1 - y / EXTENT)
 
 
-def _labels(points: Points) -> dict[str, Label]:
-    return place({name: _spot(point) for name, point in points.items()}, SIZE, AXES)
+def _labels(points: Points, covered: Sequence[Box] = ()) -> dict[str, Label]:
+    return place({name: _spot(point) for name, point in points.items()}, SIZE, [*AXES, *covered])

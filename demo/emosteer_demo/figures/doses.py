@@ -20,7 +20,7 @@ def row(cells: Sequence[tuple[float, str, float, float]]) -> str:
         return '<div class="em-figure em-empty">Nothing to compare yet.</div>'
     scores, costs = ([cell[i] for cell in cells] for i in (2, 3))
     cards = "".join(
-        f'<li class="em-card"><h3>{"plain" if strength == 0 else f"strength {number(strength)}"}</h3>'
+        f'<li class="em-card"><p class="em-name">{"plain" if strength == 0 else f"strength {strength:g}"}</p>'
         f'<p class="em-said" dir="auto">{escape(text) or "…"}</p>'
         f"<dl>{_bar('tone', score, scores, 'em-more')}{_bar('cost', cost, costs, 'em-cost')}</dl></li>"
         for strength, text, score, cost in cells
@@ -50,8 +50,8 @@ def grid(cells: Sequence[tuple[str, str, float | None, float | None]]) -> str:
     if not cells:
         return '<div class="em-figure em-empty">No tones yet.</div>'
     cards = "".join(
-        f'<li class="em-card"><header><h3 dir="auto">{escape(emotion)}</h3>{glyph(valence, arousal)}</header>'
-        f'<p class="em-said" dir="auto">{escape(text) or "…"}</p></li>'
+        f'<li class="em-card"><header><p class="em-name" dir="auto">{escape(emotion)}</p>{glyph(valence, arousal)}'
+        f'</header><p class="em-said" dir="auto">{escape(text) or "…"}</p></li>'
         for emotion, text, valence, arousal in cells
     )
     return f'<ul class="em-figure em-grid">{cards}</ul>'

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-LETTER = 6.6  # mean width of a letter in a line of 12 units
+LETTER = 6.2  # mean width of a letter in a line of 12 units
 HEIGHT = 13.0
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom

@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 
 from .text import escape, percent
-from .tokens import frame, strip
+from .tokens import frame, marked
 
 MOST = 12  # rows of the table
 LEAST = 1e-9  # what a probability of 0 is taken for
+SAME = math.log(1.05)  # below which a token is as likely as before
 FULL = math.log(20)  # times as likely, at which a token is marked in full
 
 Favourites = Sequence[Sequence[tuple[str, float]]]
@@ -34,12 +35,20 @@ def why(
     """
     ratios = [_log_ratio(p, t) for p, t in zip(plain, toned, strict=True)]
     notes = [
-        f"plain {percent(p)}, toned {percent(t)}: {_times(r)}" for p, t, r in zip(plain, toned, ratios, strict=True)
+        [f"plain {percent(p)}, toned {percent(t)}", _times(ratio)]
+        for p, t, ratio in zip(plain, toned, ratios, strict=True)
     ]
-    marked = strip(tokens, ratios, label="likely with the tone", scale=FULL, details=notes)
+    strip = marked(
+        tokens,
+        [ratio / FULL for ratio in ratios],
+        notes,
+        name="How the tone changed each token’s probability",
+        more="likelier with the tone",
+        less="less likely",
+    )
     most = sorted((i for i, r in enumerate(ratios) if tokens[i] and math.isfinite(r)), key=lambda i: -abs(ratios[i]))
     if not most:
-        return marked
+        return strip
     rows = [
         [
             f'<th scope="row" dir="auto">{_piece(tokens[i])}</th>',
@@ -52,7 +61,7 @@ def why(
         for i in most[:MOST]
     ]
     columns = ["token", "plain", "toned", "change", "plain model’s favourites", "toned model’s favourites"]
-    return marked + frame(columns, rows, "The tokens that the tone changed most")
+    return strip + frame(columns, rows, "The tokens that the tone changed most")
 
 
 def _log_ratio(plain: float, toned: float) -> float:
@@ -64,21 +73,23 @@ def _log_ratio(plain: float, toned: float) -> float:
 def _times(log_ratio: float) -> str:
     if not math.isfinite(log_ratio):
         return "not measured"
-    ratio = math.exp(abs(log_ratio))
-    if ratio < 1.05:
+    if abs(log_ratio) < SAME:
         return "as likely as before"
+    ratio = math.exp(abs(log_ratio))
     amount = "over 1000" if ratio > 1000 else f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}"
     return f"{amount} times {'likelier' if log_ratio > 0 else 'less likely'}"
 
 
 def _mark(log_ratio: float) -> str:
-    kind = "em-up" if log_ratio > 0 else "em-down"
-    arrow = "↑" if log_ratio > 0 else "↓"
+    if abs(log_ratio) < SAME:
+        return _times(log_ratio)
+    kind, arrow = ("em-up", "↑") if log_ratio > 0 else ("em-down", "↓")
     return f'<span class="{kind}"><span aria-hidden="true">{arrow} </span>{_times(log_ratio)}</span>'
 
 
 def _piece(piece: str) -> str:
-    return f'<span class="em-piece">{escape(piece.strip()) or escape(repr(piece)[1:-1])}</span>'
+    shown = piece.strip(" ").replace("\n", "↵") or "␣"
+    return f'<span class="em-piece">{escape(shown)}</span>'
 
 
 def _list(favourites: Sequence[tuple[str, float]]) -> str:

@@ -24,7 +24,7 @@ def number(value: float, places: int = 2) -> str:
 def signed(value: float, places: int = 2) -> str:
     """`+0.25` or `−0.25`."""
     text = number(value, places)
-    return f"+{text}" if value > 0 and float(text) != 0 else text
+    return f"+{text}" if 0 < value < math.inf and float(text) else text
 
 
 def percent(probability: float) -> str:

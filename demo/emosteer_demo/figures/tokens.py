@@ -67,28 +67,36 @@ def strip(
         scale: The score at which tint and line are at their fullest.
         details: A line for each token that its note adds, such as the strongest emotions there.
     """
+    extra = details or [""] * len(tokens)
+    notes = [[f"{label} {signed(score)}", detail] for score, detail in zip(scores, extra, strict=True)]
+    shares = [score / scale for score in scores]
+    return marked(tokens, shares, notes, name=f"{label}, token by token", more=f"more {label}", less="less")
+
+
+def marked(
+    tokens: Sequence[str], shares: Sequence[float], notes: Sequence[Sequence[str]], *, name: str, more: str, less: str
+) -> str:
+    """A text whose tokens are marked by shares from −1 to 1 and have notes, with what the marks mean below it."""
     pieces = []
-    first = True
-    for i, (token, score) in enumerate(zip(tokens, scores, strict=True)):
-        if not token:
-            continue
-        if not math.isfinite(score):
+    tabindex = 0  # of the first token that can be reached; the others are reached from it
+    for token, share, note in zip(tokens, shares, notes, strict=True):
+        if token and math.isfinite(share):
+            pieces.append(_token(token, share, [line for line in note if line], tabindex))
+            tabindex = -1
+        elif token:
             pieces.append(f'<span class="em-token">{escape(token)}</span>')
-            continue
-        note = [f"{label} {signed(score)}"] + ([details[i]] if details and details[i] else [])
-        pieces.append(_token(token, score / scale if scale > 0 else 0.0, note, tabindex=0 if first else -1))
-        first = False
     if not pieces:
         return '<div class="em-figure em-empty">No text yet.</div>'
-    # a listbox must have options
-    role = "group" if first else "listbox"
+    role = "group" if tabindex == 0 else "listbox"  # which must have options
     return (
         f'<div class="em-figure em-strip-frame"><div class="em-strip" role="{role}" dir="auto" '
-        f'aria-label="{escape(label)}, token by token">{"".join(pieces)}</div>{_key(label)}</div>'
+        f'aria-label="{escape(name)}">{"".join(pieces)}</div><p class="em-key" aria-hidden="true">'
+        f'<span class="em-token em-more" style="--em-amount:0.80">{escape(more)}</span> '
+        f'<span class="em-token em-less" style="--em-amount:0.80">{escape(less)}</span></p></div>'
     )
 
 
-def _token(token: str, share: float, note: Sequence[str], *, tabindex: int) -> str:
+def _token(token: str, share: float, note: Sequence[str], tabindex: int) -> str:
     amount = min(1.0, abs(share))
     kind = "" if amount < FAINT else " em-more" if share > 0 else " em-less"
     shown = escape(token)
@@ -100,13 +108,6 @@ def _token(token: str, share: float, note: Sequence[str], *, tabindex: int) -> s
         f'<span class="em-token{kind}" role="option" data-scored="" tabindex="{tabindex}" aria-selected="false" '
         f'aria-label="{spoken}" style="--em-amount:{amount:.2f}">{shown}<span class="em-note" aria-hidden="true">'
         f"<b>{escape(token.strip()) or '↵'}</b>{lines}</span></span>"
-    )
-
-
-def _key(label: str) -> str:
-    return (
-        '<p class="em-key" aria-hidden="true"><span class="em-token em-more" style="--em-amount:0.8">'
-        f'more {escape(label)}</span> <span class="em-token em-less" style="--em-amount:0.8">less</span></p>'
     )
 
 
@@ -127,7 +128,7 @@ def frame(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
     return (
         f'<div class="em-figure em-scroll" role="region" tabindex="0" aria-label="{escape(caption)}">'
-        f'<table class="em-table"><caption>{escape(caption)}</caption>'
+        f'<table class="em-table"><caption><span>{escape(caption)}</span></caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

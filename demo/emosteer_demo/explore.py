@@ -1,0 +1,161 @@
+"""The second tab: the map of the emotions, one prompt at five strengths and in every tone, and any text read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from emosteer.errors import InputError
+from emosteer_demo.controls import sampling_of
+from emosteer_demo.figures.circumplex import maps, trace
+from emosteer_demo.figures.doses import grid, row
+from emosteer_demo.figures.tokens import STRIP_JS, table
+from emosteer_demo.readings import path
+from emosteer_demo.see import AXES, said_of, tinted
+from emosteer_demo.studio import Pair, Studio, on_circumplex, places_of
+from emosteer_demo.surveys import every_tone, languages_of, measured_shapes, strengths, where_read
+from emosteer_demo.told import MODEL, SWIFT, bounded, told
+
+LONGEST_PROMPT = 500
+LONGEST_TEXT = 4000
+SHORT = 30  # tokens of each answer where there are many
+PEOPLE = "People"
+TEXT = "The text"
+STARTER = "How was your morning?"
+MEASURES = {  # of the report, as they are called here
+    "rsa": "shape of all the emotions (RSA)",
+    "axis_valence": "valence",
+    "axis_arousal": "arousal",
+}
+
+__all__ = ["Explore", "explore"]
+
+
+class Explore:
+    """What the tab's events call.
+
+    Args:
+        studio: The models.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+
+    def measured(self, pair: Pair) -> str:
+        """The map that `emosteer eval alignment` measured, with its figures."""
+        shapes = measured_shapes(pair.source())
+        if not shapes:
+            return (
+                "<p>Nobody has measured these vectors yet: <code>emosteer eval alignment</code> does, with controls. "
+                "Meanwhile, see below where the model reads each emotion.</p>"
+            )
+        return maps(shapes[0]["human"], shapes[0]["model"], agreement=None) + agreement(shapes)
+
+    def read_map(self, pair: Pair, language: str, other: str, progress: Any = gr.Progress()) -> str:
+        """Where the model reads situations of each emotion, beside people or beside another language."""
+        steered = self._studio.get(pair)
+        known = [PEOPLE, *languages_of(steered)]
+        if not {language, other} <= set(known):  # a client may send anything
+            raise InputError(f"There is no map of {other!r} and {language!r}.", f"There are: {', '.join(known)}.")
+        sides = [
+            on_circumplex(places_of(steered.vectors))
+            if side == PEOPLE
+            else where_read(steered, side, _telling(progress))
+            for side in (other, language)
+        ]
+        titles = tuple(PEOPLE if side == PEOPLE else f"The model, in {side}" for side in (other, language))
+        return maps(*sides, titles=titles, agreement=None)
+
+    def strengths(self, pair: Pair, prompt: str, emotion: str, seed: float, progress: Any = gr.Progress()) -> str:
+        """One prompt at five strengths."""
+        asked = bounded(prompt, LONGEST_PROMPT)
+        sampling = sampling_of(seed, 0.8, SHORT)
+        return row(strengths(self._studio.get(pair), asked, emotion, sampling, _telling(progress)))
+
+    def tones(self, pair: Pair, prompt: str, seed: float, progress: Any = gr.Progress()) -> str:
+        """One prompt in every tone."""
+        asked = bounded(prompt, LONGEST_PROMPT)
+        sampling = sampling_of(seed, 0.8, SHORT)
+        return grid(every_tone(self._studio.get(pair), asked, sampling, _telling(progress)))
+
+    def read(self, pair: Pair, text: str, tint: str) -> tuple[Any, ...]:
+        """What is read in any text."""
+        steered = self._studio.get(pair)
+        reading = steered.read(bounded(text, LONGEST_TEXT))
+        places = on_circumplex(places_of(steered.vectors))
+        return reading, said_of(reading), tinted(reading, tint, TEXT), trace(path(reading), [], places)
+
+
+def _telling(progress: Any) -> Callable[[float, str], None]:
+    return lambda share, what: progress(min(share, 1.0), desc=what)
+
+
+def agreement(shapes: Sequence[Mapping[str, Any]]) -> str:
+    """How well the model agrees with people, against each set of ratings, with the control beside it."""
+    rows = []
+    for shape in shapes:
+        cells = [f"{shape['ratings']}, {shape['language']} ({len(shape['human'])} emotions)"]
+        for measure in MEASURES:
+            ours, control = shape["measures"][measure], shape["control"].get(measure)
+            interval = f" [{ours['low']:.2f}, {ours['high']:.2f}]" if ours.get("low") is not None else ""
+            beside = f"; control {control['value']:.2f}" if control else ""
+            cells.append(f"{ours['value']:.2f}{interval}{beside}")
+        rows.append(cells)
+    return table(["human ratings", *MEASURES.values()], rows, "Agreement with people, with 95 % intervals")
+
+
+def explore(studio: Studio, pair: gr.State) -> None:
+    """Lay the tab out and wire it.
+
+    Args:
+        studio: The models.
+        pair: Which of them a visitor uses.
+    """
+    made = Explore(studio)
+    names = list(studio.places())
+    with gr.Tabs():
+        with gr.Tab("Map") as map_tab:
+            gr.Markdown("Where people place the emotions, and where the model has them.")
+            measured = gr.HTML("", elem_id="map")
+            with gr.Accordion("Where this model reads situations of each emotion", open=False):
+                with gr.Row():
+                    beside = gr.Dropdown([PEOPLE, "en"], value=PEOPLE, label="Left")
+                    language = gr.Dropdown(["en"], value="en", label="Right", info="Languages of the vectors.")
+                    go = gr.Button("Read them", elem_id="read-map")
+                read = gr.HTML("", elem_id="map-read", min_height=80)
+        with gr.Tab("Five strengths"):
+            gr.Markdown("One question at five strengths of one emotion. Below 0 steers away from it, 1 is a full dose.")
+            with gr.Row():
+                asked = gr.Textbox(STARTER, label="Question", max_length=LONGEST_PROMPT)
+                emotion = gr.Dropdown(names, value="joy" if "joy" in names else names[0], label="Emotion")
+                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
+            five = gr.Button("Answer at five strengths", variant="primary", elem_id="five")
+            strip_of = gr.HTML("", elem_id="strengths", min_height=120)
+        with gr.Tab("Every tone"):
+            gr.Markdown("The same question in every tone, at a full dose each.")
+            with gr.Row():
+                asked_all = gr.Textbox(STARTER, label="Question", max_length=LONGEST_PROMPT)
+                seed_all = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
+            all_tones = gr.Button("Answer in every tone", variant="primary", elem_id="every")
+            grid_of = gr.HTML("", elem_id="tones", min_height=120)
+        with gr.Tab("Read a text"):
+            gr.Markdown("Paste anything; the plain model reads the emotion in it, word by word.")
+            text = gr.Textbox(label="Text", lines=5, max_length=LONGEST_TEXT, elem_id="text")
+            kept = gr.State(None)
+            with gr.Row():
+                tint = gr.Dropdown([*AXES, *names], value=AXES[0], label="Tint each word by")
+                reads = gr.Button("Read", variant="primary", elem_id="read")
+            whole = gr.HTML("", elem_id="read-whole")
+            with gr.Row():
+                words = gr.HTML("", elem_id="read-words", js_on_load=STRIP_JS)
+                way = gr.HTML("", elem_id="read-way")
+
+    long: dict[str, Any] = {"show_progress": "full", **MODEL}
+    map_tab.select(told(made.measured), pair, measured, **{**SWIFT, "queue": True})
+    go.click(told(made.read_map), [pair, language, beside], read, **long)
+    five.click(told(made.strengths), [pair, asked, emotion, seed], strip_of, **long)
+    all_tones.click(told(made.tones), [pair, asked_all, seed_all], grid_of, **long)
+    gr.on([reads.click, text.submit], told(made.read), [pair, text, tint], [kept, whole, words, way], **long)
+    tint.input(lambda reading, by: reading and tinted(reading, by, TEXT), [kept, tint], words, **SWIFT)
