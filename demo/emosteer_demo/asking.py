@@ -49,7 +49,10 @@ def named(text: str, what: str) -> str:
     known = is_repo_id(name) and not name.endswith(".gguf") and not Path(name).exists()
     if not known or (what == "vectors" and "/" not in name):
         shown = name[:80] or "An empty name"
-        raise InputError(f"{shown} is not the name of {what} on the Hub.", "Write it as it is there: user/name.")
+        raise InputError(
+            f"{shown} is not the name of {'a model' if what == 'model' else what} on the Hub.",
+            "Write it as it is there: user/name.",
+        )
     return name
 
 

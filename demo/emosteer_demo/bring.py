@@ -118,9 +118,8 @@ def bring(studio: Studio, pair: gr.State) -> None:
     """
     made = Bring(studio, _size_of)
     gr.Markdown(EXPLAINED)
-    with gr.Row():
-        used = gr.HTML(in_use(studio.first), elem_id="in-use")
-        back = gr.Button(f"Back to the {studio.first.model} model", size="sm", visible=False, elem_id="back")
+    used = gr.HTML(in_use(studio.first), elem_id="in-use")
+    back = gr.Button(f"Back to the {Path(studio.first.model).name} model", size="sm", visible=False, elem_id="back")
     model = gr.Textbox(
         label="Model",
         placeholder="HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -133,7 +132,12 @@ def bring(studio: Studio, pair: gr.State) -> None:
             repository = gr.Textbox(
                 label="Vectors on the Hub", placeholder="user/name", max_length=200, elem_id="repository"
             )
-            file = gr.File(label="or a file", file_types=[".safetensors"], elem_id="vector-file", height=120)
+            file = gr.File(
+                label="or a file (then the name above is not used)",
+                file_types=[".safetensors"],
+                elem_id="vector-file",
+                height=120,
+            )
             load = gr.Button("Load", variant="primary", elem_id="load")
         with gr.Tab("Build vectors"):
             language = gr.Dropdown(languages(), value="en", label="Texts in", elem_id="language")
@@ -169,7 +173,8 @@ def bring(studio: Studio, pair: gr.State) -> None:
     language.input(
         lambda code: gr.update(choices=list(ConceptSet.load(code).emotions), value=[]), language, emotions, **SWIFT
     )
-    back.click(lambda: (studio.first, ""), None, [pair, status], **SWIFT)
+    # Through the queue, as only then the page hears that the pair is another.
+    back.click(lambda: (studio.first, ""), None, [pair, status], concurrency_limit=None, **{**SWIFT, "queue": True})
     wanted.click(told(made.file), pair, given, concurrency_id="files", show_progress="hidden", api_visibility="private")
     pair.change(
         lambda now: (in_use(now), gr.update(visible=now != studio.first), now.code(), gr.update(visible=False)),
