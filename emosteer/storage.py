@@ -172,7 +172,8 @@ def located(source: str | Path, *, also: Sequence[str] = ()) -> Path:
     from emosteer import hub
 
     if hub.is_remote(source):
-        return hub.Repository.at(str(source)).fetch((fmt.VECTORS_FILE, fmt.CONFIG_FILE), optional=(fmt.CARD_FILE, *also))
+        wanted = (fmt.VECTORS_FILE, fmt.CONFIG_FILE)
+        return hub.Repository.at(str(source)).fetch(wanted, optional=(fmt.CARD_FILE, *also))
     return Path(source)
 
 

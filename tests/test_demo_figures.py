@@ -15,7 +15,16 @@ from emosteer_demo.figures import circumplex, doses, labels, reasons, text, toke
 NAN, INF = math.nan, math.inf
 HOSTILE = "<img src=x onerror=alert(1)>\"'`${1}{{1}}</style>\x00\x1b\ud800"
 HERE = Path(figures.__file__).parent
+TITLES = ("People", "This model")
 STYLE = (HERE.parent / "style.css").read_text(encoding="utf-8")
+
+
+def maps(first, second):
+    return circumplex.maps(first, second, titles=TITLES)
+
+
+def trace(plain, toned, emotions):
+    return circumplex.trace({"plain": plain, "toned": toned}, emotions)
 
 
 def parse(html):
@@ -33,9 +42,9 @@ def words(element):
 
 
 FIGURES = {
-    "maps": lambda t: circumplex.maps({t: (0.5, 0.2), "b": (NAN, 0)}, {t: (9, -INF), "c": (9, -9)}, agreement=t),
-    "maps of many": lambda t: circumplex.maps({f"{t}{i}": (0.1, 0.1) for i in range(40)}, {t: (0, 0)}, agreement=None),
-    "trace": lambda t: circumplex.trace([(0, 0), (NAN, 1), (5, 5)], [(0.1, -7)], {t: (0.0, 0.7)}),
+    "maps": lambda t: maps({t: (0.5, 0.2), "b": (NAN, 0)}, {t: (9, -INF), "c": (9, -9)}),
+    "maps of many": lambda t: maps({f"{t}{i}": (0.1, 0.1) for i in range(40)}, {t: (0, 0)}),
+    "trace": lambda t: trace([(0, 0), (NAN, 1), (5, 5)], [(0.1, -7)], {t: (0.0, 0.7)}),
     "glyph": lambda _: circumplex.glyph(-3.0, 0.2),
     "strip": lambda t: tokens.strip([t, "", "\n", t], [1.0, 1.0, -INF, NAN], label=t, scale=2.0, details=[t, "", t, t]),
     "table": lambda t: tokens.table([t, t], [[t, 0.5], [t, NAN], [1.0, t]], t),
@@ -59,9 +68,9 @@ def test_no_text_becomes_markup(name):
 
 
 EMPTY = {
-    "maps": circumplex.maps({}, {}, agreement=None),
-    "maps of nothing finite": circumplex.maps({"joy": (NAN, 0.0)}, {}, agreement="r = 0.8"),
-    "trace": circumplex.trace([], [], {}),
+    "maps": maps({}, {}),
+    "maps of nothing finite": maps({"joy": (NAN, 0.0)}, {}),
+    "trace": trace([], [], {}),
     "strip": tokens.strip([], [], label="joy", scale=1.0),
     "strip of nothing": tokens.strip(["", ""], [1.0, NAN], label="joy", scale=1.0),
     "why": reasons.why([], [], [], [], []),
@@ -87,7 +96,7 @@ def test_table_without_rows_keeps_its_heads():
 def test_maps_put_each_emotion_where_it_is():
     human = {"joy": (0.75, 0.5), "calm": (0.5, -0.25), "grief": (-0.5, -0.5)}
     model = {"joy": (1.0, 0.0), "calm": (7.0, -3.0)}
-    root = parse(circumplex.maps(human, model, agreement="They agree: r = 0.80."))
+    root = parse(maps(human, model))
     planes = all_with(root, "em-plane")
     assert [words(plane.find("figcaption")) for plane in planes] == ["People", "This model"]
     marks = {}
@@ -117,12 +126,11 @@ def test_maps_put_each_emotion_where_it_is():
     rows = [[words(cell) for cell in row] for row in root.findall(".//tbody/tr")]
     assert rows[1] == ["calm", "0.50", "−0.25", "7.00", "−3.00"]
     assert rows[2] == ["grief", "−0.50", "−0.50", "–", "–"]
-    assert "They agree: r = 0.80." in words(root)
 
 
 def test_two_maps_on_a_page_do_not_share_their_choice():
-    one = parse(circumplex.maps({"joy": (0, 0)}, {}, agreement=None))
-    other = parse(circumplex.maps({"joy": (0, 0.1)}, {}, agreement=None))
+    one = parse(maps({"joy": (0, 0)}, {}))
+    other = parse(maps({"joy": (0, 0.1)}, {}))
     assert one.find(".//input").get("name") != other.find(".//input").get("name")
 
 
@@ -146,9 +154,7 @@ def test_names_cover_neither_each_other_nor_a_dot():
 
 
 def test_trace_draws_a_way_from_a_dot_to_an_arrow_head():
-    root = parse(
-        circumplex.trace([(0.0, 0.0), (0.0, -0.5)], [(0.0, 0.0), (0.25, 0.0), (0.5, 0.0)], {"joy": (0.8, 0.5)})
-    )
+    root = parse(trace([(0.0, 0.0), (0.0, -0.5)], [(0.0, 0.0), (0.25, 0.0), (0.5, 0.0)], {"joy": (0.8, 0.5)}))
     (plain,), (toned,) = all_with(root, "em-plain"), all_with(root, "em-toned")
     assert [words(name) for way in (plain, toned) for name in all_with(way, "em-way-name")] == ["plain", "toned"]
     assert all_with(toned, "em-head")[0].get("transform").endswith("rotate(0.0)")  # to the right
@@ -162,18 +168,18 @@ def test_trace_draws_a_way_from_a_dot_to_an_arrow_head():
 
 
 def test_trace_of_one_point_has_no_arrow():
-    root = parse(circumplex.trace([], [(3.0, 0.25)], {}))
+    root = parse(trace([], [(3.0, 0.25)], {}))
     assert not all_with(root, "em-head")
     assert not all_with(root, "em-plain")
     (rim,), (start,) = all_with(root, "em-rim"), all_with(root, "em-start")
     assert float(start.get("cx")) == pytest.approx(float(rim.get("cx")) + float(rim.get("r")), abs=0.11)
-    still = parse(circumplex.trace([(0.1, 0.1)] * 5, [], {}))
+    still = parse(trace([(0.1, 0.1)] * 5, [], {}))
     assert not all_with(still, "em-head")
 
 
 def test_trace_of_many_points():
     way = [(math.sin(i / 9), math.cos(i / 7)) for i in range(500)]
-    assert len(re.findall("[ML]", all_with(parse(circumplex.trace(way, way, {})), "em-way")[0].get("d"))) == 500
+    assert len(re.findall("[ML]", all_with(parse(trace(way, way, {})), "em-way")[0].get("d"))) == 500
 
 
 # Tokens

@@ -16,7 +16,7 @@ from emosteer_demo.readings import path
 from emosteer_demo.see import AXES, said_of, tinted
 from emosteer_demo.studio import Pair, Studio, on_circumplex, places_of
 from emosteer_demo.surveys import every_tone, languages_of, measured_shapes, strengths, where_read
-from emosteer_demo.told import MODEL, SWIFT, bounded, told
+from emosteer_demo.told import FIGURE, MODEL, SWIFT, bounded, told
 
 LONGEST_PROMPT = 500
 LONGEST_TEXT = 4000
@@ -51,7 +51,7 @@ class Explore:
                 "<p>Nobody has measured these vectors yet: <code>emosteer eval alignment</code> does, with controls. "
                 "Meanwhile, see below where the model reads each emotion.</p>"
             )
-        return maps(shapes[0]["human"], shapes[0]["model"], agreement=None) + agreement(shapes)
+        return maps(shapes[0]["human"], shapes[0]["model"], titles=(PEOPLE, "This model")) + agreement(shapes)
 
     def read_map(self, pair: Pair, language: str, other: str, progress: Any = gr.Progress()) -> str:
         """Where the model reads situations of each emotion, beside people or beside another language."""
@@ -59,14 +59,14 @@ class Explore:
         known = [PEOPLE, *languages_of(steered)]
         if not {language, other} <= set(known):  # a client may send anything
             raise InputError(f"There is no map of {other!r} and {language!r}.", f"There are: {', '.join(known)}.")
-        sides = [
-            on_circumplex(places_of(steered.vectors))
-            if side == PEOPLE
-            else where_read(steered, side, _telling(progress))
-            for side in (other, language)
-        ]
-        titles = tuple(PEOPLE if side == PEOPLE else f"The model, in {side}" for side in (other, language))
-        return maps(*sides, titles=titles, agreement=None)
+
+        def side(name: str) -> tuple[str, Mapping[str, tuple[float, float]]]:
+            if name == PEOPLE:
+                return PEOPLE, on_circumplex(places_of(steered.vectors))
+            return f"This model, in {name}", where_read(steered, name, _telling(progress))
+
+        (left, first), (right, second) = side(other), side(language)
+        return maps(first, second, titles=(left, right))
 
     def strengths(self, pair: Pair, prompt: str, emotion: str, seed: float, progress: Any = gr.Progress()) -> str:
         """One prompt at five strengths."""
@@ -85,7 +85,7 @@ class Explore:
         steered = self._studio.get(pair)
         reading = steered.read(bounded(text, LONGEST_TEXT))
         places = on_circumplex(places_of(steered.vectors))
-        return reading, said_of(reading), tinted(reading, tint, TEXT), trace(path(reading), [], places)
+        return reading, said_of(reading), tinted(reading, tint, TEXT), trace({TEXT: path(reading)}, places)
 
 
 def _telling(progress: Any) -> Callable[[float, str], None]:
@@ -118,13 +118,13 @@ def explore(studio: Studio, pair: gr.State) -> None:
     with gr.Tabs():
         with gr.Tab("Map") as map_tab:
             gr.Markdown("Where people place the emotions, and where the model has them.")
-            measured = gr.HTML("", elem_id="map")
+            measured = gr.HTML("", elem_id="map", **FIGURE)
             with gr.Accordion("Where this model reads situations of each emotion", open=False):
                 with gr.Row():
                     beside = gr.Dropdown([PEOPLE, "en"], value=PEOPLE, label="Left")
                     language = gr.Dropdown(["en"], value="en", label="Right", info="Languages of the vectors.")
                     go = gr.Button("Read them", elem_id="read-map")
-                read = gr.HTML("", elem_id="map-read", min_height=80)
+                read = gr.HTML("", elem_id="map-read", min_height=80, **FIGURE)
         with gr.Tab("Five strengths"):
             gr.Markdown("One question at five strengths of one emotion. Below 0 steers away from it, 1 is a full dose.")
             with gr.Row():
@@ -132,14 +132,14 @@ def explore(studio: Studio, pair: gr.State) -> None:
                 emotion = gr.Dropdown(names, value="joy" if "joy" in names else names[0], label="Emotion")
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
             five = gr.Button("Answer at five strengths", variant="primary", elem_id="five")
-            strip_of = gr.HTML("", elem_id="strengths", min_height=120)
+            strip_of = gr.HTML("", elem_id="strengths", min_height=120, **FIGURE)
         with gr.Tab("Every tone"):
             gr.Markdown("The same question in every tone, at a full dose each.")
             with gr.Row():
                 asked_all = gr.Textbox(STARTER, label="Question", max_length=LONGEST_PROMPT)
                 seed_all = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
             all_tones = gr.Button("Answer in every tone", variant="primary", elem_id="every")
-            grid_of = gr.HTML("", elem_id="tones", min_height=120)
+            grid_of = gr.HTML("", elem_id="tones", min_height=120, **FIGURE)
         with gr.Tab("Read a text"):
             gr.Markdown("Paste anything; the plain model reads the emotion in it, word by word.")
             text = gr.Textbox(label="Text", lines=5, max_length=LONGEST_TEXT, elem_id="text")
@@ -147,10 +147,10 @@ def explore(studio: Studio, pair: gr.State) -> None:
             with gr.Row():
                 tint = gr.Dropdown([*AXES, *names], value=AXES[0], label="Tint each word by")
                 reads = gr.Button("Read", variant="primary", elem_id="read")
-            whole = gr.HTML("", elem_id="read-whole")
+            whole = gr.HTML("", elem_id="read-whole", **FIGURE)
             with gr.Row():
-                words = gr.HTML("", elem_id="read-words", js_on_load=STRIP_JS)
-                way = gr.HTML("", elem_id="read-way")
+                words = gr.HTML("", elem_id="read-words", js_on_load=STRIP_JS, **FIGURE)
+                way = gr.HTML("", elem_id="read-way", **FIGURE)
 
     long: dict[str, Any] = {"show_progress": "full", **MODEL}
     map_tab.select(told(made.measured), pair, measured, **{**SWIFT, "queue": True})

@@ -16,7 +16,7 @@ from emosteer_demo.figures.tokens import STRIP_JS, strip, table
 from emosteer_demo.readings import Seen, path, seen
 from emosteer_demo.state import VOICES, Conversation
 from emosteer_demo.studio import Pair, Places, Studio, on_circumplex, places_of
-from emosteer_demo.told import SWIFT
+from emosteer_demo.told import FIGURE, SWIFT, line
 from emosteer_demo.tone import chat_call, steered_where
 
 if TYPE_CHECKING:
@@ -51,10 +51,11 @@ class See:
 
         def fill(pair: Pair, said: Conversation, kept: Seen, tint: str) -> tuple[Any, ...]:
             if said.last == kept.turn:
-                return (gr.skip(),) * (1 + len(self.outputs))
+                return (gr.skip(),) * (2 + len(self.outputs))
             steered = studio.get(pair)
             now = seen(steered, said)
-            return now, *pictures(now, said, pair, steered, tint)
+            done = f"In tone: {said.last.setting.words()}." if said.last else "Ask something."
+            return now, *pictures(now, said, pair, steered, tint), line(done)
 
         return fill
 
@@ -64,11 +65,11 @@ def pictures(now: Seen, said: Conversation, pair: Pair, steered: SteeredModel, t
     last = said.last
     places = on_circumplex(places_of(steered.vectors))
     if last is None:
-        return ["", trace([], [], places), "", "", "", ""]
-    paths = [path(now.readings[voice]) if voice in now.readings else [] for voice in VOICES]
+        return ["", trace({}, places), "", "", "", ""]
+    ways = {voice: path(reading) for voice, reading in now.readings.items()}
     return [
         summary(now, steered_where(steered.vectors, last.setting), last.setting.words()),
-        trace(*paths, places),
+        trace(ways, places),
         *strips(now, tint),
         "" if now.why is None else why(**vars(now.why)),
         chat_call(pair.model, pair.source(), said.asking("toned"), last.setting, last.sampling.options()),
@@ -77,7 +78,7 @@ def pictures(now: Seen, said: Conversation, pair: Pair, steered: SteeredModel, t
 
 def cleared(places: Places) -> list[Any]:
     """Nothing seen yet, with the emotions of other vectors."""
-    nothing = trace([], [], on_circumplex(places))
+    nothing = trace({}, on_circumplex(places))
     return [gr.update(choices=[*AXES, *places], value="valence"), Seen({}, {}, None), "", nothing, "", "", "", ""]
 
 
@@ -105,11 +106,11 @@ def tinted(reading: EmotionReading, tint: str, name: str) -> str:
     rows = [
         (token, score, detail) for token, score, detail in zip(reading.tokens, by[tint], details, strict=True) if token
     ]
-    label = f"{name}: {tint}"
     return (
-        strip(reading.tokens, by[tint], label=label, scale=FULL_AXIS if tint in AXES else FULL, details=details)
+        f"<h3 class='em-title'>{html.escape(name)}</h3>"
+        + strip(reading.tokens, by[tint], label=tint, scale=FULL_AXIS if tint in AXES else FULL, details=details)
         + "<details class='em-details'><summary>The same as a table</summary>"
-        + table(["word", tint, "strongest emotions"], rows, f"{label} of each word")
+        + table(["word", tint, "strongest emotions"], rows, f"{name}: {tint} of each word")
         + "</details>"
     )
 
@@ -150,18 +151,16 @@ def see(places: Places) -> See:
     kept = gr.State(Seen({}, {}, None))
     with gr.Row():
         with gr.Column(scale=3):
-            told = gr.HTML("", elem_id="summary")
+            told = gr.HTML("", elem_id="summary", **FIGURE)
         with gr.Column(scale=2, min_width=280):
-            drawn = gr.HTML(trace([], [], on_circumplex(places)), elem_id="trace")
+            drawn = gr.HTML(trace({}, on_circumplex(places)), elem_id="trace", **FIGURE)
     with gr.Tabs():
         with gr.Tab("Word by word"):
             tint = gr.Dropdown([*AXES, *places], value="valence", label="Tint each word by", filterable=True)
             with gr.Row():
-                texts = [
-                    gr.HTML("", label=NAMED[voice], elem_id=f"strip-{voice}", js_on_load=STRIP_JS) for voice in VOICES
-                ]
+                texts = [gr.HTML("", elem_id=f"strip-{voice}", js_on_load=STRIP_JS, **FIGURE) for voice in VOICES]
         with gr.Tab("Why this word"):
-            reasons = gr.HTML("", elem_id="why", js_on_load=STRIP_JS)
+            reasons = gr.HTML("", elem_id="why", js_on_load=STRIP_JS, **FIGURE)
         with gr.Tab("The same in Python"):
             code = gr.Code("", language="python", label="Gives the answer in tone", interactive=False, elem_id="code")
     tint.input(strips, [kept, tint], texts, **SWIFT)

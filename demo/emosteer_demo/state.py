@@ -49,6 +49,10 @@ class Turn:
     sampling: Sampling = field(default_factory=Sampling)
     answers: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(VOICES, ""))
 
+    def ended(self) -> Turn:
+        """As it stays: without the half of a character that an answer may end in."""
+        return replace(self, answers={voice: said.rstrip("\ufffd") for voice, said in self.answers.items()})
+
     def saying(self, voice: str, piece: str) -> Turn:
         """With one more piece of an answer."""
         return replace(self, answers={**self.answers, voice: self.answers[voice] + piece})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -156,9 +157,13 @@ class Studio:
 
     def _made(self, pair: Pair, brought: EmotionVectors | None, say: Say) -> SteeredModel:
         say(Step("Loading PyTorch and transformers"))
+        import torch
+
         from emosteer import SteeredModel
         from emosteer.quickstart import embedded_vectors
 
+        # Two voices speak at once: each takes half of the cores, or they would wait for each other at every layer.
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
         if pair.concepts is not None:
             model, tokenizer = self._model(pair.model, None, say)
             return SteeredModel(model, tokenizer, _built(model, tokenizer, pair.concepts, say))

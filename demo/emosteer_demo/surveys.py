@@ -55,7 +55,7 @@ def every_tone(
     """
     emotions = steered.vectors.emotions
     texts = _answers(steered, prompt, [{name: 1.0} for name in emotions], sampling, told)
-    found = []
+    found: list[tuple[str, str, float | None, float | None]] = []
     for i, (name, text) in enumerate(zip(emotions, texts, strict=True)):
         told(0.8 + 0.2 * i / len(emotions), "Reading")
         found.append((name, text, _read(steered, text, "valence"), _read(steered, text, "arousal")))

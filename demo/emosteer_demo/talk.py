@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from emosteer_demo.replies import reply
 from emosteer_demo.see import cleared, see
 from emosteer_demo.state import VOICES, Conversation, Turn
 from emosteer_demo.studio import Pair, Studio, on_circumplex, places_of
-from emosteer_demo.told import MODEL, SWIFT, bounded, told
+from emosteer_demo.told import MODEL, SWIFT, bounded, line, told
 
 LONGEST_MESSAGE = 2000
 PACE = 0.12  # seconds between two pictures of an answer that grows
@@ -84,7 +84,7 @@ class Talk:
             if now - pictured > PACE:
                 pictured = now
                 yield shown(before.ending(turn), "Answering …", drawn)
-        yield shown(before.ending(turn), f"In tone: {turn.setting.words()}.")
+        yield shown(before.ending(turn.ended()), f"In tone: {turn.setting.words()}. Reading what was said …")
 
 
 def shown(said: Conversation, status: str, drawn: Any = None) -> tuple[Any, ...]:
@@ -97,20 +97,13 @@ def stopped(said: Conversation) -> tuple[Any, ...]:
     return shown(said, "Stopped.")
 
 
-def line(status: str) -> str:
-    """A line that says what goes on, and is read out."""
-    return f"<p role='status' aria-live='polite'>{html.escape(status)}</p>"
-
-
 def traced_so_far(steered: Any, turn: Turn) -> Any:
     """The way of both voices over the circumplex, as far as they have spoken."""
-    paths = []
+    ways = {}
     for voice in VOICES:
-        try:
-            paths.append(path(steered.read(turn.answers[voice])))
-        except InputError:  # not a word yet
-            paths.append([])
-    return trace(*paths, on_circumplex(places_of(steered.vectors)))
+        with suppress(InputError):  # not a word yet
+            ways[voice] = path(steered.read(turn.answers[voice]))
+    return trace(ways, on_circumplex(places_of(steered.vectors)))
 
 
 def _turn(message: str, widgets: Any) -> Turn:
@@ -180,14 +173,16 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
     read: dict[str, Any] = {
         "fn": told(views.read(studio)),
         "inputs": [pair, said, views.kept, views.tint],
-        "outputs": [views.kept, *views.outputs],
-        "show_progress": "minimal",
+        "outputs": [views.kept, *views.outputs, status],
+        "show_progress": "hidden",
         **MODEL,
     }
     retone = {"fn": told(made.retone), "inputs": [given.again, pair, said, *widgets], **answered}
     again_inputs = [pair, said, *widgets]
+    asked = gr.State("")  # what was in the box when it was sent, since the box is emptied at once
+    taken = message.submit(lambda text: (text, ""), message, [asked, message], **SWIFT)
     begun = [
-        message.submit(told(made.send), [message, pair, said, *widgets], **answered),
+        taken.then(told(made.send), [asked, pair, said, *widgets], **answered),
         gr.on([again.click, *(window.retry for window in windows)], told(made.again), again_inputs, **answered),
         gr.on(given.moved, trigger_mode="always_last", **retone),
         *(preset.then(**retone) for preset in given.presets),

@@ -20,7 +20,10 @@ MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "api
 SWIFT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Events that only move things on the page."""
 
-__all__ = ["MODEL", "SWIFT", "bounded", "refusal", "told"]
+FIGURE: dict[str, Any] = {"apply_default_css": False}
+"""`gr.HTML` whose content has a style of its own."""
+
+__all__ = ["FIGURE", "MODEL", "SWIFT", "bounded", "line", "refusal", "told"]
 
 
 def refusal(error: Exception) -> gr.Error:
@@ -43,6 +46,11 @@ def bounded(text: Any, longest: int) -> str:
     if len(text) > longest:
         raise InputError(f"The text has {len(text)} characters, at most {longest} are taken.", "Shorten it.")
     return text
+
+
+def line(status: str) -> str:
+    """A line that says what goes on, and is read out."""
+    return f"<p role='status' aria-live='polite'>{html.escape(status)}</p>"
 
 
 def told(function: Function) -> Function:

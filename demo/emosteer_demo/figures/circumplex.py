@@ -18,28 +18,30 @@ AXES = [  # where the words at the ends of the axes stand: left, top, right, bot
     (SIZE - 28.0, MIDDLE - 40, SIZE - 2.0, MIDDLE + 40),
 ]
 
+PLAIN = "plain"
+
 Point = tuple[float, float]
 Points = Mapping[str, Point]
 
 __all__ = ["glyph", "maps", "trace"]
 
 
-def maps(human: Points, model: Points, *, agreement: str | None) -> str:
-    """Where people put the emotions beside where the model has them.
+def maps(first: Points, second: Points, *, titles: tuple[str, str]) -> str:
+    """Where people put the emotions beside where a model has them, or two such maps of a model.
 
     An emotion pointed at in one map, or chosen below them, is marked in both.
 
     Args:
-        human: (valence, arousal) of each emotion, from −1 to 1.
-        model: The same on the model's own axes, brought to the same scale; what lies beyond ±1 is drawn at the edge.
-        agreement: A line on how well they agree.
+        first: (valence, arousal) of each emotion, from −1 to 1; what lies beyond is drawn at the edge.
+        second: The same of the other map, brought to the same scale.
+        titles: Of both.
     """
-    human, model = _finite(human), _finite(model)
-    names = list(dict.fromkeys([*human, *model]))
+    first, second = _finite(first), _finite(second)
+    names = list(dict.fromkeys([*first, *second]))
     if not names:
         return '<div class="em-figure em-empty">No emotions to show.</div>'
     # Rules for each emotion that has to be marked in both maps: CSS cannot compare two attributes.
-    group = f"em-{zlib.crc32(repr((names, human, model)).encode('utf-8', 'replace')):08x}"
+    group = f"em-{zlib.crc32(repr((names, first, second)).encode('utf-8', 'replace')):08x}"
     marks = "".join(
         f".{group}:has(.em-at-{i}:hover) .em-at-{i},.{group}:has(.em-pick-{i}:checked) .em-at-{i}"
         "{--em-on:1;--em-dot:var(--em-more);font-weight:700}"
@@ -49,12 +51,11 @@ def maps(human: Points, model: Points, *, agreement: str | None) -> str:
         f'<label><input type="radio" class="em-pick-{i}" name="{group}"/><span>{escape(name)}</span></label>'
         for i, name in enumerate(names)
     )
-    said = f'<p class="em-agreement">{escape(agreement)}</p>' if agreement else ""
     return (
         f'<div class="em-figure em-maps {group}"><style>{marks}</style>'
-        f"{_map('People', human, names)}{_map('This model', model, names)}{said}"
+        f"{_map(titles[0], first, names)}{_map(titles[1], second, names)}"
         f'<fieldset class="em-picks"><legend>Find an emotion in both</legend>{picks}</fieldset>'
-        f"{_values(human, model, names)}</div>"
+        f"{_values(first, second, names, titles)}</div>"
     )
 
 
@@ -96,29 +97,25 @@ def _plane(title: str, content: str, description: str) -> str:
     )
 
 
-def _values(human: Points, model: Points, names: Sequence[str]) -> str:
+def _values(first: Points, second: Points, names: Sequence[str], titles: tuple[str, str]) -> str:
     unknown = (math.nan, math.nan)
-    rows = [[name, *human.get(name, unknown), *model.get(name, unknown)] for name in names]
-    columns = ["emotion", "people: valence", "people: arousal", "model: valence", "model: arousal"]
+    rows: list[list[str | float]] = [[name, *first.get(name, unknown), *second.get(name, unknown)] for name in names]
+    columns = ["emotion", *(f"{title}: {axis}" for title in titles for axis in ("valence", "arousal"))]
     return (
         '<details class="em-details"><summary>All values as a table</summary>'
         f"{table(columns, rows, 'Valence and arousal of each emotion')}</details>"
     )
 
 
-def trace(plain: Sequence[Point], toned: Sequence[Point], emotions: Points) -> str:
-    """Two moods over time, from a dot to an arrow head: without a tone dashed, with it solid.
+def trace(ways: Mapping[str, Sequence[Point]], emotions: Points) -> str:
+    """Moods over time, from a dot to an arrow head: that of the plain voice dashed, others solid.
 
     Args:
-        plain: (valence, arousal) at each step, without a tone; what is not finite is left out.
-        toned: The same with a tone.
+        ways: Name → (valence, arousal) at each step; what is not finite is left out.
         emotions: Where people put some emotions, written faintly.
     """
     emotions = _finite(emotions)
-    paths = {
-        name: [point for point in path if all(map(math.isfinite, point))]
-        for name, path in {"plain": plain, "toned": toned}.items()
-    }
+    paths = {name: [point for point in path if all(map(math.isfinite, point))] for name, path in ways.items()}
     ends = {name: path[-1] for name, path in paths.items() if path}
     if not ends:
         return '<div class="em-figure em-empty">Nothing was measured yet.</div>'
@@ -135,9 +132,9 @@ def trace(plain: Sequence[Point], toned: Sequence[Point], emotions: Points) -> s
         for name, label in _labels(emotions, covered).items()
         if label.free
     )
-    ways = "".join(_way(name, paths[name], captions[name]) for name in ends)
+    drawn = "".join(_way(name, paths[name], captions[name]) for name in ends)
     said = "; ".join(f"{name} ends at valence {number(x)}, arousal {number(y)}" for name, (x, y) in ends.items())
-    return f'<div class="em-figure em-trace">{_plane("", faint + ways, said)}</div>'
+    return f'<div class="em-figure em-trace">{_plane("", faint + drawn, said)}</div>'
 
 
 def _way(name: str, points: Sequence[Point], caption: Point) -> str:
@@ -151,10 +148,12 @@ def _way(name: str, points: Sequence[Point], caption: Point) -> str:
     if before:
         turn = f"translate({x:.1f} {y:.1f}) rotate({math.degrees(math.atan2(y - before[1], x - before[0])):.1f})"
         head = f'<path class="em-head" d="M0 0L-11 5.5L-11 -5.5Z" transform="{turn}"/>'
+    kind = "em-plain" if name == PLAIN else "em-toned"
     return (
-        f'<g class="em-{name}"><title>{name}</title>{line}'
+        f'<g class="{kind}"><title>{escape(name)}</title>{line}'
         f'<circle class="em-start" cx="{first_x:.1f}" cy="{first_y:.1f}" r="4.5"/>{head}'
-        f'<text class="em-way-name" x="{caption[0]:.1f}" y="{caption[1]:.1f}" text-anchor="middle">{name}</text></g>'
+        f'<text class="em-way-name" x="{caption[0]:.1f}" y="{caption[1]:.1f}" text-anchor="middle">{escape(name)}'
+        "</text></g>"
     )
 
 

@@ -18,7 +18,7 @@ def row(cells: Sequence[tuple[float, str, float, float]]) -> str:
     """
     if not cells:
         return '<div class="em-figure em-empty">Nothing to compare yet.</div>'
-    scores, costs = ([cell[i] for cell in cells] for i in (2, 3))
+    scores, costs = [cell[2] for cell in cells], [cell[3] for cell in cells]
     cards = "".join(
         f'<li class="em-card"><p class="em-name">{"plain" if strength == 0 else f"strength {strength:g}"}</p>'
         f'<p class="em-said" dir="auto">{escape(text) or "…"}</p>'

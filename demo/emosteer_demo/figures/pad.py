@@ -109,7 +109,7 @@ class Pad(gr.HTML):
             **options,
         )
 
-    def preprocess(self, payload: Any) -> dict[str, float]:
+    def preprocess(self, payload: Any) -> Any:
         """What a browser or a program sent, as a point of the disc.
 
         Raises:
@@ -117,7 +117,7 @@ class Pad(gr.HTML):
         """
         return dict(NEUTRAL) if payload in (None, "") else _point(payload)
 
-    def postprocess(self, value: Any) -> dict[str, float]:
+    def postprocess(self, value: Any) -> Any:
         """What an event returned, as a point of the disc; None is the centre."""
         return dict(NEUTRAL) if value is None else _point(value)
 
