@@ -73,7 +73,7 @@ def run(steps) -> list[str]:
 def test_the_first_is_waited_for_with_words(home, loads):
     studio = Studio(pair_of(home, "one"))
     assert studio.places() == {"joy": None, "fear": None}
-    with pytest.raises(InputError, match="not there yet. Starting"):
+    with pytest.raises(InputError, match=r"not there yet\. Starting"):
         studio.get(studio.first)
     studio.open()
     assert isinstance(studio.first_model(), emosteer.SteeredModel)

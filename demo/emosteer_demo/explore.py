@@ -15,7 +15,16 @@ from emosteer_demo.figures.tokens import STRIP_JS, table
 from emosteer_demo.readings import path
 from emosteer_demo.see import AXES, said_of, tinted
 from emosteer_demo.studio import Pair, Studio, on_circumplex, places_of
-from emosteer_demo.surveys import every_tone, languages_of, measured_shapes, strengths, where_read
+from emosteer_demo.surveys import (
+    Points,
+    agreement,
+    every_tone,
+    languages_of,
+    measured_shapes,
+    spread_like,
+    strengths,
+    where_read,
+)
 from emosteer_demo.told import FIGURE, MODEL, SWIFT, bounded, told
 
 LONGEST_PROMPT = 500
@@ -30,6 +39,8 @@ MEASURES = {  # of the report, as they are called here
     "axis_arousal": "arousal",
 }
 
+LONG: dict[str, Any] = {"show_progress": "full", **MODEL}
+
 __all__ = ["Explore", "explore"]
 
 
@@ -43,30 +54,46 @@ class Explore:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
 
+    def emotions(self, pair: Pair) -> list[str]:
+        """Of the vectors in use."""
+        return list(self._studio.get(pair).vectors.emotions)
+
+    def languages(self, pair: Pair) -> list[str]:
+        """Of the vectors in use."""
+        return languages_of(self._studio.get(pair))
+
     def measured(self, pair: Pair) -> str:
         """The map that `emosteer eval alignment` measured, with its figures."""
-        shapes = measured_shapes(pair.source())
+        here = pair.digest is None and pair.concepts is None  # else the name is a visitor's, and of nothing here
+        shapes = measured_shapes(pair.source()) if here else []
         if not shapes:
             return (
                 "<p>Nobody has measured these vectors yet: <code>emosteer eval alignment</code> does, with controls. "
                 "Meanwhile, see below where the model reads each emotion.</p>"
             )
-        return maps(shapes[0]["human"], shapes[0]["model"], titles=(PEOPLE, "This model")) + agreement(shapes)
+        return maps(shapes[0]["human"], shapes[0]["model"], titles=(PEOPLE, "This model")) + measures(shapes)
 
     def read_map(self, pair: Pair, language: str, other: str, progress: Any = gr.Progress()) -> str:
         """Where the model reads situations of each emotion, beside people or beside another language."""
         steered = self._studio.get(pair)
-        known = [PEOPLE, *languages_of(steered)]
+        known = [PEOPLE, *self.languages(pair)]
         if not {language, other} <= set(known):  # a client may send anything
             raise InputError(f"There is no map of {other!r} and {language!r}.", f"There are: {', '.join(known)}.")
 
-        def side(name: str) -> tuple[str, Mapping[str, tuple[float, float]]]:
+        people = on_circumplex(places_of(steered.vectors))
+
+        def side(name: str) -> tuple[str, Points]:
             if name == PEOPLE:
-                return PEOPLE, on_circumplex(places_of(steered.vectors))
-            return f"This model, in {name}", where_read(steered, name, _telling(progress))
+                return PEOPLE, people
+            read = where_read(steered, name, _telling(progress))
+            times = spread_like(people, read)  # a mean over many words is mild, and the map is of how they lie
+            wider = {emotion: (times * valence, times * arousal) for emotion, (valence, arousal) in read.items()}
+            return f"This model, in {name} (drawn {times:.1f} times as wide)", wider
 
         (left, first), (right, second) = side(other), side(language)
-        return maps(first, second, titles=(left, right))
+        valence, arousal, n = agreement(first, second)
+        said = f"<p>Correlation of the two over {n} emotions: valence {valence:.2f}, arousal {arousal:.2f}.</p>"
+        return maps(first, second, titles=(left, right)) + said
 
     def strengths(self, pair: Pair, prompt: str, emotion: str, seed: float, progress: Any = gr.Progress()) -> str:
         """One prompt at five strengths."""
@@ -92,7 +119,7 @@ def _telling(progress: Any) -> Callable[[float, str], None]:
     return lambda share, what: progress(min(share, 1.0), desc=what)
 
 
-def agreement(shapes: Sequence[Mapping[str, Any]]) -> str:
+def measures(shapes: Sequence[Mapping[str, Any]]) -> str:
     """How well the model agrees with people, against each set of ratings, with the control beside it."""
     rows = []
     for shape in shapes:
@@ -116,46 +143,83 @@ def explore(studio: Studio, pair: gr.State) -> None:
     made = Explore(studio)
     names = list(studio.places())
     with gr.Tabs():
-        with gr.Tab("Map") as map_tab:
-            gr.Markdown("Where people place the emotions, and where the model has them.")
-            measured = gr.HTML("", elem_id="map", **FIGURE)
-            with gr.Accordion("Where this model reads situations of each emotion", open=False):
-                with gr.Row():
-                    beside = gr.Dropdown([PEOPLE, "en"], value=PEOPLE, label="Left")
-                    language = gr.Dropdown(["en"], value="en", label="Right", info="Languages of the vectors.")
-                    go = gr.Button("Read them", elem_id="read-map")
-                read = gr.HTML("", elem_id="map-read", min_height=80, **FIGURE)
+        with gr.Tab("Map") as tab:
+            _map(made, pair, tab)
         with gr.Tab("Five strengths"):
-            gr.Markdown("One question at five strengths of one emotion. Below 0 steers away from it, 1 is a full dose.")
-            with gr.Row():
-                asked = gr.Textbox(STARTER, label="Question", max_length=LONGEST_PROMPT)
-                emotion = gr.Dropdown(names, value="joy" if "joy" in names else names[0], label="Emotion")
-                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
-            five = gr.Button("Answer at five strengths", variant="primary", elem_id="five")
-            strip_of = gr.HTML("", elem_id="strengths", min_height=120, **FIGURE)
+            _five_strengths(made, pair, names)
         with gr.Tab("Every tone"):
-            gr.Markdown("The same question in every tone, at a full dose each.")
-            with gr.Row():
-                asked_all = gr.Textbox(STARTER, label="Question", max_length=LONGEST_PROMPT)
-                seed_all = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
-            all_tones = gr.Button("Answer in every tone", variant="primary", elem_id="every")
-            grid_of = gr.HTML("", elem_id="tones", min_height=120, **FIGURE)
+            _every_tone(made, pair)
         with gr.Tab("Read a text"):
-            gr.Markdown("Paste anything; the plain model reads the emotion in it, word by word.")
-            text = gr.Textbox(label="Text", lines=5, max_length=LONGEST_TEXT, elem_id="text")
-            kept = gr.State(None)
-            with gr.Row():
-                tint = gr.Dropdown([*AXES, *names], value=AXES[0], label="Tint each word by")
-                reads = gr.Button("Read", variant="primary", elem_id="read")
-            whole = gr.HTML("", elem_id="read-whole", **FIGURE)
-            with gr.Row():
-                words = gr.HTML("", elem_id="read-words", js_on_load=STRIP_JS, **FIGURE)
-                way = gr.HTML("", elem_id="read-way", **FIGURE)
+            _read_a_text(made, pair, names)
 
-    long: dict[str, Any] = {"show_progress": "full", **MODEL}
-    map_tab.select(told(made.measured), pair, measured, **{**SWIFT, "queue": True})
-    go.click(told(made.read_map), [pair, language, beside], read, **long)
-    five.click(told(made.strengths), [pair, asked, emotion, seed], strip_of, **long)
-    all_tones.click(told(made.tones), [pair, asked_all, seed_all], grid_of, **long)
-    gr.on([reads.click, text.submit], told(made.read), [pair, text, tint], [kept, whole, words, way], **long)
+
+def _map(made: Explore, pair: gr.State, tab: gr.Tab) -> None:
+    gr.Markdown(
+        "Where people place the emotions, and where the model has them: the two directions in which its emotions "
+        "differ most, turned onto valence and arousal."
+    )
+    measured = gr.HTML("", elem_id="map", **FIGURE)
+    with gr.Accordion("Where this model reads situations of each emotion", open=False):
+        with gr.Row():
+            other = gr.Dropdown([PEOPLE, "en"], value=PEOPLE, label="Left")
+            language = gr.Dropdown(["en"], value="en", label="Right", info="Languages of the vectors.")
+            go = gr.Button("Read them", elem_id="read-map")
+        read = gr.HTML("", elem_id="map-read", min_height=80, **FIGURE)
+
+    def renew(now: Pair) -> tuple[Any, ...]:
+        spoken = made.languages(now)
+        others = gr.update(choices=[PEOPLE, *spoken], value=PEOPLE)
+        return others, gr.update(choices=spoken, value=spoken[0]), made.measured(now), ""
+
+    tab.select(told(made.measured), pair, measured, **{**SWIFT, "queue": True})
+    go.click(told(made.read_map), [pair, language, other], read, **LONG)
+    pair.change(told(renew), pair, [other, language, measured, read], **{**SWIFT, "queue": True})
+
+
+def _five_strengths(made: Explore, pair: gr.State, names: list[str]) -> None:
+    gr.Markdown("One question at five strengths of one emotion. Below 0 steers away from it, 1 is a full dose.")
+    with gr.Row():
+        asked = gr.Textbox(STARTER, label="Question", max_length=LONGEST_PROMPT)
+        emotion = gr.Dropdown(names, value="joy" if "joy" in names else names[0], label="Emotion")
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
+    go = gr.Button("Answer at five strengths", variant="primary", elem_id="five")
+    found = gr.HTML("", elem_id="strengths", min_height=120, **FIGURE)
+    go.click(told(made.strengths), [pair, asked, emotion, seed], found, **LONG)
+
+    def renew(now: Pair) -> tuple[Any, ...]:
+        names = made.emotions(now)
+        return gr.update(choices=names, value=names[0]), ""
+
+    pair.change(told(renew), pair, [emotion, found], **SWIFT)
+
+
+def _every_tone(made: Explore, pair: gr.State) -> None:
+    gr.Markdown("The same question in every tone, at a full dose each.")
+    with gr.Row():
+        asked = gr.Textbox(STARTER, label="Question", max_length=LONGEST_PROMPT)
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
+    go = gr.Button("Answer in every tone", variant="primary", elem_id="every")
+    found = gr.HTML("", elem_id="tones", min_height=120, **FIGURE)
+    go.click(told(made.tones), [pair, asked, seed], found, **LONG)
+    pair.change(lambda: "", None, found, **SWIFT)
+
+
+def _read_a_text(made: Explore, pair: gr.State, names: list[str]) -> None:
+    gr.Markdown("Paste anything; the plain model reads the emotion in it, word by word.")
+    text = gr.Textbox(label="Text", lines=5, max_length=LONGEST_TEXT, elem_id="text")
+    kept = gr.State(None)
+    with gr.Row():
+        tint = gr.Dropdown([*AXES, *names], value=AXES[0], label="Tint each word by")
+        go = gr.Button("Read", variant="primary", elem_id="read")
+    whole = gr.HTML("", elem_id="read-whole", **FIGURE)
+    with gr.Row():
+        words = gr.HTML("", elem_id="read-words", js_on_load=STRIP_JS, **FIGURE)
+        way = gr.HTML("", elem_id="read-way", **FIGURE)
+    found = [kept, whole, words, way]
+    gr.on([go.click, text.submit], told(made.read), [pair, text, tint], found, **LONG)
     tint.input(lambda reading, by: reading and tinted(reading, by, TEXT), [kept, tint], words, **SWIFT)
+
+    def renew(now: Pair) -> tuple[Any, ...]:
+        return gr.update(choices=[*AXES, *made.emotions(now)], value=AXES[0]), None, "", "", ""
+
+    pair.change(told(renew), pair, [tint, *found], **SWIFT)

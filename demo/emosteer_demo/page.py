@@ -54,6 +54,23 @@ def build(first: Pair | None = None) -> gr.Blocks:
     return page
 
 
+def theme() -> gr.Theme:
+    """Fonts of the visitor's own machine, and colours that can be read."""
+    found: gr.Theme = gr.themes.Default(
+        primary_hue="amber", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+    )
+    return found.set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_text_color="white",
+        button_cancel_background_fill="*secondary_200",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        block_label_text_color="*neutral_600",
+        color_accent="*primary_700",
+    )
+
+
 def launch(page: gr.Blocks, **options: Any) -> Any:
     """Serve a page of `build`.
 
@@ -65,10 +82,8 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
         What gradio's `launch` returns.
     """
     here = Path(__file__).parent
-    fonts = ["system-ui", "sans-serif"]  # none from elsewhere
-    mono = ["ui-monospace", "monospace"]
     return page.launch(
-        theme=gr.themes.Default(primary_hue="amber", font=fonts, font_mono=mono),
+        theme=theme(),
         css_paths=[here / "style.css"],
         max_file_size=LARGEST_FILE,
         ssr_mode=False,

@@ -69,6 +69,14 @@ class Pair:
 
     def code(self) -> str:
         """The Python that loads it, or builds it."""
+        if self.vectors is None:
+            return (
+                "import emosteer\n"
+                "from emosteer.quickstart import embedded_vectors\n\n"
+                "model, tokenizer = emosteer.embedded.load()\n"
+                "vectors, _ = embedded_vectors(model, tokenizer)\n"
+                "steered = emosteer.SteeredModel(model, tokenizer, vectors)\n"
+            )
         if self.concepts is None:
             return (
                 "import emosteer\n\n"

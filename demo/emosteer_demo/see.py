@@ -72,7 +72,7 @@ def pictures(now: Seen, said: Conversation, pair: Pair, steered: SteeredModel, t
         trace(ways, places),
         *strips(now, tint),
         "" if now.why is None else why(**vars(now.why)),
-        chat_call(pair.model, pair.source(), said.asking("toned"), last.setting, last.sampling.options()),
+        pair.code() + chat_call(said.asking("toned"), last.setting, last.sampling.options()),
     ]
 
 

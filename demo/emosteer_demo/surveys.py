@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from statistics import StatisticsError, correlation
 from typing import TYPE_CHECKING, Any
 
 from emosteer import ConceptSet, storage, strict_json
@@ -14,13 +15,26 @@ from emosteer_demo.state import Sampling
 if TYPE_CHECKING:
     from emosteer import SteeredModel
 
+Points = Mapping[str, tuple[float, float]]
 Told = Callable[[float, str], None]
 """Takes how much is done, from 0 to 1, and what is being done."""
 
 STRENGTHS = (-1.0, 0.0, 0.5, 1.0, 1.5)
 REPORT = "alignment.json"
+SITUATIONS = 3
+"""Of each emotion, that show where a model reads it."""
 
-__all__ = ["STRENGTHS", "every_tone", "languages_of", "measured_shapes", "strengths", "where_read"]
+__all__ = [
+    "STRENGTHS",
+    "Points",
+    "agreement",
+    "every_tone",
+    "languages_of",
+    "measured_shapes",
+    "spread_like",
+    "strengths",
+    "where_read",
+]
 
 
 def strengths(
@@ -80,12 +94,31 @@ def where_read(steered: SteeredModel, language: str, told: Told) -> dict[str, tu
     found = {}
     for i, name in enumerate(names):
         told(i / len(names), f"Reading situations of {name}")
-        readings = [steered.read(situation) for situation in concepts[name].texts[language].held_out_situations]
+        readings = [
+            steered.read(situation) for situation in concepts[name].texts[language].held_out_situations[:SITUATIONS]
+        ]
         points = [(one.valence, one.arousal) for one in readings if one.valence is not None and one.arousal is not None]
         if not points:
             raise InputError("Valence and arousal cannot be read: nobody has rated the emotions of these vectors.")
         found[name] = (sum(v for v, _ in points) / len(points), sum(a for _, a in points) / len(points))
     return found
+
+
+def agreement(first: Points, second: Points) -> tuple[float, float, int]:
+    """Correlations of valence and of arousal between two maps, and over how many emotions."""
+    both = [name for name in first if name in second]
+    axes = ([side[name][axis] for name in both] for axis in (0, 1) for side in (first, second))
+    valences, others, arousals, rest = axes
+    try:
+        return correlation(valences, others), correlation(arousals, rest), len(both)
+    except StatisticsError:  # too few, or all the same
+        return math.nan, math.nan, len(both)
+
+
+def spread_like(points: Points, model: Points) -> float:
+    """How many times farther from neutral points lie than others do, on average."""
+    far, near = (sum(math.hypot(*point) for point in side.values()) / max(len(side), 1) for side in (points, model))
+    return far / near if near else 1.0
 
 
 def languages_of(steered: SteeredModel) -> list[str]:

@@ -115,10 +115,8 @@ def recipe_for(setting: Setting) -> str | None:
     return "natural" if setting.natural and setting.emotion is not None else None
 
 
-def chat_call(
-    model: str, vectors: str, messages: Sequence[Mapping[str, str]], setting: Setting, options: Mapping[str, Any]
-) -> str:
-    """The Python that gives the same answer."""
+def chat_call(messages: Sequence[Mapping[str, str]], setting: Setting, options: Mapping[str, Any]) -> str:
+    """The Python that gives the same answer, once `steered` is there."""
     recipe = recipe_for(setting)
     asked = repr(messages[0]["content"]) if len(messages) == 1 else repr([dict(one) for one in messages])
     arguments = [
@@ -127,11 +125,7 @@ def chat_call(
         *(f"{name}={value!r}" for name, value in options.items()),
     ]
     lines = "".join(f"    {argument},\n" for argument in (asked, *arguments))
-    return (
-        "import emosteer\n\n"
-        f"steered = emosteer.SteeredModel.from_pretrained({model!r}, vectors={vectors!r})\n"
-        f"answer = steered.chat(\n{lines})\nprint(answer)\n"
-    )
+    return f"answer = steered.chat(\n{lines})\nprint(answer)\n"
 
 
 def steered_where(vectors: EmotionVectors, setting: Setting) -> str:
