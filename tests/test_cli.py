@@ -52,6 +52,7 @@ def test_the_commands_are_those_that_work():
         "list_",
         "import_",
         "transfer",
+        "demo",
     }
 
 

@@ -33,6 +33,7 @@ def build(first: Pair | None = None) -> gr.Blocks:
         HubError: The Hub does not give them.
     """
     studio = Studio(first)
+    studio.places()  # vectors that cannot be read are an error before there is half a page
     page: gr.Blocks
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(FILES_KEPT, FILES_KEPT)

@@ -37,9 +37,9 @@ def demo(
     _, address, _ = launch(
         page, server_name=LOOPBACK, server_port=free, mcp_server=mcp, quiet=True, prevent_thread_lock=True
     )
-    printing.err.print(f"The demo is at {address} (Ctrl-C ends it). The model is still being loaded.")
+    printing.err.print(f"The demo is at {address} (Ctrl-C ends it). The model is being loaded.", soft_wrap=True)
     if mcp:
-        printing.err.print(f"Its tools for other models (MCP) are at {address}gradio_api/mcp/")
+        printing.err.print(f"Its tools for other models (MCP) are at {address}gradio_api/mcp/", soft_wrap=True)
     page.block_thread()
 
 
