@@ -45,7 +45,7 @@ class Explore:
 
     def measured(self, pair: Pair) -> str:
         """The map that `emosteer eval alignment` measured, with its figures."""
-        shapes = measured_shapes(pair.source())
+        shapes = [] if (place := pair.place()) is None else measured_shapes(place)
         if not shapes:
             return (
                 "<p>Nobody has measured these vectors yet: <code>emosteer eval alignment</code> does, with controls. "

@@ -134,8 +134,12 @@ class Studio:
         try:
             yield from work.watch()
         finally:
-            if pair.concepts is not None:
-                work.stop()
+            self.stop(pair)
+
+    def stop(self, pair: Pair) -> None:
+        """Stop building a pair, if that is under way."""
+        if (work := self._under_way.get(pair)) is not None and pair.concepts is not None:
+            work.stop()
 
     def has(self, model: str) -> bool:
         """Whether a model's weights are here already."""
