@@ -45,7 +45,7 @@ class Work:
         self._task = task
         self._changed = threading.Condition()
         self._over = False
-        self._stopped = False
+        self.stopped = False
         self.step = Step(first)
         self.failure: Exception | None = None
         self.thread = threading.Thread(target=self._run, name="studio", daemon=True)
@@ -57,7 +57,7 @@ class Work:
     def stop(self) -> None:
         """End it at its next step, and the waiting for it now; what is over stays as it is."""
         with self._changed:
-            self._stopped = True
+            self.stopped = True
             self._changed.notify_all()
 
     def watch(self) -> Iterator[Step]:
@@ -69,11 +69,11 @@ class Work:
         seen: Step | None = None
         while True:
             with self._changed:
-                while not (self._over or self._stopped) and self.step == seen:
+                while not (self._over or self.stopped) and self.step == seen:
                     self._changed.wait()
                 if self._over:
                     break
-                if self._stopped:  # the thread ends later, at its next step
+                if self.stopped:  # the thread ends later, at its next step
                     raise InputError(STOPPED)
                 seen = self.step
             yield seen
@@ -97,7 +97,7 @@ class Work:
             self._changed.notify_all()
 
     def _say(self, step: Step) -> None:
-        if self._stopped:
+        if self.stopped:
             raise InputError(STOPPED)
         with self._changed:
             self.step = step
