@@ -179,7 +179,7 @@ def test_a_file_that_is_too_large_is_not_read(file, monkeypatch):
 
 
 def test_vectors_of_another_model_are_refused_with_both_named(tmp_path, file):
-    """Through a real studio: the upload is for width 32, the model is wider, its weights are not there to be read."""
+    """Through a real studio: the upload is for width 32, the model wider, and its weights are not there to be read."""
     wide = tiny_model(tiny_config(hidden_size=64))
     wide.config.save_pretrained(tmp_path / "wide")
     tiny_tokenizer().save_pretrained(tmp_path / "wide")
@@ -209,8 +209,11 @@ def test_what_goes_wrong_is_said_and_the_model_in_use_stays():
 
 def test_building_is_of_the_model_in_use_or_of_one_that_is_named(studio):
     for text, model in (("", "user/used"), ("user/other", "user/other")):
-        *_, last = tab(studio).build(Pair("user/used", "a/b"), text, "de", ["joy"], False)
-        assert last[0] == Pair(model, "vectors.safetensors", concepts=Concepts("de", ("joy",)))
+        *steps, last = tab(studio).build(Pair("user/used", "a/b"), text, "de", ["joy"], False)
+        wanted = Pair(model, "vectors.safetensors", concepts=Concepts("de", ("joy",)))
+        assert last[0] == wanted
+        assert (steps[-1][3], last[3]) == (wanted, None)
+        assert wanted.place() is None  # a file of that name on the server is another
 
 
 def test_the_file_in_use_loads_again_and_is_gone_afterwards(vectors):

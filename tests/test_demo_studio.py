@@ -209,10 +209,16 @@ def test_building_can_be_stopped(studio, home, monkeypatch):
     next(steps)
     assert begun.wait(ALL)
     work = studio._under_way[pair]
-    steps.close()
+    steps.close()  # a visitor has left
     work.thread.join(ALL)
     assert not work.thread.is_alive()
     assert pair not in studio._under_way
+    again = studio.load(pair)
+    next(again)
+    studio.stop(pair)
+    with pytest.raises(InputError, match="was stopped"):
+        run(again)
+    studio.stop(pair)
     monkeypatch.setattr(emosteer, "extract", real)
     run(studio.load(pair))
     assert studio.get(pair).model is studio.first_model().model

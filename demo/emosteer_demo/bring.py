@@ -13,6 +13,7 @@ import gradio as gr
 from emosteer.concepts import ConceptSet
 from emosteer.errors import EmosteerError
 from emosteer.format import VECTORS_FILE
+from emosteer.loading import size_of
 from emosteer_demo.asking import LARGE, AskFirst, brought, concepts_named, gigabytes, languages, named, weighed
 from emosteer_demo.pairs import Pair
 from emosteer_demo.studio import Studio
@@ -56,12 +57,19 @@ class Bring:
             yield refused(error)
 
     def build(self, pair: Pair, model: str, language: str, emotions: Sequence[str], anyway: bool) -> Iterator[Updates]:
-        """Build vectors from a concept set, and use them."""
+        """Build vectors from a concept set, and use them. What is being built is told last, for `stop`."""
         try:
             concepts = concepts_named(language, emotions)
-            yield from self._steps(Pair(self._model(pair, model), VECTORS_FILE, concepts=concepts), None, anyway)
+            wanted = Pair(self._model(pair, model), VECTORS_FILE, concepts=concepts)
+            for update in self._steps(wanted, None, anyway):
+                yield *update, None if update[0] == wanted else wanted
         except EmosteerError as error:
-            yield refused(error)
+            yield *refused(error), None
+
+    def stop(self, building: Pair | None) -> None:
+        """Stop building; whoever waits for it is told by `build`."""
+        if building is not None:
+            self._studio.stop(building)
 
     def file(self, pair: Pair) -> Iterator[Any]:
         """The vectors in use as a file."""
@@ -116,7 +124,7 @@ def bring(studio: Studio, pair: gr.State) -> None:
         studio: The models.
         pair: Which of them a visitor uses; changed here.
     """
-    made = Bring(studio, _size_of)
+    made = Bring(studio, size_of)
     gr.Markdown(EXPLAINED)
     used = gr.HTML(in_use(studio.first), elem_id="in-use")
     back = gr.Button(f"Back to the {Path(studio.first.model).name} model", size="sm", visible=False, elem_id="back")
@@ -166,10 +174,16 @@ def bring(studio: Studio, pair: gr.State) -> None:
     load.click(
         made.load, [pair, model, repository, file, anyway], concurrency_id="load", concurrency_limit=4, **outputs
     )
-    building = build.click(
-        made.build, [pair, model, language, emotions, anyway], concurrency_id="build", concurrency_limit=1, **outputs
+    building = gr.State(None)
+    build.click(
+        made.build,
+        [pair, model, language, emotions, anyway],
+        concurrency_id="build",
+        concurrency_limit=1,
+        **{**outputs, "outputs": [*outputs["outputs"], building]},
     )
-    stop.click(lambda: "<p role='status'>Stopped.</p>", None, status, cancels=[building], **SWIFT)
+    # Not by gradio's cancelling, after which a last step may still arrive, or an error.
+    stop.click(made.stop, building, None, **SWIFT)
     language.input(
         lambda code: gr.update(choices=list(ConceptSet.load(code).emotions), value=[]), language, emotions, **SWIFT
     )
@@ -182,10 +196,3 @@ def bring(studio: Studio, pair: gr.State) -> None:
         [used, back, code, given],
         **SWIFT,
     )
-
-
-def _size_of(model: str) -> int | None:
-    from emosteer import loading
-
-    found: int | None = loading.size_of(model)
-    return found

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from emosteer.steering.affect import FEWEST
 from emosteer_demo.figures.pad import Pad
 from emosteer_demo.state import Sampling
 from emosteer_demo.studio import Places
@@ -59,7 +60,7 @@ class Controls:
     @property
     def named(self) -> list[Any]:
         """What depends on the emotions that there are: what `renamed` gives."""
-        return [self.pad, self.emotions, self.start, self.end, *self.moods, self.rise]
+        return [self.way, self.pad, self.emotions, self.start, self.end, *self.moods, self.rise]
 
     @property
     def moved(self) -> list[Any]:
@@ -174,7 +175,9 @@ def controls(places: Places) -> Controls:
 def renamed(places: Places) -> list[Any]:
     """The widgets with the emotions of other vectors; those that were chosen may not be among them."""
     names = list(places)
+    rated = len(on_pad(places)) >= FEWEST
     return [
+        gr.skip() if rated else gr.update(value=MIX),
         Pad(emotions=on_pad(places)),
         gr.update(choices=names, value=[]),
         gr.update(choices=["", *names], value="calm" if "calm" in names else ""),

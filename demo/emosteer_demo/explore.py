@@ -64,8 +64,7 @@ class Explore:
 
     def measured(self, pair: Pair) -> str:
         """The map that `emosteer eval alignment` measured, with its figures."""
-        here = pair.digest is None and pair.concepts is None  # else the name is a visitor's, and of nothing here
-        shapes = measured_shapes(pair.source()) if here else []
+        shapes = [] if (place := pair.place()) is None else measured_shapes(place)
         if not shapes:
             return (
                 "<p>Nobody has measured these vectors yet: <code>emosteer eval alignment</code> does, with controls. "

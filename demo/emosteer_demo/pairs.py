@@ -67,6 +67,10 @@ class Pair:
         """Where its vectors are, or what they are called."""
         return self.vectors or str(embedded_folder())
 
+    def place(self) -> str | None:
+        """Where its vectors can be read again; what was brought as a file, or built here, is nowhere but in memory."""
+        return self.source() if self.digest is None and self.concepts is None else None
+
     def code(self) -> str:
         """The Python that loads it, or builds it."""
         if self.vectors is None:

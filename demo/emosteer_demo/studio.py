@@ -129,14 +129,18 @@ class Studio:
             if self._shelf.get(pair) is not None:
                 return
             work = self._under_way.get(pair)
-            if work is None:
+            if work is None or work.stopped:
                 work = self._under_way[pair] = self._work(pair, brought)
                 work.start()
         try:
             yield from work.watch()
         finally:
-            if pair.concepts is not None:
-                work.stop()
+            self.stop(pair)
+
+    def stop(self, pair: Pair) -> None:
+        """Stop building a pair, if that is under way."""
+        if (work := self._under_way.get(pair)) is not None and pair.concepts is not None:
+            work.stop()
 
     def has(self, model: str) -> bool:
         """Whether a model's weights are here already."""
@@ -149,11 +153,12 @@ class Studio:
                 self._shelf.put(pair, steered)
                 threading.Thread(target=self._fit, args=(steered,), name="readout", daemon=True).start()
             finally:
-                if pair != self.first:  # why the first one failed is told to everybody who comes
-                    with self._lock:
+                with self._lock:  # why the first one failed is told to everybody who comes
+                    if pair != self.first and self._under_way.get(pair) is work:
                         del self._under_way[pair]
 
-        return Work(task)
+        work = Work(task)
+        return work
 
     def _made(self, pair: Pair, brought: EmotionVectors | None, say: Say) -> SteeredModel:
         say(Step("Loading PyTorch and transformers"))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from emosteer.errors import EmosteerError, InputError
 
+STOPPED = "This was stopped."
+
 __all__ = ["Say", "Step", "Work"]
 
 _log = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ class Work:
         self._task = task
         self._changed = threading.Condition()
         self._over = False
-        self._stopped = False
+        self.stopped = False
         self.step = Step(first)
         self.failure: Exception | None = None
         self.thread = threading.Thread(target=self._run, name="studio", daemon=True)
@@ -53,22 +55,26 @@ class Work:
         self.thread.start()
 
     def stop(self) -> None:
-        """End it at its next step; what is over stays as it is."""
-        self._stopped = True
+        """End it at its next step, and the waiting for it now; what is over stays as it is."""
+        with self._changed:
+            self.stopped = True
+            self._changed.notify_all()
 
     def watch(self) -> Iterator[Step]:
         """Its steps as they come, those of a moment left out; ends when it is over.
 
         Raises:
-            EmosteerError: It failed.
+            EmosteerError: It failed, or was stopped.
         """
         seen: Step | None = None
         while True:
             with self._changed:
-                while not self._over and self.step == seen:
+                while not (self._over or self.stopped) and self.step == seen:
                     self._changed.wait()
                 if self._over:
                     break
+                if self.stopped:  # the thread ends later, at its next step
+                    raise InputError(STOPPED)
                 seen = self.step
             yield seen
         if self.failure is not None:
@@ -91,8 +97,8 @@ class Work:
             self._changed.notify_all()
 
     def _say(self, step: Step) -> None:
-        if self._stopped:
-            raise InputError("This was stopped.")
+        if self.stopped:
+            raise InputError(STOPPED)
         with self._changed:
             self.step = step
             self._changed.notify_all()

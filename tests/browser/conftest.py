@@ -35,6 +35,12 @@ class Demo:
     process: subprocess.Popen
     log: Path
 
+    def wait(self) -> None:
+        """Until it says where it is."""
+        while "The demo is at" not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(30)
@@ -87,6 +93,7 @@ def browser():
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     running = started(tmp_path_factory.mktemp("demo") / "log")
+    running.wait()
     yield running
     running.stop()
     assert "Traceback" not in running.log.read_text()

@@ -30,14 +30,8 @@ def test_the_page_is_usable_before_the_model_and_says_what_it_waits_for(visit, d
     """A server of its own, so that its start is seen."""
     fresh = started(demo.log.parent / "fresh")
     try:
-        page = None
-        while page is None:
-            try:
-                page = visit(url=fresh.url)
-            except Exception as error:
-                if "ERR_CONNECTION_REFUSED" not in str(error):
-                    raise
-                time.sleep(0.1)
+        fresh.wait()
+        page = visit(url=fresh.url)
         expect(page.locator("#message textarea")).to_be_enabled()
         print(f"\nusable after {time.monotonic() - fresh.started:.1f} s")
         expect(page.locator("#waiting")).to_contain_text("You can set a tone meanwhile.")
