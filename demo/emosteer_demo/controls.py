@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from emosteer.errors import InputError
 from emosteer.steering.affect import FEWEST
 from emosteer_demo.figures.pad import Pad
 from emosteer_demo.state import Sampling
@@ -20,7 +22,7 @@ PRESETS = ("joy", "sadness", "anger", "fear", "calm", "awe")
 DOSES = "0 is off · up to 1 reads naturally (calibrated) · beyond 1 gets loud · below 0 steers away"
 LONGEST = 200
 
-__all__ = ["Controls", "chosen", "controls", "held", "on_pad", "renamed", "sampling_of", "setting_of"]
+__all__ = ["Controls", "chosen", "controls", "held", "mix_of", "on_pad", "renamed", "sampling_of", "setting_of"]
 
 
 @dataclass(frozen=True)
@@ -86,25 +88,65 @@ def setting_of(
         emotions: Of the mix.
         *rest: The strengths of the mix, then the curve's start, end, strength and tokens, then whether the natural
             recipe is used.
+
+    Raises:
+        InputError: A number or an emotion is none.
     """
     strengths, (start, end, loudness, span, natural) = rest[:MOST], rest[MOST:]
     if way == POINT:
         return Point(held(valence, 1), held(arousal, 1), bool(natural))
     if way == CURVE:
-        tokens = int(min(max(span or 1, 1), LONGEST))
-        return Curve(start or None, end or None, held(loudness, STRONGEST), tokens)
-    pairs = zip((emotions or [])[:MOST], strengths, strict=False)
-    return Mix(tuple((name, held(strength, STRONGEST)) for name, strength in pairs), bool(natural))
+        begin, finish = (_named(name) if name else None for name in (start, end))
+        return Curve(begin, finish, held(loudness, STRONGEST), int(_within(span, 1, LONGEST, Curve.tokens)))
+    if not isinstance(emotions or [], list | tuple):
+        raise InputError(f"{str(emotions)[:80]} is no list of emotions.")
+    return mix_of(zip((emotions or [])[:MOST], strengths, strict=False), bool(natural))
 
 
-def sampling_of(seed: float | None, temperature: float, length: float) -> Sampling:
-    """How the answers are drawn, held within bounds."""
-    return Sampling(int(seed or 0) % 2**31, min(max(temperature, 0.0), 2.0), int(min(max(length, 1), LONGEST)))
+def mix_of(pairs: Iterable[tuple[Any, Any]], natural: bool = True) -> Mix:
+    """Emotions with their strengths, held within bounds.
+
+    Raises:
+        InputError: A name is no text, or a strength no number.
+    """
+    return Mix(tuple((_named(name), held(strength, STRONGEST)) for name, strength in pairs), natural)
+
+
+def sampling_of(seed: float | None, temperature: float | None, length: float | None) -> Sampling:
+    """How the answers are drawn, held within bounds; as usual where nothing is said.
+
+    Raises:
+        InputError: One is no number.
+    """
+    usual = Sampling()
+    return Sampling(
+        int(_within(seed, 0, 2**31 - 1, usual.seed)),
+        round(_within(temperature, 0, 2, usual.temperature), 2),  # logits divided by next to nothing are no numbers
+        int(_within(length, 1, LONGEST, usual.tokens)),
+    )
 
 
 def held(number: float | None, limit: float) -> float:
-    """A number within plus and minus a limit, to two places."""
-    return round(min(max(number or 0.0, -limit), limit), 2)
+    """A number within plus and minus a limit, to two places; 0 for none.
+
+    Raises:
+        InputError: It is no number.
+    """
+    return round(_within(number, -limit, limit, 0.0), 2) + 0.0  # + 0.0: never minus zero
+
+
+def _within(number: Any, low: float, high: float, usual: float) -> float:
+    if number is None:
+        return usual
+    if not isinstance(number, int) and not (isinstance(number, float) and not math.isnan(number)):
+        raise InputError(f"{str(number)[:80]} is no number.")
+    return min(max(number, low), high)
+
+
+def _named(emotion: Any) -> str:
+    if not isinstance(emotion, str):
+        raise InputError(f"{str(emotion)[:80]} is no emotion.")
+    return emotion
 
 
 def controls(places: Places) -> Controls:

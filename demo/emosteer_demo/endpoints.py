@@ -8,13 +8,13 @@ from typing import Any
 from gradio.events import api
 
 from emosteer.errors import InputError
-from emosteer_demo.controls import held, sampling_of
+from emosteer_demo.controls import held, mix_of, sampling_of
 from emosteer_demo.replies import reply
 from emosteer_demo.state import VOICES
 from emosteer_demo.studio import Studio
 from emosteer_demo.talk import LONGEST_MESSAGE
 from emosteer_demo.told import MODEL, bounded, told
-from emosteer_demo.tone import MOST, STRONGEST, Mix, Point, Setting
+from emosteer_demo.tone import MOST, Point, Setting
 
 LONGEST_TEXT = 4000
 TURNS = 20
@@ -40,7 +40,7 @@ def endpoints(studio: Studio) -> None:
         Returns:
             The answer.
         """
-        setting = Mix(((emotion, held(strength, STRONGEST)),))
+        setting = mix_of([(emotion, strength)])
         asked = {"toned": [{"role": "user", "content": bounded(prompt, LONGEST_MESSAGE)}]}
         sampling = sampling_of(seed, 0.8, max_new_tokens)
         return "".join(piece for _, piece in reply(studio.first_model(), asked, setting, sampling)).strip()
@@ -106,7 +106,7 @@ def _setting(emotion: Any) -> Setting:
         return Point(held(emotion.get("valence"), 1), held(emotion.get("arousal"), 1))
     if len(emotion) > MOST:
         raise InputError(f"{len(emotion)} emotions were asked for at once, at most {MOST} are taken.")
-    return Mix(tuple((name, held(strength, STRONGEST)) for name, strength in emotion.items()))
+    return mix_of(emotion.items())
 
 
 def _conversation(messages: Any) -> Sequence[dict[str, str]]:
@@ -114,4 +114,6 @@ def _conversation(messages: Any) -> Sequence[dict[str, str]]:
         raise InputError("A conversation is a list of messages, each with a role and its content.")
     if len(messages) > TURNS:
         raise InputError(f"The conversation has {len(messages)} messages, at most {TURNS} are taken.")
-    return [{"role": str(one.get("role")), "content": bounded(one.get("content"), LONGEST_MESSAGE)} for one in messages]
+    if not all(one.get("role") in ("user", "assistant") for one in messages):  # a tuple also takes what has no hash
+        raise InputError('The role of a message is "user" or "assistant".')
+    return [{"role": one["role"], "content": bounded(one.get("content"), LONGEST_MESSAGE)} for one in messages]

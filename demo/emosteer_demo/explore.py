@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from emosteer.errors import InputError
 from emosteer_demo.controls import sampling_of
 from emosteer_demo.figures.circumplex import maps, trace
 from emosteer_demo.figures.doses import grid, row
+from emosteer_demo.figures.text import number
 from emosteer_demo.figures.tokens import STRIP_JS, table
 from emosteer_demo.readings import path
 from emosteer_demo.see import AXES, said_of, tinted
@@ -38,6 +40,7 @@ MEASURES = {  # of the report, as they are called here
     "axis_valence": "valence",
     "axis_arousal": "arousal",
 }
+UNKNOWN = (math.nan, math.nan, math.nan)
 
 LONG: dict[str, Any] = {"show_progress": "full", **MODEL}
 
@@ -76,7 +79,7 @@ class Explore:
         """Where the model reads situations of each emotion, beside people or beside another language."""
         steered = self._studio.get(pair)
         known = [PEOPLE, *self.languages(pair)]
-        if not {language, other} <= set(known):  # a client may send anything
+        if language not in known or other not in known:  # a client may send anything
             raise InputError(f"There is no map of {other!r} and {language!r}.", f"There are: {', '.join(known)}.")
 
         people = on_circumplex(places_of(steered.vectors))
@@ -97,8 +100,10 @@ class Explore:
     def strengths(self, pair: Pair, prompt: str, emotion: str, seed: float, progress: Any = gr.Progress()) -> str:
         """One prompt at five strengths."""
         asked = bounded(prompt, LONGEST_PROMPT)
-        sampling = sampling_of(seed, 0.8, SHORT)
-        return row(strengths(self._studio.get(pair), asked, emotion, sampling, _telling(progress)))
+        steered = self._studio.get(pair)
+        if emotion not in steered.vectors.emotions:
+            raise InputError(f"{str(emotion)[:80]} is no emotion of these vectors.")
+        return row(strengths(steered, asked, emotion, sampling_of(seed, 0.8, SHORT), _telling(progress)))
 
     def tones(self, pair: Pair, prompt: str, seed: float, progress: Any = gr.Progress()) -> str:
         """One prompt in every tone."""
@@ -124,10 +129,10 @@ def measures(shapes: Sequence[Mapping[str, Any]]) -> str:
     for shape in shapes:
         cells = [f"{shape['ratings']}, {shape['language']} ({len(shape['human'])} emotions)"]
         for measure in MEASURES:
-            ours, control = shape["measures"][measure], shape["control"].get(measure)
-            interval = f" [{ours['low']:.2f}, {ours['high']:.2f}]" if ours.get("low") is not None else ""
-            beside = f"; control {control['value']:.2f}" if control else ""
-            cells.append(f"{ours['value']:.2f}{interval}{beside}")
+            (value, low, high), (control, *_) = (shape[side].get(measure, UNKNOWN) for side in ("measures", "control"))
+            interval = f" [{number(low)}, {number(high)}]" if math.isfinite(low + high) else ""
+            beside = f"; control {number(control)}" if math.isfinite(control) else ""
+            cells.append(f"{number(value)}{interval}{beside}")
         rows.append(cells)
     return table(["human ratings", *MEASURES.values()], rows, "Agreement with people, with 95 % intervals")
 

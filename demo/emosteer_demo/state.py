@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from emosteer.errors import InputError
 from emosteer_demo.tone import Mix, Setting
 
 VOICES = ("plain", "toned")
@@ -74,18 +75,27 @@ class Conversation:
         return found
 
     def asking(self, voice: str) -> list[dict[str, str]]:
-        """The conversation that a voice answers in the last turn."""
-        last = self.turns[-1].message
-        return [*self.before(len(self.turns) - 1).messages(voice), {"role": "user", "content": last}]
+        """The conversation that a voice answers in the last turn.
 
-    def turn_at(self, voice: str, index: int) -> int:
+        What it has never answered is left out: templates want the two who speak to take turns.
+        """
+        *earlier, last = self.turns
+        answered = Conversation(tuple(turn for turn in earlier if turn.answers[voice]))
+        return [*answered.messages(voice), {"role": "user", "content": last.message}]
+
+    def turn_at(self, voice: str, index: Any) -> int:
         """Which turn a message of a voice belongs to.
 
         Args:
             voice: Whose messages are counted.
             index: As in `messages`.
+
+        Raises:
+            InputError: There is no such message.
         """
-        owners = [i for i, turn in enumerate(self.turns) for _ in range(1 + bool(turn.answers[voice]))]
+        owners = [i for i, turn in enumerate(self.turns) for _ in range(1 + bool(turn.answers.get(voice)))]
+        if voice not in VOICES or not isinstance(index, int) or not 0 <= index < len(owners):
+            raise InputError("There is no such message.")
         return owners[index]
 
     def before(self, turn: int) -> Conversation:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emosteer import ConceptSet, storage, strict_json
 from emosteer.errors import ConceptError, FormatError, InputError
 from emosteer.eval.fluency import nats_per_token
+from emosteer.format import LIMITS
 from emosteer_demo.state import Sampling
 
 if TYPE_CHECKING:
@@ -136,27 +137,34 @@ def languages_of(steered: SteeredModel) -> list[str]:
 def measured_shapes(source: str) -> list[dict[str, Any]]:
     """What `emosteer eval alignment` has measured, if it stands beside the vectors: the shape in each language.
 
+    Each measure, and its control, is a value with the ends of its interval, NaN where there is none.
+
     Args:
         source: Where the vectors are.
+
+    Raises:
+        FormatError: It is damaged.
+        HubError: The Hub does not give it.
     """
     file = storage.located(source, also=(REPORT,)) / REPORT
     if not file.is_file():
         return []
-    report = strict_json.loads(file.read_bytes())
-    shapes = report.get("geometry") if isinstance(report, dict) else None
+    if (size := file.stat().st_size) > LIMITS[REPORT]:
+        raise FormatError(f"{file.name} has {size:,} bytes, no such file has more than {LIMITS[REPORT]:,}.")
     try:
+        shapes = strict_json.loads(file.read_bytes())["geometry"]
         return [
             {
                 "language": str(one["language"]),
                 "ratings": str(one["ratings"]),
-                "human": dict(zip(one["emotions"], map(_point, one["human"]), strict=True)),
-                "model": dict(zip(one["emotions"], map(_point, one["points"]), strict=True)),
-                "measures": one["measures"],
-                "control": one["control"],
+                "human": dict(zip(map(str, one["emotions"]), map(_point, one["human"]), strict=True)),
+                "model": dict(zip(map(str, one["emotions"]), map(_point, one["points"]), strict=True)),
+                "measures": _figures(one["measures"]),
+                "control": _figures(one["control"]),
             }
-            for one in shapes or ()
+            for one in shapes
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, OverflowError, TypeError, ValueError) as error:
         raise FormatError(f"{file.name} is not what emosteer eval alignment writes.") from error
 
 
@@ -188,3 +196,11 @@ def _read(steered: SteeredModel, text: str, what: str) -> float:
 def _point(pair: Any) -> tuple[float, float]:
     x, y = pair
     return float(x), float(y)
+
+
+def _figures(given: Any) -> dict[str, tuple[float, ...]]:
+    return {str(name): tuple(map(_number, map(one.get, ("value", "low", "high")))) for name, one in given.items()}
+
+
+def _number(given: Any) -> float:
+    return math.nan if given is None else float(given)

@@ -66,7 +66,7 @@ class Talk:
     def edited(self, edit: gr.EditData, pair: Pair, said: Conversation, *widgets: Any) -> Iterator[tuple[Any, ...]]:
         """Answer a message that was changed; what came after it is gone."""
         voice = str(getattr(edit.target, "elem_id", "")).removeprefix("voice-")
-        turn = said.turn_at(voice, int(edit.index))  # type: ignore[arg-type]  # a pair for another kind of window
+        turn = said.turn_at(voice, edit.index)
         yield from self._answer(pair, said.before(turn), _turn(edit.value, widgets))
 
     def _answer(self, pair: Pair, before: Conversation, turn: Turn) -> Iterator[tuple[Any, ...]]:
@@ -161,7 +161,7 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
                 stop = gr.Button("Stop", variant="stop", size="sm", elem_id="stop")
                 again = gr.Button("Again, in other words", size="sm", elem_id="again")
                 new = gr.Button("New conversation", size="sm", elem_id="new")
-            gr.Examples([[one] for one in STARTERS], message, label="Try")
+            gr.Examples([[one] for one in STARTERS], message, label="Try", api_visibility="private")
             views = see(place)
 
     widgets = [*given.tone, *given.sampling]

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from emosteer_demo.pairs import on_circumplex, places_of
+
 if TYPE_CHECKING:
     from emosteer.vectors import EmotionVectors
 
@@ -133,7 +135,9 @@ def steered_where(vectors: EmotionVectors, setting: Setting) -> str:
     if setting.emotion is None:
         return "Nothing is added: this is the plain model."
     if isinstance(setting, Point):
-        names = [name for name in vectors.emotions if vectors.info[name].valence is not None]
+        names = list(on_circumplex(places_of(vectors)))
+        if not names:
+            return "Nothing can be added: nobody has rated the emotions of these vectors."
         what = f"A mix of the {len(names)} emotions that people have rated"
     elif isinstance(setting, Curve):
         names = list(dict.fromkeys(name for name in (setting.start, setting.end) if name))

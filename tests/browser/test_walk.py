@@ -41,6 +41,7 @@ def test_the_page_is_usable_before_the_model_and_says_what_it_waits_for(visit, d
         wait_for_words(page, "toned", 3)
         print(f"answering after {time.monotonic() - fresh.started:.1f} s")
         expect(page.locator("#waiting")).to_be_empty()
+        page.close()  # before the server goes, or it complains
     finally:
         fresh.stop()
 

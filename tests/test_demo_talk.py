@@ -1,0 +1,535 @@
+"""Two voices: that each says what the library says, what ends them, and what a client may send."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import math
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from tests.demo import EMOTIONS, HOSTILE, Held, laid_out, speaking, voices
+
+pytest.importorskip("gradio")
+
+import gradio as gr
+from emosteer_demo import controls
+from emosteer_demo.controls import CURVE, MIX, POINT, chosen, held, mix_of, sampling_of, setting_of
+from emosteer_demo.pairs import Pair
+from emosteer_demo.replies import reply, together
+from emosteer_demo.state import VOICES, Conversation, Sampling, Turn
+from emosteer_demo.talk import LONGEST_MESSAGE, Talk, stopped, traced_so_far
+from emosteer_demo.told import bounded, line, refusal, told
+from emosteer_demo.tone import MOST, STRONGEST, Curve, Mix, Point, chat_call, steered_where
+from gradio.helpers import special_args
+
+import emosteer
+from emosteer import Affect, Keyframes
+from emosteer.errors import EmosteerError, HubError, InputError, ToneError
+
+ASKED = "How are you?"
+SAMPLING = Sampling(seed=3, temperature=0.7, tokens=12)
+DRAWN = {"seed": 3, "max_new_tokens": 12, "do_sample": True, "temperature": 0.7}  # the same, as chat takes it
+TONES = {
+    Point(0.5, -0.5): {"emotion": Affect(0.5, -0.5), "recipe": "natural"},
+    Point(-0.9, 0.1, natural=False): {"emotion": Affect(-0.9, 0.1)},
+    Mix((("joy", 1.5), ("calm", -0.5))): {"emotion": {"joy": 1.5, "calm": -0.5}, "recipe": "natural"},
+    Mix((("fear", 2.0),), natural=False): {"emotion": {"fear": 2.0}},
+    Curve("calm", "joy", 2.0, 6): {"emotion": Keyframes({0: {"calm": 2.0}, 6: {"joy": 2.0}})},
+    Curve(None, "fear", 2.0, 4): {"emotion": Keyframes({0: None, 4: {"fear": 2.0}})},
+    Mix(): {},
+}
+ALL = 10  # seconds that a test waits at most
+
+
+@pytest.fixture(scope="module")
+def steered():
+    return speaking()
+
+
+@pytest.fixture(autouse=True)
+def silent():
+    """No voice goes on speaking after a test."""
+    yield
+    assert voices() == []
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def asked_alike() -> dict[str, list[dict[str, str]]]:
+    return {voice: [user(ASKED)] for voice in VOICES}
+
+
+def joined(pieces) -> dict[str, str]:
+    said: dict[str, str] = {}
+    for voice, piece in pieces:
+        said[voice] = said.get(voice, "") + piece
+    return said
+
+
+# What voices say.
+
+
+@pytest.mark.parametrize("setting", TONES, ids=repr)
+def test_a_voice_says_what_the_library_says(steered, setting):
+    history = [user("Hello."), {"role": "assistant", "content": "Good day."}, user(ASKED)]
+    asked = {"plain": history, "toned": [user("Hello."), {"role": "assistant", "content": "Hi, hi!"}, user(ASKED)]}
+    said = joined(reply(steered, asked, setting, SAMPLING))
+    oracle = {
+        "plain": steered.chat(asked["plain"], **DRAWN),
+        "toned": steered.chat(asked["toned"], **TONES[setting], **DRAWN),
+    }
+    assert said == oracle
+    assert (steered.chat(history, **TONES[setting], **DRAWN) == oracle["plain"]) == (not TONES[setting])
+
+
+def test_the_tone_is_that_of_the_second_voice_alone(steered):
+    said = joined(reply(steered, asked_alike(), Mix((("fear", 2.0),)), SAMPLING))
+    assert said["plain"] == steered.chat(ASKED, **DRAWN) != said["toned"]
+    assert joined(reply(steered, {"toned": [user(ASKED)]}, Mix((("fear", 2.0),)), SAMPLING)) == {"toned": said["toned"]}
+
+
+def test_the_likeliest_tokens(steered):
+    said = joined(reply(steered, {"toned": [user(ASKED)]}, Mix(), Sampling(0, 0.0, 9)))
+    assert said == {"toned": steered.chat(ASKED, do_sample=False, max_new_tokens=9)}
+
+
+@pytest.mark.parametrize("setting", [Mix((("envy", 1.0),)), Curve("envy", "joy")])
+def test_a_tone_that_cannot_be_given_is_an_error_before_anybody_speaks(steered, setting):
+    with pytest.raises(ToneError, match="no emotion 'envy'"):
+        reply(steered, asked_alike(), setting, SAMPLING)
+
+
+def test_an_answer_that_is_not_heard_out_stops_the_model(steered):
+    pieces = reply(steered, asked_alike(), Mix(), Sampling(tokens=200))
+    next(pieces)
+    assert set(voices()) >= {"voice-plain", "voice-toned"}
+    pieces.close()
+    assert voices() == []
+    assert steered.chat(ASKED, **DRAWN) == joined(reply(steered, {"plain": [user(ASKED)]}, Mix(), SAMPLING))["plain"]
+
+
+class Stream:
+    """Pieces without end, until it is closed."""
+
+    def __init__(self, pieces=itertools.repeat("x")) -> None:  # noqa: B008 - has no state
+        self._pieces, self.closed = iter(pieces), False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._pieces)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_streams_run_at_the_same_time():
+    meet = threading.Barrier(2, timeout=ALL)  # broken if one would wait for the other to end
+
+    def speak():
+        for i in range(3):
+            meet.wait()
+            yield str(i)
+
+    found = list(together({"a": speak(), "b": speak()}))
+    assert joined(found) == {"a": "012", "b": "012"}
+    assert {name for name, _ in found[:2]} == {"a", "b"}
+    assert list(together({})) == []
+
+
+def test_an_error_of_one_ends_all():
+    def fail():
+        yield "one"
+        raise ZeroDivisionError("deep")
+
+    other = Stream()
+    with pytest.raises(ZeroDivisionError, match="deep"):
+        list(together({"a": other, "b": fail()}))
+    assert other.closed
+    assert voices() == []
+
+
+def test_closing_closes_every_stream():
+    streams = {"a": Stream(), "b": Stream()}
+    pieces = together(streams)
+    assert next(pieces)[1] == "x"
+    pieces.close()
+    assert all(one.closed for one in streams.values())
+    assert voices() == []
+
+
+def test_a_stream_that_has_nothing_to_close_and_one_that_ends_at_once():
+    assert list(together({"a": iter(["x"]), "b": iter([])})) == [("a", "x")]
+
+
+# What a client may send.
+
+VALUES = [POINT, 0.5, -0.25, ["joy", "fear"], 1.0, -1.0, 1.0, 1.0, 1.0, "calm", "joy", 1.0, 60, True]
+WRONG = [
+    None, "", "joy", HOSTILE, "1", 0, -1, 1e9, -1e9, 1e300, math.nan, math.inf, -math.inf, 10**400, True, [], {},
+    ["joy"], [None], [["joy"]], [1.0], {"joy": 1}, list(EMOTIONS) * 3, ["x" * 10**5], b"joy",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", [POINT, MIX, CURVE, "no such way", None, 7, [POINT]])
+@pytest.mark.parametrize("place", range(1, len(VALUES)))
+def test_whatever_is_sent_is_a_setting_or_one_clear_error(steered, way, place):
+    valid, told_of = 0, []
+    for wrong in WRONG:
+        sent = [way, *VALUES[1:]]
+        sent[place] = wrong
+        try:
+            setting = setting_of(*sent)
+            assert setting.words()
+            assert setting.code()
+            assert steered_where(steered.vectors, setting)
+            with steered.steer(setting.emotion):  # the library takes it
+                valid += 1
+        except EmosteerError as error:
+            told_of.append(str(error))
+            continue
+        for number in numbers(setting):
+            assert abs(number) <= (200 if isinstance(setting, Curve) else STRONGEST)
+    assert valid
+    assert all(len(one) < 400 for one in told_of)
+
+
+def numbers(setting) -> list[float]:
+    if isinstance(setting, Mix):
+        assert len(setting.strengths) <= MOST
+        return [strength for _, strength in setting.strengths]
+    return [setting.valence, setting.arousal] if isinstance(setting, Point) else [setting.strength, setting.tokens]
+
+
+def sent(**changes):
+    names = ["way", "valence", "arousal", "emotions", *"12345", "start", "end", "loudness", "span", "natural"]
+    return setting_of(*({**dict(zip(names, VALUES, strict=True)), **changes}[name] for name in names))
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({}, Point(0.5, -0.25)),
+        ({"valence": 1e9, "arousal": -math.inf, "natural": None}, Point(1.0, -1.0, natural=False)),
+        ({"valence": None, "arousal": 0.123456}, Point(0.0, 0.12)),
+        ({"way": MIX}, Mix((("joy", 1.0), ("fear", -1.0)))),
+        ({"way": "?", "1": 9, "2": -9, "natural": False}, Mix((("joy", 2.0), ("fear", -2.0)), natural=False)),
+        ({"way": MIX, "emotions": None}, Mix()),
+        ({"way": MIX, "emotions": list("abcdefg"), "2": 1.0}, Mix(tuple((one, 1.0) for one in "abcde"))),
+        ({"way": CURVE}, Curve("calm", "joy", 1.0, 60)),
+        ({"way": CURVE, "start": "", "end": None, "loudness": 7, "span": 1e9}, Curve(None, None, 2.0, 200)),
+        ({"way": CURVE, "span": -3.7}, Curve("calm", "joy", 1.0, 1)),
+        ({"way": CURVE, "span": None, "loudness": None}, Curve("calm", "joy", 0.0, 60)),
+    ],
+)
+def test_numbers_are_held_in_bounds(changes, setting):
+    assert sent(**changes) == setting
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"valence": math.nan},
+        {"arousal": "0.5"},
+        {"way": MIX, "1": math.nan},
+        {"way": MIX, "1": [1.0]},
+        {"way": MIX, "emotions": "joy"},
+        {"way": MIX, "emotions": [["joy"]]},
+        {"way": CURVE, "start": ["joy"]},
+        {"way": CURVE, "end": 7},
+        {"way": CURVE, "span": math.nan},
+        {"way": CURVE, "loudness": "loud"},
+    ],
+)
+def test_what_is_none_is_said(changes):
+    with pytest.raises(InputError, match=r"is no (number|emotion|list of emotions)\."):
+        sent(**changes)
+
+
+def test_the_same_for_the_named_api():
+    assert mix_of({"joy": 9, "fear": None}.items()) == Mix((("joy", 2.0), ("fear", 0.0)))
+    assert str(held(-0.001, 1)) == "0.0"
+    with pytest.raises(InputError, match="no emotion"):
+        mix_of([(["joy"], 1.0)])
+
+
+@pytest.mark.parametrize(
+    ("given", "sampling"),
+    [
+        ((7, 0.5, 20), Sampling(7, 0.5, 20)),
+        ((None, None, None), Sampling()),
+        ((-5, -1, 0), Sampling(0, 0.0, 1)),
+        ((math.inf, 1e9, 1e9), Sampling(2**31 - 1, 2.0, 200)),
+        ((1e300, 1e-300, 10**400), Sampling(2**31 - 1, 0.0, 200)),
+        ((3.9, 0, 12.7), Sampling(3, 0.0, 12)),
+    ],
+)
+def test_sampling_is_held_in_bounds(given, sampling):
+    assert sampling_of(*given) == sampling
+    assert [type(one) for one in vars(sampling_of(*given)).values()][::2] == [int, int]
+
+
+@pytest.mark.parametrize("wrong", [math.nan, "7", [1], {}, HOSTILE])
+@pytest.mark.parametrize("place", range(3))
+def test_sampling_by_what_is_no_number_is_refused(wrong, place):
+    given = [0, 0.8, 80]
+    given[place] = wrong
+    with pytest.raises(InputError, match="is no number"):
+        sampling_of(*given)
+
+
+@pytest.mark.parametrize("text", ["", "  \n", None, 7, ["a"], "x" * 11])
+def test_texts_are_bounded(text):
+    with pytest.raises(InputError):
+        bounded(text, 10)
+    assert bounded("x" * 10, 10) == "x" * 10
+
+
+def test_the_widgets_say_what_they_show(steered):
+    def page():
+        with gr.Blocks():
+            return controls.controls(Held(steered).places())
+
+    given = laid_out(page)
+    assert setting_of(*(one.value for one in given.tone)) == Point(0.7, 0.4)
+    assert sampling_of(*(one.value for one in given.sampling)) == Sampling()
+    values = {one: one.value for one in given.tone}
+    assert setting_of(*{**values, given.way: CURVE}.values()) == Curve("calm", "joy")
+    changed = dict(zip([given.way, given.emotions, *given.strengths], chosen({"joy": 0.5, "fear": -1.0}), strict=True))
+    assert setting_of(*{**values, **changed}.values()) == Mix((("joy", 0.5), ("fear", -1.0)))
+    fresh = laid_out(lambda: controls.renamed({"envy": None, "joy": (0.1, 0.2)}))
+    by = dict(zip(given.named, fresh, strict=True))
+    assert by[given.emotions] == gr.update(choices=["envy", "joy"], value=[])
+    assert by[given.start]["value"] == ""
+    assert by[given.end]["value"] == "joy"
+    assert [by[mood]["visible"] for mood in given.moods] == [mood.value == "joy" for mood in given.moods]
+    assert by[given.rise]["visible"] is False
+    assert given.way not in by or by[given.way]["value"] == MIX  # a point needs more emotions that are rated
+
+
+# The tab's events.
+
+MIXED = [MIX, 0, 0, ["joy", "fear"], 1.5, -0.5, 1, 1, 1, "", "", 1, 60, True]
+JOY = Mix((("joy", 1.5), ("fear", -0.5)))
+TONED = {"emotion": {"joy": 1.5, "fear": -0.5}, "recipe": "natural"}
+WIDGETS = [*MIXED, 3, 0.7, 12]
+
+
+@pytest.fixture
+def tab(steered):
+    return Talk(Held(steered))
+
+
+def last(outputs) -> Conversation:
+    *_, (said, plain, toned, *_) = outputs
+    assert (plain, toned) == (said.messages("plain"), said.messages("toned"))
+    return said
+
+
+def test_a_message_is_answered_in_two_voices(tab, steered):
+    outputs = list(tab.send(ASKED, Pair(), Conversation(), *WIDGETS))
+    assert all(len(one) == 5 for one in outputs)
+    assert "Reading &lt;b&gt; …" in outputs[0][3]
+    said = last(outputs)
+    oracle = {"plain": steered.chat(ASKED, **DRAWN), "toned": steered.chat(ASKED, **TONED, **DRAWN)}
+    assert said.turns == (Turn(ASKED, JOY, SAMPLING, oracle),)
+    more = last(tab.send("And now?", Pair(), said, *WIDGETS))
+    for voice, tone in (("plain", {}), ("toned", TONED)):
+        history = [user(ASKED), {"role": "assistant", "content": oracle[voice]}, user("And now?")]
+        assert more.turns[1].answers[voice] == steered.chat(history, **tone, **DRAWN)
+    assert more.turns[0] == said.turns[0]
+
+
+def test_again_draws_by_the_next_seed(tab, steered):
+    first = last(tab.send(ASKED, Pair(), Conversation(), *WIDGETS))
+    again = last(tab.again(Pair(), first, *MIXED, 99, 0.7, 12))
+    assert [turn.sampling.seed for turn in again.turns] == [4]
+    assert again.turns[0].answers["toned"] == steered.chat(ASKED, **TONED, **{**DRAWN, "seed": 4})
+    assert again.turns[0].answers != first.turns[0].answers
+    assert last(tab.again(Pair(), again, *WIDGETS)).last.sampling.seed == 5
+    with pytest.raises(InputError, match="nothing to answer again"):
+        list(tab.again(Pair(), Conversation(), *WIDGETS))
+
+
+def test_another_tone_keeps_the_plain_answer_and_the_seed(tab, steered):
+    before = Turn("Hello.", Mix(), Sampling(), {"plain": "Good day.", "toned": "Hi, hi!"})
+    old = Turn(ASKED, Mix(), SAMPLING, {"plain": "kept as it was", "toned": "gone"})
+    now = last(tab.retone(True, Pair(), Conversation((before, old)), *MIXED, 99, 0.1, 50))
+    assert now.turns[0] == before
+    assert now.last.setting == JOY
+    assert now.last.sampling == SAMPLING
+    history = [user("Hello."), {"role": "assistant", "content": "Hi, hi!"}, user(ASKED)]
+    assert now.last.answers == {"plain": "kept as it was", "toned": steered.chat(history, **TONED, **DRAWN)}
+    half = Conversation((Turn(ASKED, Mix(), SAMPLING),))  # stopped before the plain voice said a word
+    assert last(tab.retone(True, Pair(), half, *WIDGETS)).last.answers["plain"] == steered.chat(ASKED, **DRAWN)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (False, Conversation((Turn(ASKED),))),
+        (True, Conversation()),
+        (True, Conversation((Turn(ASKED, JOY),))),
+    ],
+    ids=["not wanted", "nothing said", "not moved"],
+)
+def test_another_tone_where_there_is_nothing_to_do(tab, wanted, said):
+    assert list(tab.retone(wanted, Pair(), said, *WIDGETS)) == []
+
+
+TURNS = (
+    Turn("a", answers={"plain": "A", "toned": "α"}),
+    Turn("b", answers={"plain": "", "toned": "β"}),
+    Turn("c", answers={"plain": "C", "toned": "δ"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("voice", "index", "kept"),
+    [("plain", 0, 0), ("plain", 2, 1), ("plain", 3, 2), ("toned", 2, 1), ("toned", 4, 2)],
+)
+def test_a_changed_message_is_answered_and_what_came_after_it_is_gone(tab, steered, voice, index, kept):
+    edit = SimpleNamespace(target=SimpleNamespace(elem_id=f"voice-{voice}"), index=index, value="anew")
+    now = last(tab.edited(edit, Pair(), Conversation(TURNS), *WIDGETS))
+    assert now.turns[:-1] == TURNS[:kept]
+    assert now.last.message == "anew"
+    history = [
+        message
+        for turn in TURNS[:kept]
+        if turn.answers["toned"]
+        for message in (user(turn.message), {"role": "assistant", "content": turn.answers["toned"]})
+    ]
+    assert now.last.answers["toned"] == steered.chat([*history, user("anew")], **TONED, **DRAWN)
+
+
+@pytest.mark.parametrize(
+    ("voice", "index", "value"),
+    [("plain", 9, "x"), ("plain", -1, "x"), ("plain", [0, 1], "x"), ("", 0, "x"), ("plain", 0, ""), ("plain", 0, [])],
+)
+def test_a_change_of_nothing_is_refused(tab, voice, index, value):
+    edit = SimpleNamespace(target=SimpleNamespace(elem_id=f"voice-{voice}"), index=index, value=value)
+    with pytest.raises(InputError):
+        list(tab.edited(edit, Pair(), Conversation(TURNS), *WIDGETS))
+
+
+def test_a_message_may_be_so_long(tab):
+    with pytest.raises(InputError, match=str(LONGEST_MESSAGE)):
+        list(tab.send("x" * (LONGEST_MESSAGE + 1), Pair(), Conversation(), *WIDGETS))
+
+
+def test_stopping_shows_what_has_been_said():
+    said = Conversation(TURNS)
+    now, plain, toned, status, _ = stopped(said)
+    assert (now, plain, toned) == (said, said.messages("plain"), said.messages("toned"))
+    assert status == line("Stopped.")
+
+
+def test_a_trace_while_they_speak(steered):
+    both = traced_so_far(steered, Turn("?", answers={"plain": "I am well.", "toned": "I am glad."}))
+    one = traced_so_far(steered, Turn("?", answers={"plain": "I am well.", "toned": ""}))
+    none = traced_so_far(steered, Turn("?"))
+    assert len({both, one, none}) == 3
+
+
+# What is told.
+
+
+@pytest.mark.parametrize("kind", [InputError, HubError, ToneError])
+def test_errors_are_told_as_text(kind):
+    def fail(_):
+        raise kind("<b>bad</b> & so on.", "Do <i>this</i>.")
+
+    def fail_late(_):
+        yield 1
+        raise kind("<b>bad</b> & so on.", "Do <i>this</i>.")
+
+    with pytest.raises(gr.Error) as error:
+        told(fail)(0)
+    late = told(fail_late)(0)
+    assert next(late) == 1
+    with pytest.raises(gr.Error) as later:
+        next(late)
+    for one in (error.value, later.value, refusal(kind("<b>bad</b> & so on.", "Do <i>this</i>."))):
+        assert one.message == "&lt;b&gt;bad&lt;/b&gt; &amp; so on. Do &lt;i&gt;this&lt;/i&gt;."
+        assert one.print_exception is False
+
+
+def test_other_errors_are_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        told(lambda: 1 / 0)()
+
+
+def test_what_gradio_looks_at_stays(tab):
+    assert inspect.isgeneratorfunction(told(tab.send))
+    assert not inspect.isgeneratorfunction(told(bounded))
+    assert inspect.signature(told(tab.edited)) == inspect.signature(tab.edited)
+    assert told(bounded).__doc__ == bounded.__doc__
+    edit = gr.EditData(None, {"index": 0, "previous_value": "a", "value": "b"})
+    inputs, _, event, _ = special_args(told(tab.edited), inputs=["pair", "said"], event_data=edit)
+    assert (type(inputs[0]), inputs[0].value, event) == (gr.EditData, "b", 0)
+    _, progress, _, _ = special_args(told(with_progress), inputs=["pair"])
+    assert progress == 1
+
+
+def with_progress(pair, progress=gr.Progress()):  # noqa: B008 - gradio's way
+    return pair, progress
+
+
+def test_a_line_is_text():
+    assert line(HOSTILE).count("<") == 2
+
+
+# The same in Python.
+
+HISTORIES = {"first": Conversation((TURNS[0],)), "third": Conversation(TURNS)}
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("setting", TONES, ids=repr)
+def test_the_python_that_is_shown_gives_the_answer(steered, monkeypatch, capsys, setting, history):
+    monkeypatch.setattr(emosteer.SteeredModel, "from_pretrained", lambda *_, **__: steered)
+    asked = HISTORIES[history].asking("toned")
+    answer = joined(reply(steered, {"toned": asked}, setting, SAMPLING))["toned"]
+    code = Pair("m", "v").code() + chat_call(asked, setting, SAMPLING.options())
+    scope: dict[str, object] = {}
+    exec(code, scope)
+    assert scope["answer"] == answer
+    assert capsys.readouterr().out == answer + "\n"
+
+
+def test_the_python_of_any_message_is_python(steered, monkeypatch):
+    asked = []
+    monkeypatch.setattr(steered, "chat", lambda *args, **options: asked.append((args, options)))
+    for text in ('"""', "'\\", "a\nb\r\u2028\x00", HOSTILE, "\ud800"):
+        exec(chat_call([user(text)], Mix(), {"seed": 1}), {"steered": steered})
+        assert asked.pop() == ((text,), {"emotion": None, "seed": 1})
+
+
+@pytest.mark.embedded
+def test_the_python_of_the_embedded_model_gives_the_answer(real, monkeypatch, capsys):
+    from emosteer import quickstart
+
+    monkeypatch.setattr(emosteer.embedded, "load", lambda: (real.model, real.tokenizer))
+    monkeypatch.setattr(quickstart, "embedded_vectors", lambda *_: (real.vectors, None))
+    sampling, setting, asked = Sampling(1, 0.8, 10), Mix((("joy", 1.0),)), [user("How was your morning?")]
+    said = joined(reply(real, dict.fromkeys(VOICES, asked), setting, sampling))
+    exec(Pair().code() + chat_call(asked, setting, sampling.options()), {})
+    assert capsys.readouterr().out == said["toned"] + "\n"
+    assert said["plain"] != said["toned"]
+
+
+def test_events_work_inside_a_loop_too(steered):
+    """As gradio calls them: from a thread of a program that runs an event loop."""
+    tab = Talk(Held(steered))
+
+    async def page():
+        return await asyncio.to_thread(lambda: last(tab.send(ASKED, Pair(), Conversation(), *WIDGETS)))
+
+    assert asyncio.run(page()).last.answers["plain"] == steered.chat(ASKED, **DRAWN)
