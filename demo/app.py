@@ -1,8 +1,8 @@
 """What a Space runs, and `make demo`."""
 
-from emosteer_demo import build, launch
-
-demo = build()
+from emosteer_demo import build
 
 if __name__ == "__main__":
-    launch(demo)
+    demo = build()
+    demo.launch()
+    demo.page.block_thread()

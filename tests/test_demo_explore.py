@@ -9,11 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from tests.demo import EMOTIONS, HOSTILE, RATED, Held, speaking
-
-pytest.importorskip("gradio")
-
 from emosteer_demo.explore import LONGEST_PROMPT, LONGEST_TEXT, PEOPLE, Explore
 from emosteer_demo.pairs import Concepts, Pair
 from emosteer_demo.state import Sampling
@@ -31,6 +26,7 @@ from emosteer_demo.surveys import (
 from emosteer import ConceptSet
 from emosteer.errors import EmosteerError, FormatError, InputError, ToneError
 from emosteer.format import LIMITS
+from tests.demo import EMOTIONS, HOSTILE, RATED, Held, speaking
 from tests.test_demo_see import nats
 
 SHIPPED = Path(__file__).parent.parent / "vectors" / "smollm2-135m-instruct-en"

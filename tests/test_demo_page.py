@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
-from tests.demo import laid_out
-
-pytest.importorskip("gradio")
-
 import gradio as gr
-from emosteer_demo import page
+import pytest
+from emosteer_demo import build
 from emosteer_demo.figures.pad import Pad
 from emosteer_demo.studio import Studio
+
+from tests.demo import laid_out
 
 PUBLIC = {"make_reply", "two_voices", "read_emotion", "list_emotions"}
 RUN = {  # the model
@@ -27,9 +24,7 @@ RUN = {  # the model
 @pytest.fixture(scope="module")
 def built():
     """With the embedded pair, which is not loaded."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Studio, "open", lambda _: None)
-        return laid_out(page.build)
+    return laid_out(build)
 
 
 def name_of(event) -> str | None:
@@ -37,25 +32,25 @@ def name_of(event) -> str | None:
 
 
 def test_four_endpoints_are_public_and_nothing_else(built):
-    public = [event.api_name for event in built.fns.values() if event.api_visibility == "public"]
+    public = [event.api_name for event in built.page.fns.values() if event.api_visibility == "public"]
     assert sorted(public) == sorted(PUBLIC)
-    assert {event.api_visibility for event in built.fns.values()} == {"public", "private"}
-    api = laid_out(built.get_api_info)
+    assert {event.api_visibility for event in built.page.fns.values()} == {"public", "private"}
+    api = laid_out(built.page.get_api_info)
     assert set(api["named_endpoints"]) == {f"/{name}" for name in PUBLIC}
     assert api["unnamed_endpoints"] == {}
 
 
 def test_what_runs_the_model_waits_in_one_line(built):
-    queued = {name_of(event) for event in built.fns.values() if event.concurrency_id == "model"}
+    queued = {name_of(event) for event in built.page.fns.values() if event.concurrency_id == "model"}
     assert queued == RUN
-    for event in built.fns.values():
+    for event in built.page.fns.values():
         if name_of(event) in RUN:
             assert (event.concurrency_id, event.concurrency_limit, event.queue) == ("model", 1, True), name_of(event)
 
 
 def test_nothing_that_changes_is_markdown(built):
-    changing = {id(block) for event in built.fns.values() for block in event.outputs}
-    blocks = list(built.blocks.values())
+    changing = {id(block) for event in built.page.fns.values() for block in event.outputs}
+    blocks = list(built.page.blocks.values())
     assert not [block for block in blocks if isinstance(block, gr.Markdown) and id(block) in changing]
     windows = [block for block in blocks if isinstance(block, gr.Chatbot)]
     assert [window.elem_id for window in windows] == ["voice-plain", "voice-toned"]
@@ -65,23 +60,32 @@ def test_nothing_that_changes_is_markdown(built):
 
 def test_html_is_never_filled_into_a_template(built):
     """But for the pad's own, which has nothing to fill in."""
-    for block in built.blocks.values():
+    for block in built.page.blocks.values():
         if isinstance(block, gr.HTML) and not isinstance(block, Pad):
             assert block.html_template == "${value}"
 
 
 def test_nothing_is_fetched_from_outside(built, monkeypatch):
     given = {}
-    monkeypatch.setattr(built, "launch", lambda **options: given.update(options) or "launched")
-    assert page.launch(built, server_port=7) == "launched"
+    opened = []
+
+    def launched(**options):
+        given.update(options)
+        assert not opened  # the page comes before the model
+        return None, "http://here/", None
+
+    monkeypatch.setattr(built.page, "launch", launched)
+    monkeypatch.setattr(Studio, "open", opened.append)
+    assert built.launch(server_port=7) == "http://here/"
+    assert opened == [built.studio]
     assert given.pop("server_port") == 7
     theme = given["theme"]
     assert theme._stylesheets == []
     assert not re.search(r"@import|url\(.?http", theme._get_theme_css())
     for path in given["css_paths"]:
         assert not re.search(r"url\(|@import|https?:", Path(path).read_text(encoding="utf-8"))
-    assert given.keys() == {"theme", "css_paths", "max_file_size", "ssr_mode", "footer_links"}
+    assert given.keys() == {"theme", "css_paths", "max_file_size", "ssr_mode", "footer_links", "prevent_thread_lock"}
     assert given["ssr_mode"] is False
-    assert built.analytics_enabled is False
-    shown = [str(block.get_config()) for block in built.blocks.values()]
+    assert built.page.analytics_enabled is False
+    shown = [str(block.get_config()) for block in built.page.blocks.values()]
     assert not [one for one in shown if re.search(r"(src|href)=.?https?:|url\(.?https?:", one)]

@@ -11,17 +11,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-
-from tests.demo import HOSTILE, Held, laid_out, speaking
-
-pytest.importorskip("gradio")
-
 from emosteer_demo import see
 from emosteer_demo.readings import Seen, path, seen
 from emosteer_demo.state import VOICES, Conversation, Sampling, Turn
 from emosteer_demo.tone import Mix, Point
 
 from emosteer.readout import EmotionReading
+from tests.demo import HOSTILE, Held, laid_out, speaking
 
 NAN = math.nan
 JOY = Mix((("joy", 1.0),))

@@ -6,17 +6,13 @@ import math
 from dataclasses import replace
 
 import pytest
-
-from tests.demo import EMOTIONS, RATED, speaking
-
-pytest.importorskip("gradio")
-
 from emosteer_demo.state import VOICES, Conversation, Sampling, Turn
 from emosteer_demo.tone import Curve, Mix, Point, recipe_for, steered_where
 
 import emosteer
 from emosteer import Affect, Keyframes
 from emosteer.errors import InputError, ToneError
+from tests.demo import EMOTIONS, RATED, speaking
 
 
 def turn(message: str, plain: str = "", toned: str = "") -> Turn:

@@ -9,13 +9,8 @@ import math
 import threading
 from types import SimpleNamespace
 
-import pytest
-
-from tests.demo import EMOTIONS, HOSTILE, Held, laid_out, speaking, voices
-
-pytest.importorskip("gradio")
-
 import gradio as gr
+import pytest
 from emosteer_demo import controls
 from emosteer_demo.controls import CURVE, MIX, POINT, chosen, held, mix_of, sampling_of, setting_of
 from emosteer_demo.pairs import Pair
@@ -29,6 +24,7 @@ from gradio.helpers import special_args
 import emosteer
 from emosteer import Affect, Keyframes
 from emosteer.errors import EmosteerError, HubError, InputError, ToneError
+from tests.demo import EMOTIONS, HOSTILE, Held, laid_out, speaking, voices
 
 ASKED = "How are you?"
 SAMPLING = Sampling(seed=3, temperature=0.7, tokens=12)

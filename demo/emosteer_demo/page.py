@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,47 @@ TITLE = "emosteer: a language model that speaks with feeling"
 WAITING = 24  # events in line; who comes later is told so
 FILES_KEPT = 3600  # seconds that a file which was brought or made is kept
 
-__all__ = ["build", "launch"]
+__all__ = ["Demo", "build"]
 
 
-def build(first: Pair | None = None) -> gr.Blocks:
-    """The page, with its first model being loaded.
+@dataclass(frozen=True)
+class Demo:
+    """The page and the models behind it.
+
+    Args:
+        page: Gradio's blocks.
+        studio: The models; the first is loaded from `launch` on.
+    """
+
+    page: gr.Blocks
+    studio: Studio
+
+    def launch(self, **options: Any) -> str:
+        """Serve the page, and then begin to load the first model: the page comes before it.
+
+        Args:
+            **options: For gradio's `launch`: `server_port`, `mcp_server`, …
+
+        Returns:
+            Where the page is.
+        """
+        _, address, _ = self.page.launch(
+            **{
+                "theme": theme(),
+                "css_paths": [Path(__file__).parent / "style.css"],
+                "max_file_size": LARGEST_FILE,
+                "ssr_mode": False,
+                "footer_links": ["api", "settings"],
+                "prevent_thread_lock": True,
+                **options,
+            }
+        )
+        self.studio.open()
+        return address
+
+
+def build(first: Pair | None = None) -> Demo:
+    """The page, yet to be served.
 
     Args:
         first: The model and vectors that every visitor begins with; the embedded ones by default.
@@ -51,8 +88,7 @@ def build(first: Pair | None = None) -> gr.Blocks:
         endpoints(studio)
         page.load(studio.told, pair, waiting, concurrency_limit=None, **{**SWIFT, "queue": True})
     page.queue(max_size=WAITING)
-    studio.open()
-    return page
+    return Demo(page, studio)
 
 
 def theme() -> gr.Theme:
@@ -69,25 +105,4 @@ def theme() -> gr.Theme:
         block_info_text_color_dark="*neutral_300",
         block_label_text_color="*neutral_600",
         color_accent="*primary_700",
-    )
-
-
-def launch(page: gr.Blocks, **options: Any) -> Any:
-    """Serve a page of `build`.
-
-    Args:
-        page: The page.
-        **options: For gradio's `launch`: `server_port`, `mcp_server`, …
-
-    Returns:
-        What gradio's `launch` returns.
-    """
-    here = Path(__file__).parent
-    return page.launch(
-        theme=theme(),
-        css_paths=[here / "style.css"],
-        max_file_size=LARGEST_FILE,
-        ssr_mode=False,
-        footer_links=["api", "settings"],
-        **options,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -72,14 +73,14 @@ def _quieten() -> None:
     """The libraries below report to people who debug them; progress is for terminals only."""
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported, by transformers for one
-    import logging as standard
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it repeats what servers say as it stands
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # read when transformers is imported, which takes its time
+    if "transformers" in sys.modules:
+        from transformers.utils import logging as of_transformers
 
-    from transformers.utils import logging
-
-    standard.getLogger("huggingface_hub").setLevel(standard.ERROR)  # it repeats what servers say as it stands
-    logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
+        of_transformers.set_verbosity_error()
+        if not sys.stderr.isatty():
+            of_transformers.disable_progress_bar()
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:

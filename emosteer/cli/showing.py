@@ -29,18 +29,16 @@ def demo(
         raise InputError(
             f"Which vectors for {model}?", f"Name them with --vectors, or build them: emosteer extract --model {model}"
         )
-    free = _free(port)
-    from emosteer_demo import Pair, build, launch
+    free = _free(port)  # gradio would take another nearby without a word
+    from emosteer_demo import Pair, build
 
-    page = build(Pair(model, vectors))
-    # gradio would take any port nearby without a word, and says more than a line when it begins.
-    _, address, _ = launch(
-        page, server_name=LOOPBACK, server_port=free, mcp_server=mcp, quiet=True, prevent_thread_lock=True
-    )
+    shown = build(Pair(model, vectors))
+    # gradio says more than a line when it begins.
+    address = shown.launch(server_name=LOOPBACK, server_port=free, mcp_server=mcp, quiet=True)
     printing.err.print(f"The demo is at {address} (Ctrl-C ends it). The model is being loaded.", soft_wrap=True)
     if mcp:
         printing.err.print(f"Its tools for other models (MCP) are at {address}gradio_api/mcp/", soft_wrap=True)
-    page.block_thread()
+    shown.page.block_thread()
 
 
 def _free(port: int) -> int:
