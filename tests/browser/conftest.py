@@ -108,7 +108,7 @@ def visit(browser: Browser, demo: Demo, request):
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
         )
-        context.set_default_timeout(40_000)  # machines are shared
+        context.set_default_timeout(90_000)  # machines are shared
         contexts.append(context)
         page = context.new_page()
         pages.append(page)
