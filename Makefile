@@ -7,11 +7,12 @@ TORCHAO := .venv/torchao
 PEERS := .venv/peers
 GEMMA := .venv/gemma
 LLAMA_CPP := .venv/llama-cpp
+AXE := .venv/axe
 VECTORS := vectors/smollm2-135m-instruct-en
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart test test-torchao test-peers test-oldest test-llama-cpp vectors calibration architectures fuzz bench bench-peers bench-gemma bench-alignment bench-transfer clean
+.PHONY: install quickstart demo screenshots test test-browser test-torchao test-peers test-oldest test-llama-cpp vectors calibration architectures fuzz bench bench-peers bench-gemma bench-alignment bench-transfer clean
 
 install: $(INSTALLED)
 
@@ -27,12 +28,33 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 quickstart: install
 	$(BIN)/emosteer quickstart
 
+demo: install
+	$(BIN)/emosteer demo $(if $(PORT),--port $(PORT)) $(OPTIONS)
+
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m emosteer.concepts.variety
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# The demo in Debian's Chromium, with axe-core looking over its shoulder; pictures are left in .venv/browser-output.
+test-browser: install $(AXE)
+	AXE=$(AXE)/node_modules/axe-core/axe.min.js BROWSER_OUTPUT=.venv/browser-output $(BIN)/python -m pytest tests/browser
+
+# The pictures of the README.
+screenshots: install $(AXE)
+	$(BIN)/python -m tests.browser.screenshots
+
+# As root, or with sudo: what a machine lacks of Debian's packages.
+$(AXE): Makefile
+	@as=; test "$$(id -u)" = 0 || as=sudo; \
+	for have in chromium npm; do command -v $$have >/dev/null || missing="$$missing $$have"; done; \
+	fc-list 2>/dev/null | grep -qi emoji || missing="$$missing fonts-noto-color-emoji"; \
+	if test -n "$$missing"; then $$as apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive $$as apt-get install -y -qq --no-install-recommends $$missing; fi
+	npm install --silent --no-audit --no-fund --prefix $@ axe-core@4.14.1
+	@touch $@
 
 # torchao makes transformers import it, with messages of its own, so it stays out of the environment of quickstart.
 test-torchao: install $(TORCHAO)

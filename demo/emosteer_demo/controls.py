@@ -168,7 +168,13 @@ def controls(places: Places) -> Controls:
         arousal = gr.Slider(-1, 1, 0.4, step=0.05, label="Arousal", info="−1 still · 1 stirred up")
     with gr.Group(visible=False) as by_name:
         emotions = gr.Dropdown(
-            names, value=[], multiselect=True, max_choices=MOST, label="Emotions", info=f"Up to {MOST}."
+            names,
+            value=[],
+            multiselect=True,
+            max_choices=MOST,
+            label="Emotions",
+            info=f"Up to {MOST}.",
+            elem_id="emotions-of-tone",
         )
         strengths = tuple(
             gr.Slider(

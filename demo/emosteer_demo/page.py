@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from emosteer_demo.talk import talk
 from emosteer_demo.told import SWIFT
 
 TITLE = "emosteer: a language model that speaks with feeling"
+PATIENCE = 4.0  # seconds for the first page to come
 WAITING = 24  # events in line; who comes later is told so
 FILES_KEPT = 3600  # seconds that a file which was brought or made is kept
 
@@ -29,14 +31,17 @@ class Demo:
 
     Args:
         page: Gradio's blocks.
-        studio: The models; the first is loaded from `launch` on.
+        studio: The models.
     """
 
     page: gr.Blocks
     studio: Studio
 
     def launch(self, **options: Any) -> str:
-        """Serve the page, and then begin to load the first model: the page comes before it.
+        """Serve the page.
+
+        The first model is loaded when the first page is there, or a little later without one: reading weights takes
+        all there is of a small machine, and the page would wait for it.
 
         Args:
             **options: For gradio's `launch`: `server_port`, `mcp_server`, …
@@ -55,7 +60,7 @@ class Demo:
                 **options,
             }
         )
-        self.studio.open()
+        threading.Timer(PATIENCE, self.studio.open).start()
         return address
 
 

@@ -50,7 +50,8 @@ class See:
         """The function that fills them: read the last answers, unless that has been done."""
 
         def fill(pair: Pair, said: Conversation, kept: Seen, tint: str) -> tuple[Any, ...]:
-            if said.last == kept.turn:
+            silent = said.last is not None and not any(said.last.answers.values())
+            if said.last == kept.turn or silent:
                 return (gr.skip(),) * (2 + len(self.outputs))
             steered = studio.get(pair)
             now = seen(steered, said)

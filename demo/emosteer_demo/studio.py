@@ -56,7 +56,7 @@ class Studio:
             return {name: place_of(info) for name, info in file.config.emotions.items()}
 
     def open(self) -> None:
-        """Begin to load the first model, in a thread of its own."""
+        """Begin to load the first model, in a thread of its own, unless that has begun."""
         self._under_way[self.first].start()
 
     def first_model(self) -> SteeredModel:
@@ -65,12 +65,14 @@ class Studio:
         Raises:
             EmosteerError: It cannot be loaded.
         """
+        self.open()
         for _ in self.stages(self.first):
             pass
         return self.get(self.first)
 
     def told(self, pair: Pair) -> Iterator[str]:
         """A line of HTML for the top of the page: what it waits for, until there is nothing to wait for."""
+        self.open()
         try:
             for stage in self.stages(pair):
                 yield f"<p role='status' class='em-waiting'>{html.escape(stage)} … You can set a tone meanwhile.</p>"
@@ -82,6 +84,11 @@ class Studio:
     def reads(self, pair: Pair) -> bool:
         """Whether emotion can be read at once, without fitting the readout first."""
         return self._shelf.get(pair) in self._reading
+
+    def learn_to_read(self, pair: Pair) -> None:
+        """Wait until emotion can be read at once; not at all for a model that is not there."""
+        if (steered := self._shelf.get(pair)) is not None:
+            _ = steered.readout
 
     def stages(self, pair: Pair) -> Iterator[str]:
         """What a model is waited for, in words, each time that it changes; ends when the model is there.

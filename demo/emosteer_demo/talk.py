@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from emosteer.errors import InputError
+from emosteer.errors import EmosteerError, InputError
 from emosteer_demo.controls import controls, renamed, sampling_of, setting_of
 from emosteer_demo.figures.circumplex import trace
 from emosteer_demo.readings import path
@@ -70,6 +70,13 @@ class Talk:
         yield from self._answer(pair, said.before(turn), _turn(edit.value, widgets))
 
     def _answer(self, pair: Pair, before: Conversation, turn: Turn) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._answering(pair, before, turn)
+        except EmosteerError:
+            yield shown(before, "That did not work.")
+            raise
+
+    def _answering(self, pair: Pair, before: Conversation, turn: Turn) -> Iterator[tuple[Any, ...]]:
         for stage in self._studio.stages(pair):
             yield shown(before.ending(turn), f"{stage} …")
         steered = self._studio.get(pair)
@@ -170,6 +177,14 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
         "show_progress": "hidden",
         **MODEL,
     }
+    # Not in the line for the model, which nobody should wait in behind this.
+    learn: dict[str, Any] = {
+        "fn": told(studio.learn_to_read),
+        "inputs": pair,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "concurrency_limit": None,
+    }
     read: dict[str, Any] = {
         "fn": told(views.read(studio)),
         "inputs": [pair, said, views.kept, views.tint],
@@ -189,9 +204,8 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
         *(window.edit(told(made.edited), again_inputs, **answered) for window in windows),
     ]
     for event in begun:
-        event.success(**read)
-        event.failure(lambda: line("That did not work."), None, status, **SWIFT)
-    stop.click(stopped, said, answered["outputs"], cancels=begun, **SWIFT).then(**read)
+        event.success(**learn).success(**read)
+    stop.click(stopped, said, answered["outputs"], cancels=begun, **SWIFT).then(**learn).success(**read)
     forgotten = [new.click, *(window.clear for window in windows)]
     gr.on(
         forgotten, lambda: shown(Conversation(), "Ask something."), None, answered["outputs"], cancels=begun, **SWIFT

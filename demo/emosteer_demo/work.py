@@ -44,6 +44,7 @@ class Work:
     def __init__(self, task: Callable[[Say], None], first: str = "Starting") -> None:
         self._task = task
         self._changed = threading.Condition()
+        self._begun = False
         self._over = False
         self.stopped = False
         self.step = Step(first)
@@ -51,7 +52,11 @@ class Work:
         self.thread = threading.Thread(target=self._run, name="studio", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, unless it has begun."""
+        with self._changed:
+            if self._begun:
+                return
+            self._begun = True
         self.thread.start()
 
     def stop(self) -> None:
