@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import gradio as gr
 import pytest
-from emosteer_demo import build
+from emosteer_demo import build, page
 from emosteer_demo.figures.pad import Pad
 from emosteer_demo.studio import Studio
 
@@ -75,9 +76,13 @@ def test_nothing_is_fetched_from_outside(built, monkeypatch):
         return None, "http://here/", None
 
     monkeypatch.setattr(built.page, "launch", launched)
-    monkeypatch.setattr(Studio, "open", opened.append)
+    monkeypatch.setattr(Studio, "open", lambda self: opened.append(self))
+    monkeypatch.setattr(page, "PATIENCE", 0.0)
     assert built.launch(server_port=7) == "http://here/"
-    assert opened == [built.studio]
+    for _ in range(500):
+        if not opened:
+            time.sleep(0.01)
+    assert opened == [built.studio]  # without a visitor too
     assert given.pop("server_port") == 7
     theme = given["theme"]
     assert theme._stylesheets == []

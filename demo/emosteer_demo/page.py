@@ -60,7 +60,9 @@ class Demo:
                 **options,
             }
         )
-        threading.Timer(PATIENCE, self.studio.open).start()
+        later = threading.Timer(PATIENCE, self.studio.open)
+        later.daemon = True
+        later.start()
         return address
 
 
