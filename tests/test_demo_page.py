@@ -76,7 +76,7 @@ def test_nothing_is_fetched_from_outside(built, monkeypatch):
         return None, "http://here/", None
 
     monkeypatch.setattr(built.page, "launch", launched)
-    monkeypatch.setattr(Studio, "open", lambda self: opened.append(self))
+    monkeypatch.setattr(Studio, "open", lambda self: opened.append(self))  # noqa: PLW0108  # a method, not a built-in
     monkeypatch.setattr(page, "PATIENCE", 0.0)
     assert built.launch(server_port=7) == "http://here/"
     for _ in range(500):

@@ -213,7 +213,7 @@ def _read_a_text(made: Explore, pair: gr.State, names: list[str]) -> None:
     text = gr.Textbox(label="Text", lines=5, max_length=LONGEST_TEXT, elem_id="text")
     kept = gr.State(None)
     with gr.Row():
-        tint = gr.Dropdown([*AXES, *names], value=AXES[0], label="Tint each word by")
+        tint = gr.Dropdown([*AXES, *names], value=AXES[0], label="Tint each word by", elem_id="read-tint")
         go = gr.Button("Read", variant="primary", elem_id="read")
     whole = gr.HTML("", elem_id="read-whole", **FIGURE)
     with gr.Row():

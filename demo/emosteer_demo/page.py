@@ -18,7 +18,7 @@ from emosteer_demo.talk import talk
 from emosteer_demo.told import SWIFT
 
 TITLE = "emosteer: a language model that speaks with feeling"
-PATIENCE = 4.0  # seconds for the first page to come
+PATIENCE = 15.0  # seconds for the first page to come
 WAITING = 24  # events in line; who comes later is told so
 FILES_KEPT = 3600  # seconds that a file which was brought or made is kept
 

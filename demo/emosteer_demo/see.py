@@ -157,7 +157,7 @@ def see(places: Places) -> See:
             drawn = gr.HTML(trace({}, on_circumplex(places)), elem_id="trace", **FIGURE)
     with gr.Tabs():
         with gr.Tab("Word by word"):
-            tint = gr.Dropdown([*AXES, *places], value="valence", label="Tint each word by", filterable=True)
+            tint = gr.Dropdown([*AXES, *places], value="valence", label="Tint each word by", elem_id="tint")
             with gr.Row():
                 texts = [gr.HTML("", elem_id=f"strip-{voice}", js_on_load=STRIP_JS, **FIGURE) for voice in VOICES]
         with gr.Tab("Why this word"):

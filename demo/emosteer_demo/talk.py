@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -67,7 +68,9 @@ class Talk:
         """Answer a message that was changed; what came after it is gone."""
         voice = str(getattr(edit.target, "elem_id", "")).removeprefix("voice-")
         turn = said.turn_at(voice, edit.index)
-        yield from self._answer(pair, said.before(turn), _turn(edit.value, widgets))
+        yield from self._answer(
+            pair, said.before(turn), _turn(html.unescape(edit.value) if isinstance(edit.value, str) else "", widgets)
+        )
 
     def _answer(self, pair: Pair, before: Conversation, turn: Turn) -> Iterator[tuple[Any, ...]]:
         try:
@@ -96,7 +99,12 @@ class Talk:
 
 def shown(said: Conversation, status: str, drawn: Any = None) -> tuple[Any, ...]:
     """What the page shows of a conversation: itself, both chat windows, a line of state, the trace."""
-    return said, said.messages("plain"), said.messages("toned"), line(status), gr.skip() if drawn is None else drawn
+    windows = (
+        # A chat window takes HTML even where it renders no Markdown, so what was said is handed over as text.
+        [{**one, "content": html.escape(one["content"], quote=False)} for one in said.messages(voice)]
+        for voice in VOICES
+    )
+    return said, *windows, line(status), gr.skip() if drawn is None else drawn
 
 
 def stopped(said: Conversation) -> tuple[Any, ...]:
