@@ -14,6 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from threading import Barrier
 from typing import Any
 
@@ -81,7 +82,8 @@ def serving(log, *command: str, **streams):
     try:
         until = time.monotonic() + 60
         while not answers(address):
-            assert server.poll() is None and time.monotonic() < until, log.read_text()
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < until
             time.sleep(0.1)
         yield address, server
     finally:
@@ -145,7 +147,7 @@ def test_six_users_at_once_get_what_each_would_get_alone(address, client, direct
         assert reply == toned.strip()
         assert updates[-1] == {"plain": plain, "toned": toned}
         assert len(updates) > TOKENS // 2  # it came in pieces, each a beginning of what follows
-        for one, following in zip(updates, updates[1:], strict=False):
+        for one, following in pairwise(updates):
             assert all(following[voice].startswith(one[voice]) for voice in one)
     assert len({reply for reply, _ in found}) == len(USERS)
 
@@ -250,13 +252,15 @@ def test_other_models_are_given_four_tools(address, client):
     asked = {"prompt": "How was your day?", "seed": 3, "max_new_tokens": 4}
 
     async def talk():
-        async with streamable_http_client(f"{address}gradio_api/mcp/") as (read, write, _):
-            async with ClientSession(read, write) as session:
-                await session.initialize()
-                tools = (await session.list_tools()).tools
-                answered = await session.call_tool("make_reply", asked)
-                refused = await session.call_tool("make_reply", {**asked, "emotion": "zeal"})
-                return tools, answered, refused
+        async with (
+            streamable_http_client(f"{address}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            answered = await session.call_tool("make_reply", asked)
+            refused = await session.call_tool("make_reply", {**asked, "emotion": "zeal"})
+            return tools, answered, refused
 
     tools, answered, refused = asyncio.run(talk())
     tools = {tool.name: tool for tool in tools}
