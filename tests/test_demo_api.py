@@ -126,6 +126,7 @@ def direct(real):
 
 
 @pytest.mark.embedded
+@pytest.mark.slow
 def test_six_users_at_once_get_what_each_would_get_alone(address, client, direct):
     before = [(client.predict(**user.alone), client.predict(**user.both)) for user in USERS[:2]]
     start = Barrier(len(USERS))
