@@ -43,7 +43,11 @@ def endpoints(studio: Studio) -> None:
         setting = mix_of([(emotion, strength)])
         asked = {"toned": [{"role": "user", "content": bounded(prompt, LONGEST_MESSAGE)}]}
         sampling = sampling_of(seed, 0.8, max_new_tokens)
-        return "".join(piece for _, piece in reply(studio.first_model(), asked, setting, sampling)).strip()
+        return (
+            "".join(piece for _, piece in reply(studio.first_model(), asked, setting, sampling))
+            .strip()
+            .rstrip("\ufffd")
+        )
 
     def two_voices(
         messages: list[dict[str, str]],
@@ -78,8 +82,7 @@ def endpoints(studio: Studio) -> None:
             text: What to read.
 
         Returns:
-            Scores of the whole and of each token: of each emotion in standard deviations of neutral text, of valence
-            and arousal from -1 to 1.
+            Scores of the whole and of each token, emotions in standard deviations of neutral text.
         """
         return studio.first_model().read(bounded(text, LONGEST_TEXT)).to_dict()
 

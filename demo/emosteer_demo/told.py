@@ -41,7 +41,9 @@ def bounded(text: Any, longest: int) -> str:
     Raises:
         InputError: It is no text, empty or longer.
     """
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str):
+        raise InputError(f"{str(text)[:80]} is no text.")
+    if not text.strip():
         raise InputError("The text is empty.", "Write something.")
     if len(text) > longest:
         raise InputError(f"The text has {len(text)} characters, at most {longest} are taken.", "Shorten it.")
