@@ -12,7 +12,7 @@ VECTORS := vectors/smollm2-135m-instruct-en
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart demo screenshots test test-browser test-torchao test-peers test-oldest test-llama-cpp vectors calibration architectures fuzz bench bench-peers bench-gemma bench-alignment bench-transfer clean
+.PHONY: install quickstart demo screenshots test test-browser test-torchao test-peers test-oldest test-llama-cpp vectors calibration architectures fuzz bench bench-demo bench-peers bench-gemma bench-alignment bench-transfer clean
 
 install: $(INSTALLED)
 
@@ -113,6 +113,10 @@ bench: install
 	$(BIN)/python -m tests.benchmarks.thermostat
 	$(BIN)/python -m tests.benchmarks.frontier
 	$(BIN)/python -m tests.benchmarks.words
+
+# How long a visitor of the demo waits, alone and with five others.
+bench-demo: install
+	$(BIN)/python -m tests.benchmarks.demo $(OPTIONS)
 
 # Side by side with repeng and steering-vectors; OPTIONS=--quick for a small run.
 bench-peers: install $(PEERS)

@@ -159,7 +159,10 @@ def see(places: Places) -> See:
         with gr.Tab("Word by word"):
             tint = gr.Dropdown([*AXES, *places], value="valence", label="Tint each word by", elem_id="tint")
             with gr.Row():
-                texts = [gr.HTML("", elem_id=f"strip-{voice}", js_on_load=STRIP_JS, **FIGURE) for voice in VOICES]
+                texts = [
+                    gr.HTML("", elem_id=f"strip-{voice}", min_width=280, js_on_load=STRIP_JS, **FIGURE)
+                    for voice in VOICES
+                ]
         with gr.Tab("Why this word"):
             reasons = gr.HTML("", elem_id="why", js_on_load=STRIP_JS, **FIGURE)
         with gr.Tab("The same in Python"):
