@@ -165,7 +165,9 @@ def bring(studio: Studio, pair: gr.State) -> None:
     with gr.Row():
         wanted = gr.Button("The vectors in use as a file", size="sm", elem_id="as-file")
         given = gr.File(label=VECTORS_FILE, interactive=False, visible=False, elem_id="made-file")
-    code = gr.Code(studio.first.code(), language="python", label="The same in Python", interactive=False)
+    code = gr.Code(
+        studio.first.code(), language="python", label="The same in Python", interactive=False, wrap_lines=True
+    )
 
     outputs: dict[str, Any] = {
         "outputs": [pair, status, anyway], "show_progress": "hidden", "api_visibility": "private"

@@ -166,6 +166,13 @@ def see(places: Places) -> See:
         with gr.Tab("Why this word"):
             reasons = gr.HTML("", elem_id="why", js_on_load=STRIP_JS, **FIGURE)
         with gr.Tab("The same in Python"):
-            code = gr.Code("", language="python", label="Gives the answer in tone", interactive=False, elem_id="code")
+            code = gr.Code(
+                "",
+                language="python",
+                label="Gives the answer in tone",
+                interactive=False,
+                wrap_lines=True,
+                elem_id="code",
+            )
     tint.input(strips, [kept, tint], texts, **SWIFT)
     return See(tint, kept, drawn, [told, drawn, *texts, reasons, code])
