@@ -13,7 +13,7 @@ from tests.browser.conftest import CHROMIUM, QUIET, started
 from tests.browser.steps import send, tab, wait_until_read
 
 OUTPUT = Path("demo/screenshots")
-COLOURS = 128  # of a palette: small files, and the tints are still told apart
+COLOURS = 256  # of a palette: small files, and the tints are still told apart
 
 
 def main() -> None:
@@ -78,7 +78,8 @@ def keep(page: Page, name: str, part: str | None = None) -> None:
     picture = Image.open(io.BytesIO(data)).convert("RGB")
     OUTPUT.mkdir(exist_ok=True)
     file = OUTPUT / f"{name}.png"
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+    few = picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # small areas too
+    few.save(file, optimize=True)
     print(f"{file}: {file.stat().st_size / 1024:.0f} KiB")
 
 
