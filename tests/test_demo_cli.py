@@ -62,6 +62,7 @@ def test_it_serves_on_loopback_until_interrupted(tmp_path):
     assert said.startswith(f"The demo is at http://127.0.0.1:{port}/")
     assert "emosteer" in page
     assert "Traceback" not in rest
+    assert server.returncode == 0
 
 
 def test_the_command_explains_itself(command_line):

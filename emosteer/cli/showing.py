@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 from typing import Annotated
 
 import typer
@@ -38,7 +40,11 @@ def demo(
     printing.err.print(f"The demo is at {address} (Ctrl-C ends it). The model is being loaded.", soft_wrap=True)
     if mcp:
         printing.err.print(f"Its tools for other models (MCP) are at {address}gradio_api/mcp/", soft_wrap=True)
-    shown.page.block_thread()
+    shown.page.block_thread()  # until Ctrl-C
+    # Weights that are being read cannot be interrupted: Python would wait for them, or torch abort with a core dump.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _free(port: int) -> int:
