@@ -58,7 +58,7 @@ def test_it_serves_on_loopback_until_interrupted(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         # Tests that run in the background have it ignored, and would hand that down.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     try:
         said = server.stderr.readline()  # the page is there when this is
