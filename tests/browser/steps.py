@@ -40,6 +40,7 @@ def short_answers(page: Page, tokens: int = 20) -> None:
     number = page.get_by_label("number input for Longest answer")
     number.fill(str(tokens))
     number.press("Tab")
+    page.wait_for_timeout(500)  # until the page has taken it
 
 
 def open_more(page: Page) -> None:
