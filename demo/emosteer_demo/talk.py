@@ -45,7 +45,7 @@ class Talk:
 
     def send(self, message: str, pair: Pair, said: Conversation, *widgets: Any) -> Iterator[tuple[Any, ...]]:
         """Answer a new message."""
-        yield from self._answer(pair, said, _turn(message, widgets))
+        yield from self._answer(pair, said, said, _turn(message, widgets))
 
     def again(self, pair: Pair, said: Conversation, *widgets: Any) -> Iterator[tuple[Any, ...]]:
         """Answer the last message in other words: by the next seed."""
@@ -53,7 +53,7 @@ class Talk:
             raise InputError("There is nothing to answer again.", "Ask something first.")
         turn = _turn(said.last.message, widgets)
         turn = replace(turn, sampling=replace(turn.sampling, seed=said.last.sampling.seed + 1))
-        yield from self._answer(pair, said.before(len(said.turns) - 1), turn)
+        yield from self._answer(pair, said, said.before(len(said.turns) - 1), turn)
 
     def retone(self, wanted: bool, pair: Pair, said: Conversation, *widgets: Any) -> Iterator[tuple[Any, ...]]:
         """Answer the last message in the tone that is set now: the plain answer stays, and so does the seed."""
@@ -62,21 +62,21 @@ class Talk:
         if not wanted or last is None or setting == last.setting:
             return
         kept = Turn(last.message, setting, last.sampling, {"plain": last.answers["plain"], "toned": ""})
-        yield from self._answer(pair, said.before(len(said.turns) - 1), kept)
+        yield from self._answer(pair, said, said.before(len(said.turns) - 1), kept)
 
     def edited(self, edit: gr.EditData, pair: Pair, said: Conversation, *widgets: Any) -> Iterator[tuple[Any, ...]]:
         """Answer a message that was changed; what came after it is gone."""
         voice = str(getattr(edit.target, "elem_id", "")).removeprefix("voice-")
         turn = said.turn_at(voice, edit.index)
-        yield from self._answer(
-            pair, said.before(turn), _turn(html.unescape(edit.value) if isinstance(edit.value, str) else "", widgets)
-        )
+        message = html.unescape(edit.value) if isinstance(edit.value, str) else ""
+        yield from self._answer(pair, said, said.before(turn), _turn(message, widgets))
 
-    def _answer(self, pair: Pair, before: Conversation, turn: Turn) -> Iterator[tuple[Any, ...]]:
+    def _answer(self, pair: Pair, said: Conversation, before: Conversation, turn: Turn) -> Iterator[tuple[Any, ...]]:
+        """Answer a turn after what was said before it; what had been said until then stays if that fails."""
         try:
             yield from self._answering(pair, before, turn)
         except EmosteerError:
-            yield shown(before, "That did not work.")
+            yield shown(said, "That did not work.")
             raise
 
     def _answering(self, pair: Pair, before: Conversation, turn: Turn) -> Iterator[tuple[Any, ...]]:
