@@ -1,5 +1,6 @@
 """The demo of emosteer: try tones, see feelings. A house of its own, which uses the library as anybody would."""
 
+from emosteer_demo import quick as quick  # isort: skip  # before anything imports gradio
 from emosteer_demo.page import Demo, build
 from emosteer_demo.studio import Pair
 

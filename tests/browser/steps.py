@@ -38,9 +38,13 @@ def short_answers(page: Page, tokens: int = 20) -> None:
     """Answers of so many tokens, so that a test is over soon."""
     open_more(page)
     number = page.get_by_label("number input for Longest answer")
-    number.fill(str(tokens))
-    number.press("Tab")
-    page.wait_for_timeout(500)  # until the page has taken it
+    for _ in range(5):  # the widgets are drawn once more just after they are opened, with what they were made with
+        number.fill(str(tokens))
+        number.press("Tab")
+        page.wait_for_timeout(500)
+        if number.input_value() == str(tokens):
+            return
+    raise AssertionError(f"The page does not take {tokens} tokens.")
 
 
 def open_more(page: Page) -> None:
