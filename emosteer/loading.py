@@ -32,7 +32,7 @@ _WEIGHTS = (
 
 _HINT = "Give 'embedded', a Hub id such as HuggingFaceTB/SmolLM2-135M-Instruct, a folder, or a .gguf file."
 
-__all__ = ["EMBEDDED", "load_model", "size_of"]
+__all__ = ["EMBEDDED", "fetched", "load_model", "size_of"]
 
 
 def load_model(source: str | Path, **options: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -107,6 +107,22 @@ def size_of(source: str | Path) -> int | None:
             return _weights({file.rfilename: file.size for file in files})
     except AwayError:
         return None
+
+
+def fetched(repo_id: str) -> int:
+    """Bytes of a model of the Hub that are on this machine, among them the part of a file that is on its way.
+
+    Args:
+        repo_id: Its name on the Hub.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    found = 0
+    for file in Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="model"), "blobs").glob("*"):
+        with suppress(OSError):  # it has been given its name meanwhile
+            found += file.stat().st_size
+    return found
 
 
 def _weights(sizes: Mapping[str, int | None]) -> int | None:

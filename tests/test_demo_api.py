@@ -191,12 +191,8 @@ def test_four_names_can_be_called(client):
 
 
 REFUSED = [
-    (
-        "make_reply",
-        {"prompt": "Hi", "emotion": "<b>zeal</b>"},
-        "There is no emotion &#x27;&lt;b&gt;zeal&lt;/b&gt;&#x27;",
-    ),
-    ("make_reply", {"prompt": "Hi", "emotion": ["joy"]}, "[&#x27;joy&#x27;] is no emotion."),
+    ("make_reply", {"prompt": "Hi", "emotion": "<b>zeal</b>"}, "There is no emotion '&lt;b&gt;zeal&lt;/b&gt;'"),
+    ("make_reply", {"prompt": "Hi", "emotion": ["joy"]}, "['joy'] is no emotion."),
     ("make_reply", {"prompt": " "}, "The text is empty."),
     ("make_reply", {"prompt": "x" * 2001}, "The text has 2001 characters, at most 2000 are taken."),
     ("make_reply", {"prompt": "Hi", "strength": "<i>much"}, "&lt;i&gt;much is no number."),
@@ -209,12 +205,8 @@ REFUSED = [
     ("two_voices", {"messages": said(""), "emotion": {}}, "The text is empty."),
     ("two_voices", {"messages": [{"role": "system", "content": "Hi"}], "emotion": {}}, "The role of a message is"),
     ("two_voices", {"messages": said("Hi"), "emotion": "<joy>"}, "&lt;joy&gt; is no tone."),
-    (
-        "two_voices",
-        {"messages": said("Hi"), "emotion": {"joy": "<1>"}},
-        "{&#x27;joy&#x27;: &#x27;&lt;1&gt;&#x27;} is no",
-    ),
-    ("two_voices", {"messages": said("Hi"), "emotion": {"<zeal>": 1}}, "There is no emotion &#x27;&lt;zeal&gt;&#x27;"),
+    ("two_voices", {"messages": said("Hi"), "emotion": {"joy": "<1>"}}, "{'joy': '&lt;1&gt;'} is no"),
+    ("two_voices", {"messages": said("Hi"), "emotion": {"<zeal>": 1}}, "There is no emotion '&lt;zeal&gt;'"),
     (
         "two_voices",
         {"messages": said("Hi"), "emotion": dict.fromkeys("abcdef", 1)},
@@ -245,7 +237,7 @@ def test_the_message_is_the_librarys(client, direct):
         direct.chat("Hi", emotion={"zeal": 1.0})
     with pytest.raises(AppError) as found:
         client.predict("Hi", "zeal", api_name="/make_reply")
-    assert str(found.value).replace("&#x27;", "'") == str(expected.value)
+    assert str(found.value) == str(expected.value)
 
 
 @pytest.mark.embedded

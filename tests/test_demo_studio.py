@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "demo"))
 
+from emosteer_demo import fetching
 from emosteer_demo.pairs import Concepts, Pair, places_of
 from emosteer_demo.shelf import KEPT
 from emosteer_demo.studio import Studio
@@ -222,6 +223,58 @@ def test_building_can_be_stopped(studio, home, monkeypatch):
     monkeypatch.setattr(emosteer, "extract", real)
     run(studio.load(pair))
     assert studio.get(pair).model is studio.first_model().model
+
+
+def test_who_waits_for_another_build_is_told(studio, home, monkeypatch):
+    monkeypatch.setattr(Concepts, "load", lambda _: small_concepts())
+    real, going = emosteer.extract, threading.Event()
+
+    def slow(*args, **options):
+        assert going.wait(ALL)
+        return real(*args, **options)
+
+    monkeypatch.setattr(emosteer, "extract", slow)
+    first, second = (Pair(str(home / name), "vectors.safetensors", concepts=Concepts("en")) for name in ("one", "two"))
+    ahead, behind = studio.load(first), studio.load(second)
+    until(lambda: next(ahead).words == "Reading texts")
+    until(lambda: next(behind).words == "Waiting until other vectors have been built")
+    going.set()
+    run(behind)
+    assert studio.get(first)
+    assert studio.get(second)
+
+
+def test_what_has_come_of_weights_is_told_while_they_come(tmp_path, monkeypatch):
+    """A cache as the Hub's client leaves it: whole files, and the one on its way."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(fetching, "size_of", {"org/model": 1000}.get)
+    monkeypatch.setattr(fetching, "PACE", 0.01)
+    blobs, told = tmp_path / "models--org--model" / "blobs", []
+    blobs.mkdir(parents=True)
+    with fetching.watched("org/model", told.append):
+        until(lambda: told[-1] == Step("Fetching the weights of org/model", 0.0))
+        (blobs / "1234").write_bytes(bytes(200))
+        (blobs / "abcd.5678.incomplete").write_bytes(bytes(300))
+        until(lambda: told[-1] == Step("Fetching the weights of org/model", 0.5))
+        (blobs / "abcd.5678.incomplete").write_bytes(bytes(800))
+        until(lambda: told[-1].share is None)
+        assert told[-1] == told[0]
+        assert told[0].words.startswith("Reading the weights of org/model")
+    over = len(told)
+    time.sleep(0.05)
+    assert len(told) == over
+
+
+@pytest.mark.parametrize("model", ["embedded", "here", "org/none"])
+def test_nothing_is_said_to_be_fetched_that_is_here_or_of_unknown_size(tmp_path, monkeypatch, model):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fetching, "size_of", lambda name: 1000 if name == "here" else None)
+    monkeypatch.setattr(fetching, "PACE", 0.01)
+    told = []
+    with fetching.watched(model, told.append):
+        time.sleep(0.05)
+    assert len(told) == 1
 
 
 def test_work_that_breaks_does_not_leave_anybody_waiting(caplog):

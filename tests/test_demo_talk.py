@@ -17,7 +17,7 @@ from emosteer_demo.controls import CURVE, MIX, POINT, chosen, held, mix_of, samp
 from emosteer_demo.pairs import Pair
 from emosteer_demo.replies import reply, together
 from emosteer_demo.state import VOICES, Conversation, Sampling, Turn
-from emosteer_demo.talk import LONGEST_MESSAGE, Talk, stopped, traced_so_far
+from emosteer_demo.talk import LONGEST_MESSAGE, Talk, as_html, stopped, traced_so_far
 from emosteer_demo.told import bounded, line, refusal, told
 from emosteer_demo.tone import MOST, STRONGEST, Curve, Mix, Point, chat_call, steered_where
 from gradio.helpers import special_args
@@ -443,11 +443,11 @@ def test_a_trace_while_they_speak(steered):
 @pytest.mark.parametrize("kind", [InputError, HubError, ToneError])
 def test_errors_are_told_as_text(kind):
     def fail(_):
-        raise kind("<b>bad</b> & so on.", "Do <i>this</i>.")
+        raise kind("<b>bad</b> & isn't right.", "Do <i>this</i>.")
 
     def fail_late(_):
         yield 1
-        raise kind("<b>bad</b> & so on.", "Do <i>this</i>.")
+        raise kind("<b>bad</b> & isn't right.", "Do <i>this</i>.")
 
     with pytest.raises(gr.Error) as error:
         told(fail)(0)
@@ -455,9 +455,25 @@ def test_errors_are_told_as_text(kind):
     assert next(late) == 1
     with pytest.raises(gr.Error) as later:
         next(late)
-    for one in (error.value, later.value, refusal(kind("<b>bad</b> & so on.", "Do <i>this</i>."))):
-        assert one.message == "&lt;b&gt;bad&lt;/b&gt; &amp; so on. Do &lt;i&gt;this&lt;/i&gt;."
+    for one in (error.value, later.value, refusal(kind("<b>bad</b> & isn't right.", "Do <i>this</i>."))):
+        assert one.message == "&lt;b&gt;bad&lt;/b&gt; &amp; isn't right. Do &lt;i&gt;this&lt;/i&gt;."
         assert one.print_exception is False
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('R&D, you & me; "it\'s"', 'R&D, you & me; "it\'s"'),
+        ("5 < 6", "5 &lt; 6"),
+        ("<img src=x>", "&lt;img src=x&gt;"),
+        ("&lt;", "&amp;lt;"),
+        ("&copy 2", "&amp;copy 2"),
+        ("a\n&#60;b>", "a\n&amp;#60;b&gt;"),
+    ],
+)
+def test_a_chat_window_gets_html_that_shows_the_text_and_plain_texts_as_they_are(text, shown):
+    assert as_html(text) == shown
+    assert html.unescape(shown) == text
 
 
 def test_other_errors_are_not_hidden():

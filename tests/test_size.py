@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from huggingface_hub import hf_hub_download
 
 from emosteer import embedded
 from emosteer.errors import HubError, InputError
-from emosteer.loading import size_of
+from emosteer.loading import fetched, size_of
 from tests.loopback import LoopbackHub, connected
 
 BASE = {"config.json": b"{}", "tokenizer.json": b"x" * 999}
@@ -42,6 +43,16 @@ def test_a_folder_and_a_repository_are_as_large_as_what_is_loaded_of_them(files,
     with connected(site, tmp_path / "home"):
         assert size_of("org/model") == size
     assert not any("resolve" in request.path for request in site.requests)  # nothing was downloaded
+
+
+def test_what_the_client_has_fetched_is_counted_to_the_byte(site, tmp_path):
+    site.create("org/model", BASE | ONE)
+    with connected(site, tmp_path / "home"):
+        assert fetched("org/model") == 0
+        for name in ("config.json", "model.safetensors"):
+            hf_hub_download("org/model", name)
+        assert fetched("org/model") == len(BASE["config.json"]) + 5_000
+        assert fetched("org/other") == 0
 
 
 def test_a_hub_that_does_not_answer_is_no_error(site, tmp_path, monkeypatch):

@@ -181,7 +181,7 @@ def bring(studio: Studio, pair: gr.State) -> None:
         made.build,
         [pair, model, language, emotions, anyway],
         concurrency_id="build",
-        concurrency_limit=1,
+        concurrency_limit=4,
         **{**outputs, "outputs": [*outputs["outputs"], building]},
     )
     # Not by gradio's cancelling, after which a last step may still arrive, or an error.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from emosteer import ConceptSet, storage
 from emosteer.errors import EmosteerError, InputError
 from emosteer.loading import EMBEDDED
+from emosteer_demo.fetching import watched
 from emosteer_demo.pairs import Concepts, Pair, Places, on_circumplex, place_of, places_of
 from emosteer_demo.shelf import Shelf
 from emosteer_demo.work import Say, Step, Work
@@ -39,6 +40,7 @@ class Studio:
         self._under_way: dict[Pair, Work] = {self.first: self._work(self.first, None)}
         self._lock = threading.Lock()
         self._one = threading.Lock()  # weights are read one model after the other
+        self._building = threading.Lock()  # and vectors built one set after the other
         self._reading: weakref.WeakSet[SteeredModel] = weakref.WeakSet()  # those whose readout is fitted
 
     def places(self) -> Places:
@@ -177,8 +179,11 @@ class Studio:
         # Two voices speak at once: each takes half of the cores, or they would wait for each other at every layer.
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
         if pair.concepts is not None:
-            model, tokenizer = self._model(pair.model, None, say)
-            return SteeredModel(model, tokenizer, _built(model, tokenizer, pair.concepts, say))
+            if self._building.locked():
+                say(Step("Waiting until other vectors have been built"))
+            with self._building:
+                model, tokenizer = self._model(pair.model, None, say)
+                return SteeredModel(model, tokenizer, _built(model, tokenizer, pair.concepts, say))
         vectors = brought
         if vectors is None and pair.vectors is not None:
             say(Step("Reading the vectors"))
@@ -213,9 +218,9 @@ class Studio:
                 if vectors is not None:
                     vectors.check_model(shape)
                 self._shelf.make_room()
-            say(Step(f"Reading the weights of {name} (half a minute the first time)"))
-            # A stranger's weights are never unpickled, which a folder on this machine may need.
-            loaded = load_model(name) if name == self.first.model else load_model(name, use_safetensors=True)
+            with watched(name, say):
+                # A stranger's weights are never unpickled, which a folder on this machine may need.
+                loaded = load_model(name) if name == self.first.model else load_model(name, use_safetensors=True)
             self._shelf.note(name, *loaded)
             return loaded
 

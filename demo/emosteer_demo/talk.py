@@ -99,12 +99,16 @@ class Talk:
 
 def shown(said: Conversation, status: str, drawn: Any = None) -> tuple[Any, ...]:
     """What the page shows of a conversation: itself, both chat windows, a line of state, the trace."""
-    windows = (
-        # A chat window takes HTML even where it renders no Markdown, so what was said is handed over as text.
-        [{**one, "content": html.escape(one["content"], quote=False)} for one in said.messages(voice)]
-        for voice in VOICES
-    )
+    windows = ([{**one, "content": as_html(one["content"])} for one in said.messages(voice)] for voice in VOICES)
     return said, *windows, line(status), gr.skip() if drawn is None else drawn
+
+
+def as_html(text: str) -> str:
+    """HTML that shows a text, for chat windows take it even where they render no Markdown.
+
+    Most texts show themselves and stay as they are: a visitor who edits a message edits what he is shown.
+    """
+    return text if "<" not in text and html.unescape(text) == text else html.escape(text, quote=False)
 
 
 def stopped(said: Conversation) -> tuple[Any, ...]:

@@ -28,7 +28,7 @@ __all__ = ["FIGURE", "MODEL", "SWIFT", "bounded", "line", "refusal", "told"]
 
 def refusal(error: Exception) -> gr.Error:
     """An error for the page, which shows messages as HTML; they may quote a file, the Hub or the visitor."""
-    return gr.Error(html.escape(str(error)), title="That did not work", print_exception=False)
+    return gr.Error(html.escape(str(error), quote=False), title="That did not work", print_exception=False)
 
 
 def bounded(text: Any, longest: int) -> str:
