@@ -31,6 +31,8 @@ RESIDUAL_NORM = "residual_norm"
 CENTER = "center"
 NEUTRAL_BASIS = "neutral_basis"
 RESERVED = ("readout.", "affect.", "direction@")
+READOUT_WEIGHTS = "readout.weights."
+READOUT_PARTS = ("readout.bias", "readout.spread", "readout.inertia")
 MAX_HEADER = 16 * 2**20
 MAX_CONFIG = 2 * 2**20  # that of a thousand emotions has half of it
 DTYPES = {"F32": ("<f4", 1e-4), "F16": ("<f2", 4e-3)}  # safetensors name → numpy name, tolerance of a unit norm
@@ -340,8 +342,9 @@ def _check_tensors(entries: Mapping[str, _Entry], config: Config, name: str) -> 
     if NEUTRAL_BASIS in entries:
         components = entries[NEUTRAL_BASIS].shape[1:2]
         optional[NEUTRAL_BASIS] = (rows, *components, width)
+    optional |= _readout_shapes(entries, config, name)
     for key, entry in entries.items():
-        if key.startswith(RESERVED):
+        if key.startswith(RESERVED) and key not in optional:
             continue
         shape = expected.get(key) or optional.get(key)
         if shape is None:
@@ -353,6 +356,22 @@ def _check_tensors(entries: Mapping[str, _Entry], config: Config, name: str) -> 
     if config.digests.keys() != entries.keys():
         odd = min(config.digests.keys() ^ entries.keys())
         _bad(name, f"its config and its tensors disagree about {odd[:70]!r}")
+
+
+def _readout_shapes(entries: Mapping[str, _Entry], config: Config, name: str) -> dict[str, tuple[int, ...]]:
+    """Of the tensors of a readout, if there is one: a column for each emotion, and two for valence and arousal."""
+    weights = {f"{READOUT_WEIGHTS}{layer}" for layer in config.layers} & entries.keys()
+    parts = set(READOUT_PARTS) & entries.keys()
+    if not weights and not parts:
+        return {}
+    if not weights or len(parts) < len(READOUT_PARTS):
+        _bad(name, "its readout is not complete")
+    emotions = len(config.emotions)
+    columns = emotions if entries[READOUT_PARTS[0]].shape == (emotions,) else emotions + 2
+    return {
+        **dict.fromkeys(READOUT_PARTS, (columns,)),
+        **dict.fromkeys(weights, (config.base_model.hidden_size, columns)),
+    }
 
 
 def _config_beside(folder: Path) -> bytes:

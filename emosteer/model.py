@@ -14,6 +14,7 @@ from emosteer.conversation import Messages, last_said, messages_of, sanitising, 
 from emosteer.drawing import drawing
 from emosteer.errors import InputError, ToneError
 from emosteer.explaining import Explanation, choices, is_temperature
+from emosteer.identity import base_model_of
 from emosteer.layers import check_blocks, input_device
 from emosteer.readout import EmotionReading, Readout, Trace
 from emosteer.recipes import Recipe, Vocabulary, recipe_named
@@ -116,8 +117,14 @@ class SteeredModel:
 
     @property
     def readout(self) -> Readout:
-        """What emotion is read with; fitted when it is first needed, on some hundred texts."""
+        """What emotion is read with: that of the vectors, or one fitted when it is first needed, on 300 texts.
+
+        One that was fitted to other weights, those before a fine-tune for example, is not used.
+        """
         with self._fitting:
+            made_for = self.vectors.base_model.fingerprint
+            if self._readout is None and made_for is not None and made_for == base_model_of(self.model).fingerprint:
+                self._readout = self.vectors.readout
             if self._readout is None:
                 with unsteered():
                     self._readout = Readout.fit(self.model, self.tokenizer, self.vectors)

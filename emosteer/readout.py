@@ -153,6 +153,15 @@ class Readout:
         first = cls(vectors.emotions, AXES if rated else (), dict(zip(used, weights, strict=True)), bias, still, still)
         return first._calibrated(model, tokenizer, neutral)
 
+    def select(self, emotions: Sequence[str]) -> Readout:
+        """Only these emotions, in this order, and the axes."""
+        columns = [self.emotions.index(name) for name in emotions]
+        columns += range(len(self.emotions), len(self.bias))
+        weights = {layer: one[:, columns] for layer, one in self.weights.items()}
+        return Readout(
+            tuple(emotions), self.axes, weights, self.bias[columns], self.spread[columns], self.inertia[columns]
+        )
+
     def read(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str | Passage) -> EmotionReading:
         """Read a text.
 

@@ -16,6 +16,7 @@ from emosteer.errors import FormatError, InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from emosteer.readout import Readout
     from emosteer.vectors import EmotionVectors
 
 __all__ = ["config_of", "files_in", "files_of", "files_to_push", "located", "opened", "read", "save"]
@@ -57,6 +58,9 @@ def files_of(vectors: EmotionVectors, dtype: str = "float32", repo_id: str | Non
         tensors[fmt.CENTER] = vectors.center
     if vectors.neutral_basis is not None:
         tensors[fmt.NEUTRAL_BASIS] = vectors.neutral_basis.to(dtypes[dtype])
+    if (readout := vectors.readout) is not None:
+        tensors |= {fmt.READOUT_WEIGHTS + str(layer): weights for layer, weights in readout.weights.items()}
+        tensors |= dict(zip(fmt.READOUT_PARTS, (readout.bias, readout.spread, readout.inertia), strict=True))
     data, config = fmt.serialise(tensors, config_of(vectors))
     text = card.new(vectors, repo_id=repo_id)
     return {fmt.VECTORS_FILE: data, fmt.CONFIG_FILE: fmt.config_json(config), fmt.CARD_FILE: text.encode()}
@@ -191,7 +195,9 @@ def read(file: fmt.VectorFile, emotions: Sequence[str] | None = None) -> Emotion
     from emosteer.vectors import EmotionVectors
 
     config = file.config
-    basis = emotions is None and fmt.NEUTRAL_BASIS in file  # the largest tensor, and of no use for steering
+    # Large, and of no use for steering.
+    basis = emotions is None and fmt.NEUTRAL_BASIS in file
+    readout = emotions is None and fmt.READOUT_PARTS[0] in file
     return EmotionVectors(
         directions=file.directions(emotions),
         residual_norm=file.read(fmt.RESIDUAL_NORM),
@@ -204,7 +210,18 @@ def read(file: fmt.VectorFile, emotions: Sequence[str] | None = None) -> Emotion
         license=config.license,
         center=file.read(fmt.CENTER) if fmt.CENTER in file else None,
         neutral_basis=file.read(fmt.NEUTRAL_BASIS) if basis else None,
+        readout=_readout(file) if readout else None,
     )
+
+
+def _readout(file: fmt.VectorFile) -> Readout:
+    from emosteer.readout import AXES, Readout
+
+    names = {layer: f"{fmt.READOUT_WEIGHTS}{layer}" for layer in file.config.layers}
+    weights = {layer: file.read(name) for layer, name in names.items() if name in file}
+    bias, spread, inertia = map(file.read, fmt.READOUT_PARTS)
+    emotions = tuple(file.config.emotions)
+    return Readout(emotions, AXES if len(bias) > len(emotions) else (), weights, bias, spread, inertia)
 
 
 def _belonging(vectors: EmotionVectors) -> list[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from emosteer.hub import Pushed
+    from emosteer.readout import Readout
 
 FALLBACK_DOSE = 0.25
 """Dose of an emotion that has not been calibrated, spread over the fallback layers: stated in `emosteer info`."""
@@ -48,6 +49,8 @@ class EmotionVectors:
         center: `[n_layers, d_model]`, mean activation of neutral text, or None.
         neutral_basis: `[n_layers, k, d_model]`, orthonormal components of neutral text that were projected out (rows of
             zeros where a layer has fewer than k), or None.
+        readout: What emotion is read with in the model that these were made for, or None, and it is fitted when it is
+            needed.
 
     Raises:
         FormatError: Shapes do not fit each other, a row is not a unit vector, or a name is not one.
@@ -64,6 +67,7 @@ class EmotionVectors:
     license: str | None = None
     center: Tensor | None = None
     neutral_basis: Tensor | None = None
+    readout: Readout | None = None
 
     def __post_init__(self) -> None:
         rows, width = len(self.layers), self.base_model.hidden_size
@@ -80,6 +84,11 @@ class EmotionVectors:
             self.residual_norm.max()
         ) < float("inf"):
             raise FormatError(f"The residual norms must be {rows} positive numbers, one a layer.")
+        if self.readout is not None and self.readout.emotions != self.emotions:
+            raise FormatError(
+                f"The readout is of {self.readout.emotions}, the directions are of {self.emotions}.",
+                "Leave it out (readout=None), or fit it to these.",
+            )
         info = {name: self.info.get(name, EmotionInfo()) for name in self.directions}
         doses = {name: dose for name, dose in self.doses.items() if name in self.directions}
         for key, value in (("directions", self.directions), ("info", info), ("doses", doses)):
@@ -143,7 +152,8 @@ class EmotionVectors:
         """
         for name in emotions:
             self._require(name)
-        return replace(self, directions={name: self.directions[name] for name in emotions})
+        readout = self.readout and self.readout.select(emotions)
+        return replace(self, directions={name: self.directions[name] for name in emotions}, readout=readout)
 
     def merge(self, other: EmotionVectors) -> EmotionVectors:
         """These emotions and those of another set for the same model, which adds but does not replace.
@@ -168,6 +178,7 @@ class EmotionVectors:
             doses={**self.doses, **{name: self._in_own_norms(dose, other) for name, dose in other.doses.items()}},
             extraction={**self.extraction, **({"stability": stability} if stability else {})},
             license=self.license if self.license == other.license else None,
+            readout=None,
         )
 
     def scale(self, factors: float | Mapping[str, float]) -> EmotionVectors:
@@ -227,7 +238,8 @@ class EmotionVectors:
         layers = tuple(layer for layer, used in zip(self.layers, steered.tolist(), strict=True) if used)
         peak = float(shares.max())
         dose = Dose(peak, layers, tuple(float(shares[row[layer]]) / peak for layer in layers), scopes.pop())
-        return replace(self, directions={**self.directions, name: unit}, doses={**self.doses, name: dose})
+        directions, doses = {**self.directions, name: unit}, {**self.doses, name: dose}
+        return replace(self, directions=directions, doses=doses, readout=None)
 
     def cosines(self, layer: int | None = None) -> Tensor:
         """How alike the emotions are: `[n_emotions, n_emotions]`, cosine of their directions.
@@ -295,7 +307,9 @@ class EmotionVectors:
         generator = torch.Generator().manual_seed(seed)
         shape = len(vectors.layers), vectors.hidden_size
         directions = {name: _random_units(*shape, generator) for name in vectors.emotions}
-        return replace(vectors, directions=directions, extraction={"method": "random", "seed": seed}, measured={})
+        return replace(
+            vectors, directions=directions, extraction={"method": "random", "seed": seed}, measured={}, readout=None
+        )
 
     # Disk and Hub.
 

@@ -226,7 +226,18 @@ def _some_object(outer: Pairs, inner: Inner, rng: random.Random) -> Pairs:
 
 def _name(rng: random.Random, like: str) -> str:
     at = rng.randrange(len(like) + 1)
-    odd = ["", "__metadata__", "../x", "direction.../../x", "readout.x", "direction@x", "\ud800", "a\0b", "x" * 500]
+    odd = [
+        "",
+        "__metadata__",
+        "../x",
+        "direction.../../x",
+        "readout.x",
+        "readout.bias",
+        "direction@x",
+        "\ud800",
+        "a\0b",
+        "x" * 500,
+    ]
     return rng.choice([f"{like}x", like.upper(), like[:at] + rng.choice("aé.\n") + like[at + 1 :], rng.choice(odd)])
 
 
@@ -426,7 +437,16 @@ def differences(a: Any, b: Any) -> list[str]:
     if a.emotions == b.emotions:
         found += [name for name in a.emotions if not same(a.directions[name], b.directions[name])]
     tensors = ("residual_norm", "center", "neutral_basis")
-    return found + [name for name in tensors if not same(getattr(a, name), getattr(b, name))]
+    found += [name for name in tensors if not same(getattr(a, name), getattr(b, name))]
+    if a.readout is None or b.readout is None:
+        return found + ["readout"] * (a.readout is not b.readout)
+    parts = ("emotions", "axes", "bias", "spread", "inertia")
+    found += [f"readout.{part}" for part in parts if not same(getattr(a.readout, part), getattr(b.readout, part))]
+    if a.readout.weights.keys() != b.readout.weights.keys():
+        return [*found, "readout.weights"]
+    return found + [
+        f"readout {one}" for one, rows in a.readout.weights.items() if not same(rows, b.readout.weights[one])
+    ]
 
 
 def judge(path: Path, good: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from rich.console import Console
 import emosteer
 from emosteer import cli, embedded, quickstart
 from emosteer.cli import printing
-from tests.conftest import small_concepts, tiny_model, tiny_tokenizer
+from emosteer.readout import Readout
+from tests.conftest import small_concepts, tiny_config, tiny_model, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +74,11 @@ def test_extract_writes_vectors_that_info_describes(run, folder, tmp_path):
     )
     assert status == 0
     assert json.loads(out)["emotions"] == ["joy", "fear", "calm"]
+    model, tokenizer = tiny_model(), tiny_tokenizer()
+    vectors = emosteer.EmotionVectors.from_pretrained(folder / "vectors")
+    replace(vectors, readout=Readout.fit(model, tokenizer, vectors, progress=False)).save_pretrained(tmp_path / "same")
     assert (tmp_path / "new" / "vectors.safetensors").read_bytes() == (
-        folder / "vectors" / "vectors.safetensors"
+        tmp_path / "same" / "vectors.safetensors"
     ).read_bytes()
     status, out, _ = run("info", tmp_path / "new", "--json")
     told = json.loads(out)
@@ -98,6 +103,14 @@ def test_extract_takes_emotions_and_layers(run, folder, tmp_path):
     assert vectors.emotions == ("calm", "joy")
     assert vectors.layers == (0, 1, 3)
     assert vectors.extraction["method"] == "pca"
+
+
+def test_a_context_too_short_for_what_emotion_is_read_with_is_no_reason_to_have_no_vectors(run, folder, tmp_path):
+    for part in (tiny_model(tiny_config(max_position_embeddings=64)), tiny_tokenizer()):
+        part.save_pretrained(tmp_path / "model")
+    options = ("--concepts", folder / "concepts.json", "-o", tmp_path / "new", "--no-calibrate")
+    assert run("extract", "-m", tmp_path / "model", *options)[0] == 0
+    assert emosteer.EmotionVectors.from_pretrained(tmp_path / "new").readout is None
 
 
 def test_steer_answers_in_a_tone(run, folder):

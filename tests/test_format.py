@@ -32,6 +32,7 @@ from emosteer import config as config_module
 from emosteer import format as fmt
 from emosteer.config import BaseModel, Config, Dose, EmotionInfo, is_repo_id
 from emosteer.errors import FormatError, HubError, InputError, ToneError
+from emosteer.readout import AXES, Readout
 from tests import fuzz_format
 from tests.golden import make_v1
 from tests.golden.make_v1 import (
@@ -138,6 +139,12 @@ def full(vectors) -> EmotionVectors:
         license="Apache-2.0",
         center=torch.randn(rows, width, generator=generator) * 1000,
         neutral_basis=basis,
+        readout=Readout(
+            vectors.emotions,
+            AXES,
+            {layer: torch.randn(width, 5, generator=generator) for layer in (1, 2)},
+            *torch.randn(3, 5, generator=generator),
+        ),
     )
 
 
@@ -235,6 +242,7 @@ def test_the_tensors_fill_the_file_without_a_gap(saved):
     assert set(header) == {
         *("direction.joy", "direction.fear", "direction.calm"),
         *("residual_norm", "center", "neutral_basis"),
+        *("readout.weights.1", "readout.weights.2", "readout.bias", "readout.spread", "readout.inertia"),
     }
     assert header["residual_norm"]["dtype"] == "F32"
 
@@ -789,6 +797,35 @@ def test_tensors_with_reserved_names_are_left_alone(golden, tmp_path, name):
     """Of any shape, and not even read: later versions will know what they mean."""
     tensors, config = with_tensors(**{name: tensor([[[math.nan, 2.0, 3.0]]])})
     assert_same(load(tmp_path, build(tensors, config)), golden)
+
+
+def readout_tensors(columns: int = 4) -> dict[str, object]:
+    """Of the golden file's two emotions, valence and arousal, at its first layer."""
+    parts = {f"readout.{part}": tensor([1.0] * columns) for part in ("bias", "spread", "inertia")}
+    return {**parts, f"readout.weights.{GOOD['layers'][0]}": tensor([[0.5] * columns] * 4)}
+
+
+@pytest.mark.parametrize("columns", [2, 4])
+def test_a_readout_is_read(golden, tmp_path, columns):
+    read = load(tmp_path, build(*with_tensors(**readout_tensors(columns)))).readout
+    assert (read.emotions, read.axes) == (golden.emotions, ("valence", "arousal")[: columns - 2])
+    assert {layer: one.tolist() for layer, one in read.weights.items()} == {GOOD["layers"][0]: [[0.5] * columns] * 4}
+
+
+@pytest.mark.parametrize("name", readout_tensors())
+def test_a_readout_that_is_not_complete_is_an_error(tmp_path, name):
+    refused(tmp_path, build(*with_tensors(**{**readout_tensors(), name: None})), "readout", "complete")
+
+
+@pytest.mark.parametrize("name", readout_tensors())
+@pytest.mark.parametrize("values", [[1.0] * 3, [[1.0] * 4] * 3, [[1.0] * 5] * 4, [[[1.0]]]])
+def test_a_readout_of_a_wrong_shape_is_an_error(tmp_path, name, values):
+    refused(tmp_path, build(*with_tensors(**{**readout_tensors(), name: tensor(values)})), "readout.")
+
+
+def test_a_readout_at_a_layer_that_is_not_there_is_left_alone(golden, tmp_path):
+    data = build(*with_tensors(**{"readout.weights.99": tensor([[math.nan]])}))
+    assert_same(load(tmp_path, data), golden)
 
 
 @pytest.mark.parametrize("name", ["joy", "residual_norm", "readout.joy"])

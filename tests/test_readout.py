@@ -17,7 +17,7 @@ import emosteer
 from emosteer.activations import Passage
 from emosteer.concepts import ConceptSet
 from emosteer.config import EmotionInfo
-from emosteer.errors import InputError, ToneError
+from emosteer.errors import FormatError, InputError, ToneError
 from emosteer.readout import AXES, TEXTS_AN_EMOTION, Readout, Trace
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
 from tests.test_cli import one_line, run  # noqa: F401 - a fixture
@@ -419,6 +419,63 @@ def test_without_human_ratings_there_is_no_valence(pair, vectors):
     assert (bare.valence, bare.arousal, bare.axis_uncertainty, bare.token_axes) == (None, None, {}, {})
     assert set(bare.scores) == {*RATINGS, "relief"}
     json.dumps(bare.to_dict(), allow_nan=False)
+
+
+# Kept with the vectors.
+
+
+def test_a_readout_comes_back_with_its_vectors_bit_for_bit(pair, vectors, readout, tmp_path):
+    for dtype in ("float32", "float16"):
+        replace(vectors, readout=readout).save_pretrained(tmp_path / dtype, dtype=dtype)
+        back = emosteer.EmotionVectors.from_pretrained(tmp_path / dtype).readout
+        assert (back.emotions, back.axes, tuple(back.weights)) == (readout.emotions, AXES, LAYERS)
+        ids = list(range(5, 40))
+        assert torch.equal(back.scores(pair[0], ids), readout.scores(pair[0], ids))
+        assert torch.equal(back.spread, readout.spread)
+        assert torch.equal(back.inertia, readout.inertia)
+
+
+def test_without_axes_it_comes_back_without(pair, vectors, tmp_path):
+    unrated = replace(vectors, info={})
+    replace(unrated, readout=Readout.fit(*pair, unrated, layers=(1,), progress=False)).save_pretrained(tmp_path)
+    back = emosteer.EmotionVectors.from_pretrained(tmp_path).readout
+    assert (back.axes, len(back.bias), tuple(back.weights)) == ((), len(vectors.emotions), (1,))
+
+
+def test_it_is_used_in_the_model_that_it_was_fitted_to_and_in_no_other(pair, vectors, readout, monkeypatch):
+    fitted = []
+    monkeypatch.setattr(Readout, "fit", lambda *args, **_: fitted.append(args) or readout)
+    stored = replace(vectors, readout=replace(readout))
+    assert emosteer.SteeredModel(*pair, stored).readout is stored.readout
+    assert not fitted
+    other = tiny_model(tiny_config(max_position_embeddings=512), seed=9)
+    with pytest.warns(UserWarning, match="other weights"):
+        tuned = emosteer.SteeredModel(other, pair[1], stored)
+    assert tuned.readout is readout
+    nameless = replace(stored, base_model=replace(stored.base_model, fingerprint=None))
+    assert emosteer.SteeredModel(*pair, nameless).readout is readout
+    assert [args[0] for args in fitted] == [other, pair[0]]
+
+
+def test_some_of_its_emotions_are_read_as_before(pair, vectors, readout):
+    chosen = replace(vectors, readout=readout).select(["relief", "joy"])
+    some, whole = chosen.readout.read(*pair, SAID), readout.read(*pair, SAID)
+    assert some.scores == pytest.approx({name: whole.scores[name] for name in ("relief", "joy")}, abs=1e-5)
+    assert some.uncertainty == pytest.approx({name: whole.uncertainty[name] for name in ("relief", "joy")}, abs=1e-5)
+    assert (some.valence, some.arousal) == pytest.approx((whole.valence, whole.arousal), abs=1e-5)
+
+
+def test_other_directions_have_none(pair, vectors, readout, tmp_path):
+    stored = replace(vectors, readout=readout)
+    others = emosteer.EmotionVectors.random(pair[0], ["envy"])
+    mixed = stored.add("glee", {"joy": 1.0, "calm": -0.5})
+    for changed in (stored.merge(others), others.merge(stored), mixed, emosteer.EmotionVectors.random_like(stored)):
+        assert changed.readout is None
+    assert stored.scale(2.0).readout is readout  # the same directions
+    with pytest.raises(FormatError, match="readout"):
+        replace(others, readout=readout)
+    stored.save_pretrained(tmp_path)
+    assert emosteer.EmotionVectors.from_pretrained(tmp_path, emotions=["joy"]).readout is None  # nor fetched for these
 
 
 # On the command line.

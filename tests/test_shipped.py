@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import emosteer
 from emosteer.embedded import MODEL_ID
+from emosteer.readout import Readout
 from emosteer.records import Record, put
 
 FOLDER = Path(__file__).parent.parent / "vectors" / "smollm2-135m-instruct-en"
@@ -64,3 +66,13 @@ def test_extracting_them_again_gives_the_same_directions(shipped, embedded):
         cosine = (again.directions[name] * shipped.directions[name]).sum(-1)
         assert float(cosine.min()) > 0.9999, name
     assert again.residual_norm.allclose(shipped.residual_norm, rtol=1e-3)
+
+
+@pytest.mark.embedded
+def test_what_emotion_is_read_with_is_what_would_be_fitted_now(shipped, embedded):
+    model, tokenizer = embedded
+    fitted = Readout.fit(model, tokenizer, shipped, progress=False)
+    assert emosteer.SteeredModel(model, tokenizer, shipped).readout is shipped.readout
+    text = tokenizer("I got the job! Then the lights went out and something breathed.")["input_ids"]
+    torch.testing.assert_close(shipped.readout.scores(model, text), fitted.scores(model, text), atol=1e-2, rtol=1e-3)
+    torch.testing.assert_close(shipped.readout.inertia, fitted.inertia, atol=1e-2, rtol=1e-2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,6 +63,7 @@ def extract(
     """
     from emosteer.loading import load_model
     from emosteer.model import SteeredModel
+    from emosteer.readout import Readout
     from emosteer.records import Record, put
 
     require_folder(output)  # known now rather than after minutes of reading
@@ -80,6 +82,8 @@ def extract(
         layers=numbers_of(layers) if layers else None,
         batch_size=batch_size,
     )
+    with suppress(InputError):  # of a context too short for the texts, which can be steered all the same
+        vectors = replace(vectors, readout=Readout.fit(*loaded, vectors))
     if found is None and calibrate:
         judge = _judge_if_there()
         found = emosteer.calibrate(SteeredModel(*loaded, vectors), judge=judge, cache=cache or _answers_cache())
