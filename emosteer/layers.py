@@ -9,6 +9,7 @@ is named in the tables at the top, one line each; `register_layers` adds to them
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -194,8 +195,11 @@ def check_blocks(model: PreTrainedModel) -> None:
     import torch
 
     shapes: dict[int, Any] = {}
+    checker = threading.get_ident()
 
     def look(index: int, block: nn.Module, _args: Any, output: Any) -> None:
+        if threading.get_ident() != checker:  # another thread runs the same model meanwhile
+            return
         first = output[0] if isinstance(output, (tuple, list)) else output
         shapes[index] = tuple(hidden_of(output, block).shape) if isinstance(first, torch.Tensor) else type(first)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 
 import pytest
@@ -229,3 +230,18 @@ def test_the_hidden_state_of_an_output_can_be_taken_and_replaced(rest):
     if rest is not None:
         assert changed[1:] == rest
     assert hidden_of(output) is hidden  # out of place
+
+
+def test_blocks_are_checked_while_another_thread_runs_them(monkeypatch):
+    """Its one token is not taken for the three of the check."""
+    model, real = tiny_model(), layers.run_blocks
+
+    def beside(model, ids):
+        real(model, ids)
+        other = threading.Thread(target=real, args=(model, ids[:, :1]))
+        other.start()
+        other.join()
+
+    monkeypatch.setattr(layers, "run_blocks", beside)
+    layers.check_blocks(model)
+    assert not any(block._forward_hooks for block in decoder_layers(model))
