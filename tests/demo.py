@@ -61,6 +61,12 @@ class Held:
     def reads(self, _pair: Pair) -> bool:
         return True
 
+    def learn_to_read(self, _pair: Pair) -> None:
+        pass
+
+    def first_model(self) -> emosteer.SteeredModel:
+        return self._steered
+
 
 def voices() -> list[str]:
     """Threads that still speak."""

@@ -71,7 +71,7 @@ def test_five_strengths(steered, told):
 
 
 def test_answers_without_a_word_have_no_numbers(steered, monkeypatch):
-    monkeypatch.setattr(type(steered), "chat_each", lambda *_, **__: ["a b c", " \n", "", "x", "y\ufffd"])
+    monkeypatch.setattr(type(steered), "chat_each", lambda *_, **__: ["a b c", " \n", "", "x", " y \ufffd"])
     found = strengths(steered, ASKED, "joy", SAMPLING, lambda *_: None)
     assert [text for _, text, _, _ in found] == ["a b c", "", "", "x", "y"]
     assert math.isfinite(found[0][2])

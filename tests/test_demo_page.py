@@ -9,10 +9,15 @@ from pathlib import Path
 import gradio as gr
 import pytest
 from emosteer_demo import build, page
+from emosteer_demo.controls import CURVE, MIX, POINT
+from emosteer_demo.explore import explore
 from emosteer_demo.figures.pad import Pad
-from emosteer_demo.studio import Studio
+from emosteer_demo.readings import Seen
+from emosteer_demo.state import Conversation
+from emosteer_demo.studio import Pair, Studio
+from emosteer_demo.talk import talk
 
-from tests.demo import laid_out
+from tests.demo import EMOTIONS, Held, laid_out, speaking
 
 PUBLIC = {"make_reply", "two_voices", "read_emotion", "list_emotions"}
 RUN = {  # the model
@@ -94,3 +99,223 @@ def test_nothing_is_fetched_from_outside(built, monkeypatch):
     assert built.page.analytics_enabled is False
     shown = [str(block.get_config()) for block in built.page.blocks.values()]
     assert not [one for one in shown if re.search(r"(src|href)=.?https?:|url\(.?https?:", one)]
+
+
+# What a visitor does, and what answers it. Components are told apart by their id, label or text, states by what they
+# hold.
+
+
+def called(block) -> str:
+    if isinstance(block, gr.State):
+        return type(block.value).__name__
+    return block.elem_id or getattr(block, "label", None) or str(getattr(block, "value", ""))
+
+
+def begun_by(blocks, who: str, what: str) -> list:
+    """The events that something begins."""
+    return [
+        event
+        for event in blocks.fns.values()
+        if any(
+            name == what and target in blocks.blocks and called(blocks.blocks[target]) == who
+            for target, name in event.targets
+        )
+    ]
+
+
+def chain(blocks, event) -> list[str | None]:
+    """The functions that run one after the other, the later ones if those before did not fail."""
+    following = [one for one in blocks.fns.values() if one.trigger_after == event._id]
+    assert len(following) < 2
+    return [name_of(event), *(name for one in following for name in chain(blocks, one))]
+
+
+READ = ["learn_to_read", "fill"]
+VOICES = ("voice-plain", "voice-toned")
+MOODS = ("joy", "sadness", "anger", "fear", "calm", "awe")
+SLIDERS = ("Valence", "Arousal", "Strength", "Over")
+CHOICES = ("Set the tone by", "emotions-of-tone", "From", "To", "Natural wording")
+BEGINS = {
+    ("message", "submit"): ["<lambda>", "send", *READ],
+    ("again", "click"): ["again", *READ],
+    **{(voice, "retry"): ["again", *READ] for voice in VOICES},
+    **{(voice, "edit"): ["edited", *READ] for voice in VOICES},
+    **{(mood, "click"): ["<lambda>", "retone", *READ] for mood in (*MOODS, "calm → joy")},
+    **{(one, "release"): ["retone", *READ] for one in ("pad", *SLIDERS)},
+    **{(one, "input"): ["retone", *READ] for one in CHOICES},
+    ("stop", "click"): ["stopped", *READ],
+    ("new", "click"): ["<lambda>", "fill"],
+    **{(voice, "clear"): ["<lambda>", "fill"] for voice in VOICES},
+    ("emotions-of-tone", "change"): ["_shown"],
+    ("Set the tone by", "change"): ["<lambda>"],
+    ("tint", "input"): ["strips"],
+    ("Map", "select"): ["measured"],
+    ("read-map", "click"): ["read_map"],
+    ("five", "click"): ["strengths"],
+    ("every", "click"): ["tones"],
+    ("read", "click"): ["read"],
+    ("text", "submit"): ["read"],
+    ("read-tint", "input"): ["<lambda>"],
+}
+
+
+@pytest.mark.parametrize(("who", "what"), BEGINS)
+def test_what_a_visitor_does_is_answered(built, who, what):
+    chains = [chain(built.page, event) for event in begun_by(built.page, who, what) if event.fn is not None]
+    assert chains == [BEGINS[who, what]]
+
+
+def test_what_is_read_is_of_an_answer_that_came(built):
+    for event in built.page.fns.values():
+        if name_of(event) in READ and name_of(built.page.fns[event.trigger_after]) in {
+            "send",
+            "again",
+            "learn_to_read",
+        }:
+            assert event.trigger_only_on_success
+        if name_of(event) == "learn_to_read":  # whoever waits here keeps nobody else waiting
+            assert (event.concurrency_limit, event.concurrency_id == "model") == (None, False)
+
+
+TONE = [
+    *("Set the tone by", "Valence", "Arousal", "emotions-of-tone", *["Strength"] * 5, "From", "To", "Strength", "Over"),
+    *("Natural wording", "Seed", "Temperature", "Longest answer"),
+]
+SHOWN = ["Conversation", *VOICES, "status", "trace"]
+WIRED = {  # what functions take, and what they fill
+    "send": (["str", "Pair", "Conversation", *TONE], SHOWN),
+    "again": (["Pair", "Conversation", *TONE], SHOWN),
+    "edited": (["Pair", "Conversation", *TONE], SHOWN),
+    "retone": (["Answer again when the tone moves", "Pair", "Conversation", *TONE], SHOWN),
+    "stopped": (["Conversation"], SHOWN),
+    "learn_to_read": (["Pair"], []),
+    "fill": (
+        ["Pair", "Conversation", "Seen", "tint"],
+        ["Seen", "summary", "trace", "strip-plain", "strip-toned", "why", "code", "status"],
+    ),
+    "strips": (["Seen", "tint"], ["strip-plain", "strip-toned"]),
+    "_shown": (["emotions-of-tone"], ["Strength"] * 5),
+    "told": (["Pair"], ["waiting"]),
+    "measured": (["Pair"], ["map"]),
+    "read_map": (["Pair", "Right", "Left"], ["map-read"]),
+    "strengths": (["Pair", "Question", "Emotion", "Seed"], ["strengths"]),
+    "tones": (["Pair", "Question", "Seed"], ["tones"]),
+    "read": (["Pair", "text", "read-tint"], ["NoneType", "read-whole", "read-words", "read-way"]),
+}
+
+
+@pytest.mark.parametrize("name", WIRED)
+def test_functions_take_and_fill_what_they_are_made_for(built, name):
+    events = [event for event in built.page.fns.values() if name_of(event) == name]
+    assert events
+    for event in events:
+        assert ([*map(called, event.inputs)], [*map(called, event.outputs)]) == WIRED[name]
+
+
+@pytest.mark.parametrize(
+    ("who", "what"), [("stop", "click"), ("new", "click"), *((one, "clear") for one in VOICES), ("Pair", "change")]
+)
+def test_what_ends_an_answer(built, who, what):
+    answering = {
+        event._id for event in built.page.fns.values() if name_of(event) in {"send", "again", "retone", "edited"}
+    }
+    events = begun_by(built.page, who, what)
+    assert [set(event.cancels) for event in events if event.cancels] == [answering]
+    assert [event for event in events if not event.queue and event.fn is not None]  # not in line behind the answer
+
+
+def test_the_page_says_at_once_what_it_waits_for(built):
+    (event,) = (event for event in built.page.fns.values() if name_of(event) == "told")
+    assert [what for _, what in event.targets] == ["load"]
+    assert (event.queue, event.concurrency_limit) == (True, None)  # for any number of visitors
+
+
+def test_while_the_tone_moves_the_last_place_counts(built):
+    assert [event.trigger_mode for event in begun_by(built.page, "pad", "release") if event.fn] == ["always_last"]
+
+
+def test_the_point_and_its_numbers_move_together(built):
+    ways = [(["pad"], ["Valence", "Arousal"], "valence"), (["Valence", "Arousal"], ["pad"], "v, a")]
+    for who, way in (("pad", ways[0]), ("Valence", ways[1]), ("Arousal", ways[1])):
+        for what in ("input", "release") if who == "pad" else ("input",):
+            (event,) = (one for one in begun_by(built.page, who, what) if one.fn is None)
+            assert ([*map(called, event.inputs)], [*map(called, event.outputs)]) == way[:2]
+            assert way[2] in event.js
+            assert not event.queue
+
+
+def filled(event, *given) -> list:
+    """What a function gives, each with the component that it is for."""
+    values = event.fn(*given)
+    return list(zip(event.outputs, values if len(event.outputs) > 1 else [values], strict=True))
+
+
+def pressed(blocks, who: str, what: str, *given) -> dict:
+    (event,) = (one for one in begun_by(blocks, who, what) if one.fn is not None)
+    return {f"{i} {called(block)}": value for i, (block, value) in enumerate(filled(event, *given))}
+
+
+@pytest.mark.parametrize("mood", MOODS)
+def test_a_mood_is_one_emotion_at_a_full_dose(built, mood):
+    strengths = {f"{i} Strength": 1.0 for i in range(2, 7)}
+    assert pressed(built.page, mood, "click") == {"0 Set the tone by": MIX, "1 emotions-of-tone": [mood], **strengths}
+
+
+def test_other_buttons_of_the_tone(built):
+    curve = {"0 Set the tone by": CURVE, "1 From": "calm", "2 To": "joy"}
+    assert pressed(built.page, "calm → joy", "click") == curve
+    assert pressed(built.page, "message", "submit", "Hi.") == {"0 str": "Hi.", "1 message": ""}
+    shown = pressed(built.page, "emotions-of-tone", "change", ["joy", "fear"]).values()
+    assert [one["visible"] for one in shown] == [True, True, False, False, False]
+    assert [one["label"] for one in shown][:2] == ["Strength of joy", "Strength of fear"]
+
+
+@pytest.mark.parametrize(("way", "widget"), [(POINT, "pad"), (MIX, "emotions-of-tone"), (CURVE, "From")])
+def test_only_the_widgets_of_the_way_are_shown(built, way, widget):
+    (event,) = begun_by(built.page, "Set the tone by", "change")
+    shown = [group for group, update in filled(event, way) if update["visible"]]
+    assert [[widget in map(called, below(group))] for group in shown] == [[True]]
+
+
+def below(block):
+    for child in getattr(block, "children", ()):
+        yield child
+        yield from below(child)
+
+
+def test_another_model_renews_all_that_is_of_the_vectors():
+    held = Held(speaking())
+
+    def other():
+        with gr.Blocks() as blocks:
+            pair = gr.State(Pair())
+            talk(held, pair)
+            explore(held, pair)
+            return blocks, {
+                called(block): value
+                for event in begun_by(blocks, "Pair", "change")
+                if event.fn is not None
+                for block, value in filled(event, *[Pair()] * len(event.inputs))
+            }
+
+    blocks, fresh = laid_out(other)
+    names = list(EMOTIONS)
+    for menu, choices in {
+        **dict.fromkeys(("emotions-of-tone", "Emotion"), names),
+        **{menu: ["", *names] for menu in ("From", "To")},
+        **{menu: ["valence", "arousal", *names] for menu in ("tint", "read-tint")},
+        "Left": ["People", "en"],
+        "Right": ["en"],
+    }.items():
+        assert fresh[menu]["choices"] == choices, menu
+        assert fresh[menu]["value"] in ([], *choices), menu
+    assert fresh["Seen"] == Seen({}, {}, None)
+    assert fresh["Conversation"] == Conversation()
+    assert fresh["NoneType"] is None
+    assert [fresh[voice] for voice in VOICES] == [[], []]
+    assert "Ask something." in fresh["status"]
+    empty = {one for one in fresh if fresh[one] == ""}
+    assert empty >= {"summary", "strip-plain", "strip-toned", "why", "code", "strengths", "tones", "map-read"}
+    assert empty >= {"read-whole", "read-words", "read-way"}
+    (tint,) = begun_by(blocks, "read-tint", "input")
+    assert tint.fn(None, "joy") is None  # nothing has been read yet

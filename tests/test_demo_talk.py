@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from emosteer_demo import controls
+from emosteer_demo import controls, talk
 from emosteer_demo.controls import CURVE, MIX, POINT, chosen, held, mix_of, sampling_of, setting_of
 from emosteer_demo.pairs import Pair
 from emosteer_demo.replies import reply, together
@@ -408,6 +408,12 @@ def test_a_changed_message_is_answered_and_what_came_after_it_is_gone(tab, steer
     assert now.last.answers["toned"] == steered.chat([*history, user("anew")], **TONED, **DRAWN)
 
 
+def test_a_changed_message_is_what_was_written(tab):
+    """The window gives back the HTML that it was handed."""
+    edit = SimpleNamespace(target=SimpleNamespace(elem_id="voice-plain"), index=0, value="1 &lt; 2 &amp;amp; so")
+    assert last(tab.edited(edit, Pair(), Conversation(TURNS), *WIDGETS)).last.message == "1 < 2 &amp; so"
+
+
 @pytest.mark.parametrize(
     ("voice", "index", "value"),
     [("plain", 9, "x"), ("plain", -1, "x"), ("plain", [0, 1], "x"), ("", 0, "x"), ("plain", 0, ""), ("plain", 0, [])],
@@ -418,6 +424,44 @@ def test_a_change_of_nothing_is_refused(tab, voice, index, value):
         list(tab.edited(edit, Pair(), Conversation(TURNS), *WIDGETS))
 
 
+def test_what_had_been_said_stays_when_an_answer_fails(tab):
+    said = Conversation(TURNS)
+    envy = [MIX, 0, 0, ["envy"], *WIDGETS[4:]]
+    for answer in (tab.send(ASKED, Pair(), said, *envy), tab.again(Pair(), said, *envy)):
+        shown = []
+        with pytest.raises(ToneError, match="no emotion 'envy'"):
+            shown.extend(answer)
+        assert shown[0][0].last.message in {ASKED, "c"}  # it was there while it was waited for
+        assert (shown[-1][0], shown[-1][1]) == (said, said.messages("plain"))
+        assert shown[-1][3] == line("That did not work.")
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_answers_and_their_trace_are_shown_as_they_grow(steered, monkeypatch, reads):
+    held = Held(steered)
+    monkeypatch.setattr(held, "reads", lambda _: reads)
+    monkeypatch.setattr(talk, "PACE", -1.0)
+    monkeypatch.setattr(talk, "TRACE_PACE", -1.0)
+    pieces = [("plain", "I am "), ("toned", "I am "), ("toned", "so glad."), ("plain", "well.")]
+    monkeypatch.setattr(talk, "reply", lambda *_: iter(pieces))
+    outputs = list(Talk(held).send(ASKED, Pair(), Conversation(), *WIDGETS))
+    growing = [one for one in outputs if one[3] == line("Answering …")]
+    assert [list(one[0].last.answers.values()) for one in growing] == [
+        *(["I am ", ""], ["I am ", "I am "], ["I am ", "I am so glad."], ["I am well.", "I am so glad."])
+    ]
+    assert [isinstance(one[4], str) for one in growing] == [reads] * len(pieces)
+    assert all(one[4] == gr.skip() for one in outputs if one not in growing)
+    monkeypatch.setattr(talk, "PACE", 1e9)
+    assert "Answering" not in "".join(one[3] for one in Talk(held).send(ASKED, Pair(), Conversation(), *WIDGETS))
+
+
+def test_an_answer_that_ends_inside_a_character(tab, monkeypatch):
+    monkeypatch.setattr(talk, "reply", lambda *_: iter([("plain", "a\ufffd"), ("toned", "b\"'\ufffd\ufffd")]))
+    *_, (said, plain, toned, *_) = tab.send(ASKED, Pair(), Conversation(), *WIDGETS)
+    assert said.last.answers == {"plain": "a", "toned": "b\"'"}
+    assert (plain[1]["content"], toned[1]["content"]) == ("a", "b\"'")  # quotes are text where there is no attribute
+
+
 def test_a_message_may_be_so_long(tab):
     with pytest.raises(InputError, match=str(LONGEST_MESSAGE)):
         list(tab.send("x" * (LONGEST_MESSAGE + 1), Pair(), Conversation(), *WIDGETS))
@@ -425,9 +469,10 @@ def test_a_message_may_be_so_long(tab):
 
 def test_stopping_shows_what_has_been_said():
     said = Conversation(TURNS)
-    now, plain, toned, status, _ = stopped(said)
+    now, plain, toned, status, drawn = stopped(said)
     assert (now, plain, toned) == (said, said.messages("plain"), said.messages("toned"))
     assert status == line("Stopped.")
+    assert drawn == gr.skip()  # the trace stays
 
 
 def test_a_trace_while_they_speak(steered):
@@ -499,6 +544,8 @@ def with_progress(pair, progress=gr.Progress()):  # noqa: B008 - gradio's way
 
 def test_a_line_is_text():
     assert line(HOSTILE).count("<") == 2
+    assert "role='status'" in line("")
+    assert "aria-live='polite'" in line("")
 
 
 # The same in Python.

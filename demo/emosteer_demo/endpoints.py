@@ -45,8 +45,8 @@ def endpoints(studio: Studio) -> None:
         sampling = sampling_of(seed, 0.8, max_new_tokens)
         return (
             "".join(piece for _, piece in reply(studio.first_model(), asked, setting, sampling))
-            .strip()
             .rstrip("\ufffd")
+            .strip()
         )
 
     def two_voices(

@@ -181,7 +181,7 @@ def _answers(
         return ids.new_zeros(len(ids), dtype=bool)
 
     texts = steered.chat_each(prompt, tones, recipe="natural", stopping_criteria=[count], **sampling.options())
-    return [text.strip().rstrip("\ufffd") for text in texts]
+    return [text.rstrip("\ufffd").strip() for text in texts]
 
 
 def _read(steered: SteeredModel, text: str, what: str) -> float:
