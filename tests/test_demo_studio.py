@@ -365,6 +365,39 @@ def test_work_that_breaks_does_not_leave_anybody_waiting(caplog):
     assert "deep" in caplog.text
 
 
+def test_work_says_its_steps_while_it_goes_on_and_is_no_reason_to_stay():
+    heard, go = threading.Event(), threading.Event()
+
+    def task(say):
+        assert heard.wait(ALL)
+        time.sleep(0.05)  # now somebody waits
+        say(Step("Digging"))
+        go.wait(1)
+
+    work = Work(task)
+    work.start()
+    steps = work.watch()
+    assert next(steps).words == "Starting"
+    heard.set()
+    assert next(steps, Step("over")).words == "Digging"
+    go.set()
+    assert list(steps) == []
+    assert work.thread.daemon
+    work.stop()
+    assert list(work.watch()) == []  # what is over stays as it is
+
+
+def test_what_a_visitor_did_wrong_is_not_logged(caplog):
+    def task(_):
+        raise InputError("There is no such model.")
+
+    work = Work(task)
+    work.start()
+    with pytest.raises(InputError):
+        run(work.watch())
+    assert caplog.text == ""
+
+
 def until(true) -> None:
     end = time.monotonic() + ALL
     while not true():
