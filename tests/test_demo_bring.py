@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 import subprocess
@@ -141,6 +142,7 @@ def test_size_is_told_asked_about_and_refused(size, anyway, error, studio):
 def test_a_file_is_read_once_and_known_by_its_bytes(file, studio, vectors):
     read, digest = brought(str(file))
     assert read.emotions == vectors.emotions
+    assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
     first, second = (list(tab(studio).load(Pair(), "", "", str(file), False))[-1][0] for _ in range(2))
     assert first == second == Pair("embedded", "vectors.safetensors", digest)
     assert studio.asked[0][1].emotions == vectors.emotions

@@ -77,6 +77,12 @@ def test_a_conversation_may_be_so_long(api):
         list(api["two_voices"].fn([user("a")] * (TURNS + 1), {}, 0, 0.8, 1))
 
 
+@pytest.mark.parametrize("content", [None, "", 7, "x" * 2001])
+def test_each_message_is_bounded(api, content):
+    with pytest.raises(gr.Error, match=r"no text|is empty|at most 2000"):
+        list(api["two_voices"].fn([{"role": "user", "content": content}, user(ASKED)], {}))
+
+
 def test_a_message_quotes_little(api):
     for messages, emotion in (([user(ASKED)], ["x" * 9999]), ([{"role": "x" * 9999}], {})):
         with pytest.raises(gr.Error) as error:

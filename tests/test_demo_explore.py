@@ -44,12 +44,14 @@ def steered():
 def told():
     """What has been told of the progress, which only grows and has words."""
     heard: list[float] = []
+    said: set[str] = set()
 
     def hear(share: float, words: str) -> None:
-        assert words
+        said.add(words.partition(" ")[0])
         heard.append(share)
 
     yield hear
+    assert said == {"Answering", "Measuring"} or said == {"Answering", "Reading"} or said == {"Reading"}
     assert (np.diff(heard) > -1e-9).all()
     assert all(0 <= share <= 1 for share in heard)
     assert len(heard) > 2
@@ -99,6 +101,12 @@ def test_where_emotions_are_read_is_a_mean_of_held_out_situations(steered, told)
         readings = [steered.read(situation) for situation in texts.held_out_situations[:3]]
         assert found[name] == pytest.approx(np.mean([(one.valence, one.arousal) for one in readings], axis=0))
         assert len(texts.held_out_situations) >= 3
+
+
+def test_emotions_of_the_users_own_have_no_situations(steered, monkeypatch):
+    few = ConceptSet.load("en").subset(["joy", "fear"])
+    monkeypatch.setattr(ConceptSet, "load", lambda _: few)
+    assert list(where_read(steered, "en", lambda *_: None)) == ["joy", "fear"]
 
 
 def test_vectors_that_nobody_rated_have_no_map():
@@ -283,6 +291,18 @@ def test_five_strengths_and_every_tone_as_figures(tab):
     assert text.count("<li") == 5
     assert heard
     assert tab.tones(Pair(), ASKED, 5, lambda *_, **__: None).count("<li") == len(EMOTIONS)
+
+
+def test_figures_show_the_answers_of_the_seed(tab, steered):
+    def silent(*_, **__):
+        pass
+
+    for seed in (0, 5):
+        sampling = Sampling(seed, 0.8, 30)
+        five = html.unescape(tab.strengths(Pair(), ASKED, "joy", seed, silent))
+        assert [text for _, text, *_ in strengths(steered, ASKED, "joy", sampling, silent) if text not in five] == []
+        every = html.unescape(tab.tones(Pair(), ASKED, seed, silent))
+        assert [text for _, text, *_ in every_tone(steered, ASKED, sampling, silent) if text not in every] == []
 
 
 @pytest.mark.parametrize("emotion", ["envy", "", None, 7, ["joy"], {"joy": 1}, HOSTILE * 99])

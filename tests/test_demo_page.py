@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from emosteer_demo.state import Conversation
 from emosteer_demo.studio import Pair, Studio
 from emosteer_demo.talk import talk
 
+from emosteer.errors import EmosteerError
 from tests.demo import EMOTIONS, Held, laid_out, speaking
 
 PUBLIC = {"make_reply", "two_voices", "read_emotion", "list_emotions"}
@@ -54,6 +56,19 @@ def test_what_runs_the_model_waits_in_one_line(built):
             assert (event.concurrency_id, event.concurrency_limit, event.queue) == ("model", 1, True), name_of(event)
 
 
+def test_who_comes_when_the_line_is_full_is_not_taken(built):
+    assert built.page._queue.max_size == page.WAITING == 24
+
+
+def test_the_page_begins_with_the_vectors_that_were_asked_for(tmp_path):
+    speaking().vectors.save_pretrained(tmp_path / "mine")
+    pair = Pair("nobody/model", str(tmp_path / "mine"))
+    assert laid_out(lambda: build(pair)).studio.first == pair
+    for missing in (tmp_path / "none", tmp_path):
+        with pytest.raises(EmosteerError):
+            laid_out(lambda missing=missing: build(Pair("nobody/model", str(missing))))
+
+
 def test_nothing_that_changes_is_markdown(built):
     changing = {id(block) for event in built.page.fns.values() for block in event.outputs}
     blocks = list(built.page.blocks.values())
@@ -83,6 +98,8 @@ def test_nothing_is_fetched_from_outside(built, monkeypatch):
     monkeypatch.setattr(built.page, "launch", launched)
     monkeypatch.setattr(Studio, "open", lambda self: opened.append(self))  # noqa: PLW0108  # a method, not a built-in
     monkeypatch.setattr(page, "PATIENCE", 0.0)
+    start, timers = threading.Timer.start, []
+    monkeypatch.setattr(threading.Timer, "start", lambda timer: timers.append(timer.daemon) or start(timer))
     assert built.launch(server_port=7) == "http://here/"
     for _ in range(500):
         if not opened:
@@ -96,6 +113,9 @@ def test_nothing_is_fetched_from_outside(built, monkeypatch):
         assert not re.search(r"url\(|@import|https?:", Path(path).read_text(encoding="utf-8"))
     assert given.keys() == {"theme", "css_paths", "max_file_size", "ssr_mode", "footer_links", "prevent_thread_lock"}
     assert given["ssr_mode"] is False
+    assert given["max_file_size"] == 128 * 2**20
+    assert given["css_paths"]
+    assert timers == [True]  # which the program does not wait for when it ends
     assert built.page.analytics_enabled is False
     shown = [str(block.get_config()) for block in built.page.blocks.values()]
     assert not [one for one in shown if re.search(r"(src|href)=.?https?:|url\(.?https?:", one)]

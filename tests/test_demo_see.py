@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 from emosteer_demo import see
+from emosteer_demo.figures.circumplex import trace
 from emosteer_demo.readings import Seen, path, seen
 from emosteer_demo.state import VOICES, Conversation, Sampling, Turn
 from emosteer_demo.tone import Mix, Point
 
 from emosteer.readout import EmotionReading
-from tests.demo import HOSTILE, Held, laid_out, speaking
+from tests.demo import HOSTILE, RATED, Held, laid_out, speaking
 
 NAN = math.nan
 JOY = Mix((("joy", 1.0),))
@@ -132,6 +133,31 @@ def test_every_output_is_filled_in_every_case(steered, case):
     assert ("Too short" in plain) == (case in {"other", "neither"})
     assert ("Too short" in toned) == (case in {"one", "neither"})
     assert (why == "") == (case in {"nothing", "one", "neither"})
+
+
+def test_every_output_is_of_what_was_said(steered):
+    before = Turn("Hello.", JOY, Sampling(), {"plain": "Good day.", "toned": "Hi, hi!"})
+    said = Conversation((before, SAID))
+    _, way, plain, toned, why, code = shown(steered, said)
+    assert way == trace({voice: path(steered.read(SAID.answers[voice])) for voice in VOICES}, RATED)
+    assert ">Plain</h3>" in plain
+    assert ">In tone</h3>" in toned
+    assert why
+    assert code.startswith(Held(steered).first.code())
+    assert "Hi, hi!" in code
+    assert "Good day." not in code  # that is what the other voice remembers
+
+
+def test_the_strongest_are_named_beside_a_word():
+    scores = {"a": (NAN, 1.0), "b": (NAN, 3.0), "c": (NAN, -5.0), "d": (NAN, 2.0), "e": (NAN, 0.5)}
+    text = see.tinted(replace(reading([NAN, 0.1], [NAN, 0.2]), token_scores=scores), "arousal", "Text")
+    assert "b +3.0, d +2.0, a +1.0" in text
+    assert "nan" not in text
+
+
+def test_what_is_no_emotion_tints_by_valence(steered):
+    kept = seen(steered, Conversation((SAID,)))
+    assert see.strips(kept, "no such emotion") == see.strips(kept, "valence") != see.strips(kept, "joy")
 
 
 def test_vectors_that_nobody_rated_and_a_tone_that_failed():

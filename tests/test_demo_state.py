@@ -108,6 +108,7 @@ def test_a_setting_is_what_the_library_takes(setting):
     [
         (Point(0.3, -0.4), "valence +0.30 (pleasant), arousal -0.40 (still), 50% dose"),
         (Point(-1.0, 1.0), "valence -1.00 (unpleasant), arousal +1.00 (stirred up), 100% dose"),
+        (Point(0.0, -0.5), "valence +0.00 (pleasant), arousal -0.50 (still), 50% dose"),
         (Mix((("joy", 0.5), ("calm", -1.25))), "joy +0.5 and calm -1.2"),
         (Curve(None, "joy", 1.5, 40), "no tone → joy over 40 tokens, 1.5 doses"),
     ],
@@ -125,6 +126,7 @@ def test_what_was_steered_is_what_the_vectors_say(vectors):
     assert "0.50 to 0.80 of the usual length" in said
     assert "measured on this model." in said
     assert "natural recipe" in said
+    assert "0.50 to 0.80" in steered_where(vectors, Mix((("fear", 1.0), ("joy", 1.0))))
     one = steered_where(vectors, Mix((("fear", 1.0),), natural=False))
     assert one.startswith("The direction of fear is added")
     assert "after 2 of its 4 layers (2 to 3). A full dose is 0.80 of" in one

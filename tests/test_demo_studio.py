@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "demo"))
 
 from emosteer_demo import fetching
 from emosteer_demo.pairs import Concepts, Pair, places_of
-from emosteer_demo.shelf import KEPT
+from emosteer_demo.shelf import KEPT, Shelf
 from emosteer_demo.studio import Studio
 from emosteer_demo.work import Step, Work
 
@@ -23,6 +23,7 @@ import emosteer
 from emosteer import loading
 from emosteer.errors import IncompatibleModelError, InputError
 from tests.conftest import small_concepts, tiny_config, tiny_model, tiny_tokenizer
+from tests.demo import speaking
 
 ALL = 10  # seconds that a test waits at most
 
@@ -82,6 +83,61 @@ def test_the_first_is_waited_for_with_words(home, loads):
     assert loads == ["one"]
 
 
+def test_a_visitor_who_waits_has_it_opened(home, loads):
+    studio = Studio(pair_of(home, "one"))
+    lines = studio.told(studio.first)
+    assert "role='status'" in next(lines)
+    until(lambda: loads == ["one"])
+    assert list(lines)[-1] == ""
+
+
+def test_weights_of_strangers_are_never_unpickled(home, loads, monkeypatch):
+    given, real = [], loading.load_model
+    monkeypatch.setattr(loading, "load_model", lambda name, **options: given.append(options) or real(name, **options))
+    studio = Studio(pair_of(home, "one"))
+    studio.first_model()
+    run(studio.load(pair_of(home, "two")))
+    assert given == [{}, {"use_safetensors": True}]
+
+
+def test_two_voices_share_the_cores(home, loads, monkeypatch):
+    threads = []
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("torch.set_num_threads", threads.append)
+    Studio(pair_of(home, "one")).first_model()
+    assert threads == [4]
+
+
+def test_what_is_here_is_not_large(studio, home):
+    assert [studio.has(name) for name in ("embedded", str(home / "one"), str(home / "two"))] == [True, True, False]
+
+
+def test_emotion_is_read_at_once_when_the_readout_is_fitted(home):
+    studio, steered = Studio(pair_of(home, "one")), speaking()
+    studio.learn_to_read(studio.first)  # not there, so there is nothing to wait for
+    studio._shelf.put(studio.first, steered)
+    assert not studio.reads(studio.first)
+    assert steered._readout is None
+    studio.learn_to_read(studio.first)
+    assert steered._readout is not None
+    studio._fit(steered)
+    assert studio.reads(studio.first)
+
+
+def test_a_readout_that_cannot_be_fitted_is_told_to_whoever_reads(home, monkeypatch):
+    studio, steered = Studio(pair_of(home, "one")), speaking()
+    studio._shelf.put(studio.first, steered)
+
+    def fail(_):
+        raise InputError("Too few emotions.")
+
+    monkeypatch.setattr(type(steered), "readout", property(fail))
+    studio._fit(steered)
+    assert not studio.reads(studio.first)
+    with pytest.raises(InputError, match="Too few"):
+        studio.learn_to_read(studio.first)
+
+
 def test_why_the_first_failed_is_told_to_all_as_text(tmp_path, loads):
     studio = Studio(Pair("nobody/<b>x</b>", str(tmp_path / "<i>none")))
     studio.open()
@@ -126,6 +182,79 @@ def test_the_least_recently_used_goes_and_its_memory_with_it(studio, home):
         studio.get(pairs[1])
     with pytest.raises(InputError, match="put away"):
         list(studio.stages(pairs[1]))
+
+
+def test_room_is_made_before_weights_are_read(studio, home, monkeypatch):
+    held, real = [], loading.load_model
+    monkeypatch.setattr(loading, "load_model", lambda *a, **o: held.append(len(studio._shelf._held)) or real(*a, **o))
+    for name in ("two", "three", "four"):
+        run(studio.load(pair_of(home, name)))
+    assert held == [1, 2, KEPT]  # the first, and room for one more
+
+
+class Body:
+    """What a shelf holds, in a circle with itself as modules are."""
+
+    def __init__(self) -> None:
+        self.model, self.tokenizer = self, object()
+
+
+def test_what_is_put_away_is_gone_at_once():
+    gc.disable()  # but for those who ask for it
+    try:
+        shelf = Shelf(Pair("first"))
+        shelf.put(Pair("first"), Body())
+        gone = weakref.ref(body := Body())
+        shelf.put(Pair("a", "0"), body)
+        del body
+        for i in range(1, KEPT + 1):  # of the same model, so that nobody makes room for its weights
+            assert gone() is not None
+            shelf.put(Pair("a", str(i)), Body())
+        assert gone() is None
+        assert shelf.get(Pair("first"))
+    finally:
+        gc.enable()
+
+
+def test_loading_goes_on_when_a_visitor_leaves(studio, home, monkeypatch):
+    go, real, pair = threading.Event(), loading.load_model, pair_of(home, "two")
+    monkeypatch.setattr(loading, "load_model", lambda *a, **o: go.wait(ALL) and real(*a, **o))
+    steps = studio.load(pair)
+    next(steps)
+    work = studio._under_way[pair]
+    steps.close()
+    go.set()
+    work.thread.join(ALL)
+    assert studio.get(pair)
+
+
+def test_who_builds_again_at_once_is_not_forgotten_when_the_first_ends(studio, home, monkeypatch):
+    monkeypatch.setattr(Concepts, "load", lambda _: small_concepts())
+    gates = [threading.Event(), threading.Event()]
+    waiting = iter(gates)
+
+    def blocked(*_, progress, **__):
+        assert next(waiting).wait(ALL)
+        raise InputError("Nothing was built.")
+
+    monkeypatch.setattr(emosteer, "extract", blocked)
+    pair = Pair(str(home / "one"), "vectors.safetensors", concepts=Concepts("en"))
+    works = []
+    for gate in gates:
+        steps = studio.load(pair)
+        while "Reading texts" not in next(steps).words:
+            pass
+        works.append(studio._under_way[pair])
+        if gate is gates[0]:
+            studio.stop(pair)
+    first, second = works
+    assert first is not second
+    gates[0].set()
+    first.thread.join(ALL)
+    assert studio._under_way[pair] is second
+    gates[1].set()
+    with pytest.raises(InputError, match="Nothing was built"):
+        run(steps)
 
 
 def test_one_loading_for_two_who_ask_at_once(studio, home, loads, monkeypatch):
@@ -287,6 +416,39 @@ def test_work_that_breaks_does_not_leave_anybody_waiting(caplog):
     with pytest.raises(ZeroDivisionError):
         run(work.watch())
     assert "deep" in caplog.text
+
+
+def test_work_says_its_steps_while_it_goes_on_and_is_no_reason_to_stay():
+    heard, go = threading.Event(), threading.Event()
+
+    def task(say):
+        assert heard.wait(ALL)
+        time.sleep(0.05)  # now somebody waits
+        say(Step("Digging"))
+        go.wait(1)
+
+    work = Work(task)
+    work.start()
+    steps = work.watch()
+    assert next(steps).words == "Starting"
+    heard.set()
+    assert next(steps, Step("over")).words == "Digging"
+    go.set()
+    assert list(steps) == []
+    assert work.thread.daemon
+    work.stop()
+    assert list(work.watch()) == []  # what is over stays as it is
+
+
+def test_what_a_visitor_did_wrong_is_not_logged(caplog):
+    def task(_):
+        raise InputError("There is no such model.")
+
+    work = Work(task)
+    work.start()
+    with pytest.raises(InputError):
+        run(work.watch())
+    assert caplog.text == ""
 
 
 def until(true) -> None:

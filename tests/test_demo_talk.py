@@ -289,12 +289,13 @@ def test_texts_are_bounded(text):
     assert bounded("x" * 10, 10) == "x" * 10
 
 
-def test_the_widgets_say_what_they_show(steered):
-    def page():
-        with gr.Blocks():
-            return controls.controls(Held(steered).places())
+def page_of(places):
+    with gr.Blocks():
+        return controls.controls(places)
 
-    given = laid_out(page)
+
+def test_the_widgets_say_what_they_show(steered):
+    given = laid_out(lambda: page_of(Held(steered).places()))
     assert setting_of(*(one.value for one in given.tone)) == Point(0.7, 0.4)
     assert sampling_of(*(one.value for one in given.sampling)) == Sampling()
     values = {one: one.value for one in given.tone}
@@ -309,6 +310,30 @@ def test_the_widgets_say_what_they_show(steered):
     assert [by[mood]["visible"] for mood in given.moods] == [mood.value == "joy" for mood in given.moods]
     assert by[given.rise]["visible"] is False
     assert given.way not in by or by[given.way]["value"] == MIX  # a point needs more emotions that are rated
+
+
+PLACED = {name: (0.1 * i, -0.2) for i, name in enumerate(("joy", "fear", "calm", "awe"))}
+
+
+@pytest.mark.parametrize("places", [PLACED, {**PLACED, "fear": None}, {**PLACED, "envy": None}], ids=len)
+def test_the_widgets_of_other_vectors(steered, places):
+    given, fresh = laid_out(lambda: (page_of(Held(steered).places()), controls.renamed(places)))
+    by = dict(zip(given.named, fresh, strict=True))
+    rated = {name: place for name, place in places.items() if place}
+    # Two axes cannot be told apart by three emotions.
+    assert by[given.way] == (gr.skip() if len(rated) > 3 else gr.update(value=MIX))
+    pad = by[given.pad].emotions
+    assert {one["name"]: (one["valence"], one["arousal"]) for one in pad} == rated
+    assert by[given.start]["value"] == "calm"
+    assert by[given.rise]["visible"] is True
+    assert {mood.value for mood in given.moods if by[mood]["visible"]} == {"joy", "fear", "calm", "awe"}
+
+
+def test_no_mood_is_offered_that_the_vectors_do_not_have():
+    given = laid_out(lambda: page_of({"joy": None, "envy": None}))
+    assert [mood.value for mood in given.moods if mood.visible] == ["joy"]
+    assert not given.rise.visible
+    assert (given.start.value, given.end.value) == ("", "joy")
 
 
 # The tab's events.
