@@ -14,7 +14,7 @@ import torch
 from emosteer_demo import see
 from emosteer_demo.figures.circumplex import trace
 from emosteer_demo.readings import Seen, path, seen
-from emosteer_demo.state import VOICES, Conversation, Sampling, Turn
+from emosteer_demo.state import VOICES, Conversation, Sampling, Scene, Turn, Visit
 from emosteer_demo.tone import Mix, Point
 
 from emosteer.readout import EmotionReading
@@ -210,19 +210,31 @@ def test_the_strongest_are_named_and_axes_where_they_are_known():
     assert see.said_of(replace(whole, valence=0.5, arousal=-0.25)).startswith("valence +0.50, arousal -0.25; b +3.0")
 
 
-def test_the_page_is_filled_once_for_each_turn(steered):
+def test_the_page_is_filled_once_for_each_turn(steered, monkeypatch):
     fields = see.See(*[SimpleNamespace(name=name) for name in ("tint", "kept", "drawn")], outputs=[0] * 6)
     fill, said, pair = fields.read(Held(steered)), Conversation((SAID,)), Held(steered).first
-    nothing = Seen({}, {}, None)
-    kept, *pictures, line = fill(pair, said, nothing, "joy")
+    nothing, skipped = Seen({}, {}, None), see.gr.skip()
+    kept, *pictures, line = fill(pair, Visit(Scene(said)), nothing, "joy")
     assert pictures == shown(steered, said)
     assert html.escape(JOY.words()) in line
     assert 1 + len(pictures) + 1 == 8
-    for had in (fill(pair, said, kept, "joy"), fill(pair, Conversation(), nothing, "joy")):
-        assert had == (see.gr.skip(),) * 8
-    anew, *pictures, _ = fill(pair, Conversation(), kept, "joy")  # a new conversation
+    assert fill(pair, Visit(Scene(said, status="Reading what was said …")), kept, "joy") == (*[skipped] * 7, line)
+    assert fill(pair, Visit(), nothing, "joy")[:7] == (skipped,) * 7
+    asked = Visit()
+    asked.ask(Conversation(), SAID)  # and yet to be answered
+    assert fill(pair, asked, nothing, "joy") == (skipped,) * 8
+    anew, *pictures, line = fill(pair, Visit(), kept, "joy")  # a new conversation
     assert anew == nothing
     assert pictures == shown(steered, Conversation())
+    assert "Ask something." in line
+    begun, real = Visit(Scene(said)), see.seen
+
+    def slow(*given):
+        begun.scene = Scene()  # the visitor begins anew meanwhile
+        return real(*given)
+
+    monkeypatch.setattr(see, "seen", slow)
+    assert fill(pair, begun, nothing, "joy") == (skipped,) * 8
 
 
 def test_other_vectors_clear_what_was_seen(steered):

@@ -16,8 +16,8 @@ from emosteer_demo import controls, talk
 from emosteer_demo.controls import CURVE, MIX, POINT, chosen, held, mix_of, sampling_of, setting_of
 from emosteer_demo.pairs import Pair
 from emosteer_demo.replies import reply, together
-from emosteer_demo.state import VOICES, Conversation, Sampling, Turn
-from emosteer_demo.talk import LONGEST_MESSAGE, Talk, as_html, stopped, traced_so_far
+from emosteer_demo.state import VOICES, Conversation, Sampling, Scene, Turn, Visit
+from emosteer_demo.talk import LONGEST_MESSAGE, Talk, as_html, forgotten, stopped, traced_so_far
 from emosteer_demo.told import bounded, line, refusal, told
 from emosteer_demo.tone import MOST, STRONGEST, Curve, Mix, Point, chat_call, steered_where
 from gradio.helpers import special_args
@@ -349,63 +349,111 @@ def tab(steered):
     return Talk(Held(steered))
 
 
-def last(outputs) -> Conversation:
-    *_, (said, plain, toned, *_) = outputs
+def visit_of(*turns: Turn) -> Visit:
+    return Visit(Scene(Conversation(turns)))
+
+
+def answered(tab: Talk, visit: Visit) -> Conversation:
+    """What has been said when the model has had its turn; the page shows just that."""
+    scene = visit.scene
+    *_, (plain, toned, _, _) = tab.answer(Pair(), visit)
+    said = visit.scene.said
+    assert visit.scene is scene
+    assert not scene.due
     for voice, window in (("plain", plain), ("toned", toned)):  # the windows get HTML that says the same
         assert [one | {"content": html.unescape(one["content"])} for one in window] == said.messages(voice)
         assert not any("<" in one["content"] for one in window)
     return said
 
 
+def edit_of(voice: str, index, value) -> SimpleNamespace:
+    return SimpleNamespace(target=SimpleNamespace(elem_id=f"voice-{voice}"), index=index, value=value)
+
+
 def test_a_message_is_answered_in_two_voices(tab, steered):
-    outputs = list(tab.send(ASKED, Pair(), Conversation(), *WIDGETS))
-    assert all(len(one) == 5 for one in outputs)
-    assert "Reading &lt;b&gt; …" in outputs[0][3]
-    said = last(outputs)
+    visit = visit_of()
+    emptied, plain, toned, status, _ = tab.send(ASKED, visit, *WIDGETS)
+    assert (emptied, plain, toned) == ("", [user(ASKED)], [user(ASKED)])  # it is there at once
+    assert status == line("Waiting for the model …")
+    said = answered(tab, visit)
     oracle = {"plain": steered.chat(ASKED, **DRAWN), "toned": steered.chat(ASKED, **TONED, **DRAWN)}
     assert said.turns == (Turn(ASKED, JOY, SAMPLING, oracle),)
-    more = last(tab.send("And now?", Pair(), said, *WIDGETS))
+    tab.send("And now?", visit, *WIDGETS)
+    more = answered(tab, visit)
     for voice, tone in (("plain", {}), ("toned", TONED)):
         history = [user(ASKED), {"role": "assistant", "content": oracle[voice]}, user("And now?")]
         assert more.turns[1].answers[voice] == steered.chat(history, **tone, **DRAWN)
     assert more.turns[0] == said.turns[0]
 
 
+def test_what_is_waited_for_is_told(tab):
+    visit = visit_of()
+    tab.send(ASKED, visit, *WIDGETS)
+    told_of = [one[2] for one in tab.answer(Pair(), visit)]
+    assert told_of[0] == line("Reading <b> …")
+    assert told_of[1] == line("Thinking …")
+    assert told_of[-1] == line(f"In tone: {JOY.words()}. Reading what was said …")
+
+
+def test_blanks_are_no_message_and_end_nothing(tab):
+    visit = visit_of(*TURNS)
+    tab.send(ASKED, visit, *WIDGETS)
+    scene = visit.scene
+    assert tab.send("  \n", visit, *WIDGETS) == ("", *talk.shown(scene))
+    assert visit.scene is scene
+
+
 def test_again_draws_by_the_next_seed(tab, steered):
-    first = last(tab.send(ASKED, Pair(), Conversation(), *WIDGETS))
-    again = last(tab.again(Pair(), first, *MIXED, 99, 0.7, 12))
+    visit = visit_of()
+    tab.send(ASKED, visit, *WIDGETS)
+    first = answered(tab, visit)
+    tab.again(visit, *MIXED, 99, 0.7, 12)
+    again = answered(tab, visit)
     assert [turn.sampling.seed for turn in again.turns] == [4]
     assert again.turns[0].answers["toned"] == steered.chat(ASKED, **TONED, **{**DRAWN, "seed": 4})
     assert again.turns[0].answers != first.turns[0].answers
-    assert last(tab.again(Pair(), again, *WIDGETS)).last.sampling.seed == 5
+    tab.again(visit, *WIDGETS)
+    assert answered(tab, visit).last.sampling.seed == 5
     with pytest.raises(InputError, match="nothing to answer again"):
-        list(tab.again(Pair(), Conversation(), *WIDGETS))
+        tab.again(visit_of(), *WIDGETS)
 
 
 def test_another_tone_keeps_the_plain_answer_and_the_seed(tab, steered):
     before = Turn("Hello.", Mix(), Sampling(), {"plain": "Good day.", "toned": "Hi, hi!"})
     old = Turn(ASKED, Mix(), SAMPLING, {"plain": "kept as it was", "toned": "gone"})
-    now = last(tab.retone(True, Pair(), Conversation((before, old)), *MIXED, 99, 0.1, 50))
+    visit = visit_of(before, old)
+    tab.retone(True, visit, *MIXED, 99, 0.1, 50)
+    now = answered(tab, visit)
     assert now.turns[0] == before
     assert now.last.setting == JOY
     assert now.last.sampling == SAMPLING
     history = [user("Hello."), {"role": "assistant", "content": "Hi, hi!"}, user(ASKED)]
     assert now.last.answers == {"plain": "kept as it was", "toned": steered.chat(history, **TONED, **DRAWN)}
-    half = Conversation((Turn(ASKED, Mix(), SAMPLING),))  # stopped before the plain voice said a word
-    assert last(tab.retone(True, Pair(), half, *WIDGETS)).last.answers["plain"] == steered.chat(ASKED, **DRAWN)
+
+
+@pytest.mark.parametrize("half", ["", "the first half of"])
+def test_another_tone_before_the_plain_answer_was_whole(tab, steered, half):
+    visit = visit_of(Turn(ASKED, Mix(), SAMPLING, {"plain": half, "toned": half}, whole=False))
+    tab.retone(True, visit, *WIDGETS)
+    assert answered(tab, visit).last.answers["plain"] == steered.chat(ASKED, **DRAWN)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"),
+    ("wanted", "turns", "widgets"),
     [
-        (False, Conversation((Turn(ASKED),))),
-        (True, Conversation()),
-        (True, Conversation((Turn(ASKED, JOY),))),
+        (False, (Turn(ASKED),), WIDGETS),
+        (True, (), WIDGETS),
+        (True, (Turn(ASKED, JOY),), WIDGETS),
+        (True, (Turn(ASKED, JOY),), [MIX, 0, 0, [], *WIDGETS[4:]]),
     ],
-    ids=["not wanted", "nothing said", "not moved"],
+    ids=["not wanted", "nothing said", "not moved", "no emotion named yet"],
 )
-def test_another_tone_where_there_is_nothing_to_do(tab, wanted, said):
-    assert list(tab.retone(wanted, Pair(), said, *WIDGETS)) == []
+def test_another_tone_where_there_is_nothing_to_do(tab, wanted, turns, widgets):
+    visit = visit_of(*turns)
+    scene = visit.scene
+    assert tab.retone(wanted, visit, *widgets) == talk.shown(scene)
+    assert visit.scene is scene
+    assert list(tab.answer(Pair(), visit)) == []
 
 
 TURNS = (
@@ -420,8 +468,9 @@ TURNS = (
     [("plain", 0, 0), ("plain", 2, 1), ("plain", 3, 2), ("toned", 2, 1), ("toned", 4, 2)],
 )
 def test_a_changed_message_is_answered_and_what_came_after_it_is_gone(tab, steered, voice, index, kept):
-    edit = SimpleNamespace(target=SimpleNamespace(elem_id=f"voice-{voice}"), index=index, value="anew")
-    now = last(tab.edited(edit, Pair(), Conversation(TURNS), *WIDGETS))
+    visit = visit_of(*TURNS)
+    tab.edited(edit_of(voice, index, "anew"), visit, *WIDGETS)
+    now = answered(tab, visit)
     assert now.turns[:-1] == TURNS[:kept]
     assert now.last.message == "anew"
     history = [
@@ -435,8 +484,9 @@ def test_a_changed_message_is_answered_and_what_came_after_it_is_gone(tab, steer
 
 def test_a_changed_message_is_what_was_written(tab):
     """The window gives back the HTML that it was handed."""
-    edit = SimpleNamespace(target=SimpleNamespace(elem_id="voice-plain"), index=0, value="1 &lt; 2 &amp;amp; so")
-    assert last(tab.edited(edit, Pair(), Conversation(TURNS), *WIDGETS)).last.message == "1 < 2 &amp; so"
+    visit = visit_of(*TURNS)
+    tab.edited(edit_of("plain", 0, "1 &lt; 2 &amp;amp; so"), visit, *WIDGETS)
+    assert visit.scene.said.last.message == "1 < 2 &amp; so"
 
 
 @pytest.mark.parametrize(
@@ -444,21 +494,26 @@ def test_a_changed_message_is_what_was_written(tab):
     [("plain", 9, "x"), ("plain", -1, "x"), ("plain", [0, 1], "x"), ("", 0, "x"), ("plain", 0, ""), ("plain", 0, [])],
 )
 def test_a_change_of_nothing_is_refused(tab, voice, index, value):
-    edit = SimpleNamespace(target=SimpleNamespace(elem_id=f"voice-{voice}"), index=index, value=value)
+    visit = visit_of(*TURNS)
+    scene = visit.scene
     with pytest.raises(InputError):
-        list(tab.edited(edit, Pair(), Conversation(TURNS), *WIDGETS))
+        tab.edited(edit_of(voice, index, value), visit, *WIDGETS)
+    assert visit.scene is scene
 
 
 def test_what_had_been_said_stays_when_an_answer_fails(tab):
-    said = Conversation(TURNS)
     envy = [MIX, 0, 0, ["envy"], *WIDGETS[4:]]
-    for answer in (tab.send(ASKED, Pair(), said, *envy), tab.again(Pair(), said, *envy)):
+    for ask, message in ((lambda v: tab.send(ASKED, v, *envy), ASKED), (lambda v: tab.again(v, *envy), "c")):
+        visit = visit_of(*TURNS)
+        ask(visit)
+        assert visit.scene.said.last.message == message  # it is there while it is waited for
         shown = []
         with pytest.raises(ToneError, match="no emotion 'envy'"):
-            shown.extend(answer)
-        assert shown[0][0].last.message in {ASKED, "c"}  # it was there while it was waited for
-        assert (shown[-1][0], shown[-1][1]) == (said, said.messages("plain"))
-        assert shown[-1][3] == line("That did not work.")
+            shown.extend(tab.answer(Pair(), visit))
+        assert visit.scene.said == Conversation(TURNS)
+        assert shown[-1][0] == Conversation(TURNS).messages("plain")
+        assert shown[-1][2] == line("That did not work.")
+        assert list(tab.answer(Pair(), visit)) == []
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -467,37 +522,110 @@ def test_answers_and_their_trace_are_shown_as_they_grow(steered, monkeypatch, re
     monkeypatch.setattr(held, "reads", lambda _: reads)
     monkeypatch.setattr(talk, "PACE", -1.0)
     monkeypatch.setattr(talk, "TRACE_PACE", -1.0)
-    pieces = [("plain", "I am "), ("toned", "I am "), ("toned", "so glad."), ("plain", "well.")]
-    monkeypatch.setattr(talk, "reply", lambda *_: iter(pieces))
-    outputs = list(Talk(held).send(ASKED, Pair(), Conversation(), *WIDGETS))
-    growing = [one for one in outputs if one[3] == line("Answering …")]
-    assert [list(one[0].last.answers.values()) for one in growing] == [
+    says(monkeypatch, ("plain", "I am "), ("toned", "I am "), ("toned", "so glad."), ("plain", "well."))
+    made, visit = Talk(held), visit_of()
+    made.send(ASKED, visit, *WIDGETS)
+    growing = [one for one in made.answer(Pair(), visit) if one[2] == line("Answering …")]
+    assert [[window[1]["content"] if window[1:] else "" for window in one[:2]] for one in growing] == [
         *(["I am ", ""], ["I am ", "I am "], ["I am ", "I am so glad."], ["I am well.", "I am so glad."])
     ]
-    assert [isinstance(one[4], str) for one in growing] == [reads] * len(pieces)
-    assert all(one[4] == gr.skip() for one in outputs if one not in growing)
+    assert [isinstance(one[3], str) for one in growing] == [reads] * 4
     monkeypatch.setattr(talk, "PACE", 1e9)
-    assert "Answering" not in "".join(one[3] for one in Talk(held).send(ASKED, Pair(), Conversation(), *WIDGETS))
+    monkeypatch.setattr(talk, "TRACE_PACE", 1e9)
+    made.again(visit, *WIDGETS)
+    outputs = list(made.answer(Pair(), visit))
+    assert "Answering" not in "".join(one[2] for one in outputs)
+    assert all(one[3] == gr.skip() for one in outputs)
+
+
+def says(monkeypatch, *pieces: tuple[str, str]) -> list[bool]:
+    """Has both voices say this; tells whether they were left to finish."""
+    ended = []
+
+    def speak(*_):
+        try:
+            yield from pieces
+        except GeneratorExit:
+            ended.append(False)
+            raise
+        ended.append(True)
+
+    monkeypatch.setattr(talk, "reply", speak)
+    monkeypatch.setattr(talk, "PACE", -1.0)
+    return ended
 
 
 def test_an_answer_that_ends_inside_a_character(tab, monkeypatch):
-    monkeypatch.setattr(talk, "reply", lambda *_: iter([("plain", "a\ufffd"), ("toned", "b\"'\ufffd\ufffd")]))
-    *_, (said, plain, toned, *_) = tab.send(ASKED, Pair(), Conversation(), *WIDGETS)
-    assert said.last.answers == {"plain": "a", "toned": "b\"'"}
+    says(monkeypatch, ("plain", "a\ufffd"), ("toned", "b\"'\ufffd\ufffd"))
+    visit = visit_of()
+    tab.send(ASKED, visit, *WIDGETS)
+    *_, (plain, toned, *_) = tab.answer(Pair(), visit)
+    assert visit.scene.said.last.answers == {"plain": "a", "toned": "b\"'"}
     assert (plain[1]["content"], toned[1]["content"]) == ("a", "b\"'")  # quotes are text where there is no attribute
 
 
 def test_a_message_may_be_so_long(tab):
     with pytest.raises(InputError, match=str(LONGEST_MESSAGE)):
-        list(tab.send("x" * (LONGEST_MESSAGE + 1), Pair(), Conversation(), *WIDGETS))
+        tab.send("x" * (LONGEST_MESSAGE + 1), visit_of(), *WIDGETS)
 
 
-def test_stopping_shows_what_has_been_said():
-    said = Conversation(TURNS)
-    now, plain, toned, status, drawn = stopped(said)
-    assert (now, plain, toned) == (said, said.messages("plain"), said.messages("toned"))
+SAYING = (("plain", "I am "), ("toned", "I am "), ("toned", "so glad."), ("plain", "well."))
+MEANWHILE = {
+    "stop": lambda tab, visit: stopped(visit),
+    "new": lambda tab, visit: forgotten(visit),
+    "send": lambda tab, visit: tab.send("And now?", visit, *WIDGETS),
+    "again": lambda tab, visit: tab.again(visit, *WIDGETS),
+    "edit": lambda tab, visit: tab.edited(edit_of("toned", 0, "anew"), visit, *WIDGETS),
+    "tone": lambda tab, visit: tab.retone(True, visit, *MIXED[:4], 0.1, *WIDGETS[5:]),
+}
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+@pytest.mark.parametrize("pictures", [0, 1, 3, 4])
+def test_what_a_visitor_does_meanwhile_ends_the_answer_and_is_what_the_page_shows(tab, monkeypatch, what, pictures):
+    """At any moment; and the last picture, which gradio shows once more, is no longer of the answer that was ended."""
+    ended, visit = says(monkeypatch, *SAYING), visit_of(*TURNS)
+    tab.send(ASKED, visit, *WIDGETS)
+    answer = tab.answer(Pair(), visit)
+    for _ in range(pictures):
+        next(answer)
+    MEANWHILE[what](tab, visit)
+    scene = visit.scene
+    said = scene.said
+    rest = list(answer)
+    assert visit.scene is scene
+    if what in {"stop", "new"}:
+        assert not scene.due
+        assert (said == Conversation()) == (what == "new")
+        assert list(tab.answer(Pair(), visit)) == []
+    if pictures:
+        assert scene.said == said
+        assert rest == [talk.shown(scene)]
+        assert ended == ([False] if pictures > 2 else [])
+    if pictures and scene.due:
+        answered(tab, visit)
+    assert not scene.due  # if it was still in line, it answered what had been asked by then
+
+
+def test_stopping_keeps_what_has_been_said(tab, monkeypatch):
+    says(monkeypatch, *SAYING)
+    visit = visit_of()
+    tab.send(ASKED, visit, *WIDGETS)
+    answer = tab.answer(Pair(), visit)
+    for _ in range(5):
+        next(answer)
+    plain, toned, status, drawn = stopped(visit)
+    assert [plain[1]["content"], toned[1]["content"]] == ["I am ", "I am so glad."]
     assert status == line("Stopped.")
     assert drawn == gr.skip()  # the trace stays
+    assert visit.scene.said.last.whole is False
+
+
+def test_stopping_nothing_changes_nothing():
+    visit = visit_of(*TURNS)
+    scene = visit.scene
+    assert stopped(visit) == talk.shown(scene)
+    assert visit.scene is scene
 
 
 def test_a_trace_while_they_speak(steered):
@@ -552,12 +680,12 @@ def test_other_errors_are_not_hidden():
 
 
 def test_what_gradio_looks_at_stays(tab):
-    assert inspect.isgeneratorfunction(told(tab.send))
+    assert inspect.isgeneratorfunction(told(tab.answer))
     assert not inspect.isgeneratorfunction(told(bounded))
     assert inspect.signature(told(tab.edited)) == inspect.signature(tab.edited)
     assert told(bounded).__doc__ == bounded.__doc__
     edit = gr.EditData(None, {"index": 0, "previous_value": "a", "value": "b"})
-    inputs, _, event, _ = special_args(told(tab.edited), inputs=["pair", "said"], event_data=edit)
+    inputs, _, event, _ = special_args(told(tab.edited), inputs=["visit", "widget"], event_data=edit)
     assert (type(inputs[0]), inputs[0].value, event) == (gr.EditData, "b", 0)
     _, progress, _, _ = special_args(told(with_progress), inputs=["pair"])
     assert progress == 1
@@ -614,9 +742,10 @@ def test_the_python_of_the_embedded_model_gives_the_answer(real, monkeypatch, ca
 
 def test_events_work_inside_a_loop_too(steered):
     """As gradio calls them: from a thread of a program that runs an event loop."""
-    tab = Talk(Held(steered))
+    tab, visit = Talk(Held(steered)), visit_of()
 
     async def page():
-        return await asyncio.to_thread(lambda: last(tab.send(ASKED, Pair(), Conversation(), *WIDGETS)))
+        tab.send(ASKED, visit, *WIDGETS)
+        return await asyncio.to_thread(lambda: answered(tab, visit))
 
     assert asyncio.run(page()).last.answers["plain"] == steered.chat(ASKED, **DRAWN)

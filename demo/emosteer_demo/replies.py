@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emosteer_demo.state import Sampling
@@ -18,7 +18,7 @@ __all__ = ["reply", "together"]
 
 def reply(
     steered: SteeredModel, asked: Mapping[str, Sequence[Mapping[str, str]]], setting: Setting, sampling: Sampling
-) -> Iterator[tuple[str, str]]:
+) -> Generator[tuple[str, str], None, None]:
     """What voices answer, as it comes: the voice and a piece of its answer. Closing the iterator stops the model.
 
     Args:
@@ -42,7 +42,7 @@ def reply(
     )
 
 
-def together(streams: Mapping[str, Iterator[str]]) -> Iterator[tuple[str, str]]:
+def together(streams: Mapping[str, Iterator[str]]) -> Generator[tuple[str, str], None, None]:
     """What several iterators give, as it comes, each in a thread of its own; an error of one ends all.
 
     Args:

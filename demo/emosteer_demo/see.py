@@ -14,7 +14,7 @@ from emosteer_demo.figures.circumplex import trace
 from emosteer_demo.figures.reasons import why
 from emosteer_demo.figures.tokens import STRIP_JS, strip, table
 from emosteer_demo.readings import Seen, path, seen
-from emosteer_demo.state import VOICES, Conversation
+from emosteer_demo.state import VOICES, Conversation, Visit
 from emosteer_demo.studio import Pair, Places, Studio, on_circumplex, places_of
 from emosteer_demo.told import FIGURE, SWIFT, line
 from emosteer_demo.tone import chat_call, steered_where
@@ -49,14 +49,22 @@ class See:
     def read(self, studio: Studio) -> Callable[..., tuple[Any, ...]]:
         """The function that fills them: read the last answers, unless that has been done."""
 
-        def fill(pair: Pair, said: Conversation, kept: Seen, tint: str) -> tuple[Any, ...]:
+        def fill(pair: Pair, visit: Visit, kept: Seen, tint: str) -> tuple[Any, ...]:
+            scene, said = visit.scene, visit.scene.said
             silent = said.last is not None and not any(said.last.answers.values())
-            if said.last == kept.turn or silent:
-                return (gr.skip(),) * (2 + len(self.outputs))
+            nothing = (gr.skip(),) * (2 + len(self.outputs))
+            if scene.due or silent:  # what is still to come is read when it has come
+                return nothing
+            done = f"In tone: {said.last.setting.words()}." if said.last else scene.status
+            if said.last == kept.turn:
+                return *nothing[1:], line(done)
             steered = studio.get(pair)
             now = seen(steered, said)
-            done = f"In tone: {said.last.setting.words()}." if said.last else "Ask something."
-            return now, *pictures(now, said, pair, steered, tint), line(done)
+            filled = pictures(now, said, pair, steered, tint)
+            if visit.scene is not scene:
+                return nothing
+            scene.status = done
+            return now, *filled, line(done)
 
         return fill
 

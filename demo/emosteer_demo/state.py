@@ -11,7 +11,7 @@ from emosteer_demo.tone import Mix, Setting
 
 VOICES = ("plain", "toned")
 
-__all__ = ["VOICES", "Conversation", "Sampling", "Turn"]
+__all__ = ["VOICES", "Conversation", "Sampling", "Scene", "Turn", "Visit"]
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,19 @@ class Turn:
         setting: The tone of the second voice.
         sampling: How both were drawn.
         answers: Voice → what it has said so far.
+        whole: Whether that is all: nothing is to come, and nobody has stopped it.
     """
 
     message: str
     setting: Setting = field(default_factory=Mix)
     sampling: Sampling = field(default_factory=Sampling)
     answers: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(VOICES, ""))
+    whole: bool = True
 
     def ended(self) -> Turn:
         """As it stays: without the half of a character that an answer may end in."""
-        return replace(self, answers={voice: said.rstrip("\ufffd") for voice, said in self.answers.items()})
+        answers = {voice: said.rstrip("\ufffd") for voice, said in self.answers.items()}
+        return replace(self, answers=answers, whole=True)
 
     def saying(self, voice: str, piece: str) -> Turn:
         """With one more piece of an answer."""
@@ -110,3 +113,45 @@ class Conversation:
     def last(self) -> Turn | None:
         """The turn that is, or was last, answered."""
         return self.turns[-1] if self.turns else None
+
+
+@dataclass
+class Scene:
+    """What the page shows of a conversation while one answer comes, or since the last has come.
+
+    Args:
+        before: What was said until then.
+        turn: What is being answered, or has been.
+        status: What goes on, in words.
+        due: Whether an answer is still to come.
+        kept: What is said again if there is no answer to be had.
+    """
+
+    before: Conversation = field(default_factory=Conversation)
+    turn: Turn | None = None
+    status: str = "Ask something."
+    due: bool = False
+    kept: Conversation = field(default_factory=Conversation)
+
+    @property
+    def said(self) -> Conversation:
+        """The whole conversation."""
+        return self.before if self.turn is None else self.before.ending(self.turn)
+
+
+@dataclass
+class Visit:
+    """One visitor of the page. Whatever answers him goes on only as long as its scene is his.
+
+    A scene that is over is exchanged and not changed: what still comes for the old one is not seen by anybody.
+    """
+
+    scene: Scene = field(default_factory=Scene)
+
+    def ask(self, before: Conversation, turn: Turn) -> None:
+        """Want an answer; one that is on its way ends."""
+        self.scene = Scene(before, turn, "Waiting for the model …", due=True, kept=self.scene.said)
+
+    def halt(self, said: Conversation, status: str) -> None:
+        """Want no more answer."""
+        self.scene = Scene(said, None, status)

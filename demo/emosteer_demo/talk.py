@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +17,10 @@ from emosteer_demo.figures.circumplex import trace
 from emosteer_demo.readings import path
 from emosteer_demo.replies import reply
 from emosteer_demo.see import cleared, see
-from emosteer_demo.state import VOICES, Conversation, Turn
+from emosteer_demo.state import VOICES, Scene, Turn, Visit
 from emosteer_demo.studio import Pair, Studio, on_circumplex, places_of
 from emosteer_demo.told import MODEL, SWIFT, bounded, line, told
+from emosteer_demo.tone import Mix
 
 LONGEST_MESSAGE = 2000
 PACE = 0.12  # seconds between two pictures of an answer that grows
@@ -34,7 +35,10 @@ __all__ = ["Talk", "talk"]
 
 
 class Talk:
-    """Answers visitors' messages in two voices. Everything that is a visitor's own comes in and goes out again.
+    """Answers visitors' messages in two voices.
+
+    What a visitor does sets the scene at once, and ends the answer that is on its way; `answer` then waits for the
+    model.
 
     Args:
         studio: The models.
@@ -43,64 +47,109 @@ class Talk:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
 
-    def send(self, message: str, pair: Pair, said: Conversation, *widgets: Any) -> Iterator[tuple[Any, ...]]:
-        """Answer a new message."""
-        yield from self._answer(pair, said, said, _turn(message, widgets))
+    def send(self, message: str, visit: Visit, *widgets: Any) -> tuple[Any, ...]:
+        """A new message; the box is emptied. Nothing but blanks is no message."""
+        if message and not message.strip():
+            return "", *shown(visit.scene)
+        visit.ask(visit.scene.said, _turn(message, widgets))
+        return "", *shown(visit.scene)
 
-    def again(self, pair: Pair, said: Conversation, *widgets: Any) -> Iterator[tuple[Any, ...]]:
-        """Answer the last message in other words: by the next seed."""
+    def again(self, visit: Visit, *widgets: Any) -> tuple[Any, ...]:
+        """The last message once more, to be answered in other words: by the next seed."""
+        said = visit.scene.said
         if said.last is None:
             raise InputError("There is nothing to answer again.", "Ask something first.")
         turn = _turn(said.last.message, widgets)
         turn = replace(turn, sampling=replace(turn.sampling, seed=said.last.sampling.seed + 1))
-        yield from self._answer(pair, said, said.before(len(said.turns) - 1), turn)
+        visit.ask(said.before(len(said.turns) - 1), turn)
+        return shown(visit.scene)
 
-    def retone(self, wanted: bool, pair: Pair, said: Conversation, *widgets: Any) -> Iterator[tuple[Any, ...]]:
-        """Answer the last message in the tone that is set now: the plain answer stays, and so does the seed."""
+    def retone(self, wanted: bool, visit: Visit, *widgets: Any) -> tuple[Any, ...]:
+        """The last message in the tone that is set now, by the same seed; a plain answer that is whole stays.
+
+        No emotion is named where they are about to be.
+        """
+        said, setting = visit.scene.said, setting_of(*widgets[:-3])
         last = said.last
-        setting = setting_of(*widgets[:-3])
-        if not wanted or last is None or setting == last.setting:
-            return
-        kept = Turn(last.message, setting, last.sampling, {"plain": last.answers["plain"], "toned": ""})
-        yield from self._answer(pair, said, said.before(len(said.turns) - 1), kept)
+        if not wanted or last is None or setting in (last.setting, Mix(), Mix(natural=False)):
+            return shown(visit.scene)
+        answers = {"plain": last.answers["plain"] if last.whole else "", "toned": ""}
+        visit.ask(said.before(len(said.turns) - 1), Turn(last.message, setting, last.sampling, answers, whole=False))
+        return shown(visit.scene)
 
-    def edited(self, edit: gr.EditData, pair: Pair, said: Conversation, *widgets: Any) -> Iterator[tuple[Any, ...]]:
-        """Answer a message that was changed; what came after it is gone."""
+    def edited(self, edit: gr.EditData, visit: Visit, *widgets: Any) -> tuple[Any, ...]:
+        """A message that was changed; what came after it is gone."""
         voice = str(getattr(edit.target, "elem_id", "")).removeprefix("voice-")
+        said = visit.scene.said
         turn = said.turn_at(voice, edit.index)
         message = html.unescape(edit.value) if isinstance(edit.value, str) else ""
-        yield from self._answer(pair, said, said.before(turn), _turn(message, widgets))
+        visit.ask(said.before(turn), _turn(message, widgets))
+        return shown(visit.scene)
 
-    def _answer(self, pair: Pair, said: Conversation, before: Conversation, turn: Turn) -> Iterator[tuple[Any, ...]]:
-        """Answer a turn after what was said before it; what had been said until then stays if that fails."""
+    def answer(self, pair: Pair, visit: Visit) -> Iterator[tuple[Any, ...]]:
+        """Answer what was asked last; what had been said until then stays if that fails.
+
+        The last picture is of what the visitor sees by then, whatever has become of this answer: gradio shows it once
+        more when all has been said.
+        """
+        scene = visit.scene
+        if not scene.due:  # it was answered, or stopped, while this waited in line
+            return
         try:
-            yield from self._answering(pair, before, turn)
+            with closing(self._answering(pair, scene)) as pictures:
+                for drawn in pictures:
+                    if visit.scene is not scene:
+                        break
+                    yield shown(scene, drawn)
         except EmosteerError:
-            yield shown(said, "That did not work.")
+            if visit.scene is scene:
+                visit.halt(scene.kept, "That did not work.")
+            yield shown(visit.scene)
             raise
+        scene.due = False
+        yield shown(visit.scene)
 
-    def _answering(self, pair: Pair, before: Conversation, turn: Turn) -> Iterator[tuple[Any, ...]]:
+    def _answering(self, pair: Pair, scene: Scene) -> Generator[Any, None, None]:
+        """Have the scene change, and say when it is time for a picture, with the trace where it is new."""
+        assert scene.turn is not None
         for stage in self._studio.stages(pair):
-            yield shown(before.ending(turn), f"{stage} …")
+            scene.status = f"{stage} …"
+            yield None
         steered = self._studio.get(pair)
-        pictured, traced, drawn = 0.0, time.monotonic(), gr.skip()
-        said = before.ending(turn)
-        yield shown(said, "Thinking …")
-        asked = {voice: said.asking(voice) for voice in VOICES if not turn.answers[voice]}
-        for voice, piece in reply(steered, asked, turn.setting, turn.sampling):
-            turn, now = turn.saying(voice, piece), time.monotonic()
-            if now - traced > TRACE_PACE and self._studio.reads(pair):
-                drawn, traced = traced_so_far(steered, turn), time.monotonic()
-            if now - pictured > PACE:
-                pictured = now
-                yield shown(before.ending(turn), "Answering …", drawn)
-        yield shown(before.ending(turn.ended()), f"In tone: {turn.setting.words()}. Reading what was said …")
+        pictured, traced = 0.0, time.monotonic()
+        scene.status = "Thinking …"
+        yield None
+        asked = {voice: scene.said.asking(voice) for voice in VOICES if not scene.turn.answers[voice]}
+        scene.status = "Answering …"
+        with closing(reply(steered, asked, scene.turn.setting, scene.turn.sampling)) as pieces:
+            for voice, piece in pieces:
+                scene.turn, now, drawn = scene.turn.saying(voice, piece), time.monotonic(), None
+                if now - traced > TRACE_PACE and self._studio.reads(pair):
+                    drawn, traced = traced_so_far(steered, scene.turn), time.monotonic()
+                if now - pictured > PACE or drawn is not None:
+                    pictured = now
+                    yield drawn
+        scene.turn = scene.turn.ended()
+        scene.status = f"In tone: {scene.turn.setting.words()}. Reading what was said …"
 
 
-def shown(said: Conversation, status: str, drawn: Any = None) -> tuple[Any, ...]:
-    """What the page shows of a conversation: itself, both chat windows, a line of state, the trace."""
-    windows = ([{**one, "content": as_html(one["content"])} for one in said.messages(voice)] for voice in VOICES)
-    return said, *windows, line(status), gr.skip() if drawn is None else drawn
+def shown(scene: Scene, drawn: Any = None) -> tuple[Any, ...]:
+    """What the page shows of a scene: both chat windows, a line of state, the trace where it is new."""
+    windows = ([{**one, "content": as_html(one["content"])} for one in scene.said.messages(voice)] for voice in VOICES)
+    return *windows, line(scene.status), gr.skip() if drawn is None else drawn
+
+
+def stopped(visit: Visit) -> tuple[Any, ...]:
+    """What has been said when the visitor said stop."""
+    if visit.scene.due:
+        visit.halt(visit.scene.said, "Stopped.")
+    return shown(visit.scene)
+
+
+def forgotten(visit: Visit) -> tuple[Any, ...]:
+    """A new conversation."""
+    visit.scene = Scene()
+    return shown(visit.scene)
 
 
 def as_html(text: str) -> str:
@@ -109,11 +158,6 @@ def as_html(text: str) -> str:
     Most texts show themselves and stay as they are: a visitor who edits a message edits what he is shown.
     """
     return text if "<" not in text and html.unescape(text) == text else html.escape(text, quote=False)
-
-
-def stopped(said: Conversation) -> tuple[Any, ...]:
-    """What has been said when the visitor said stop."""
-    return shown(said, "Stopped.")
 
 
 def traced_so_far(steered: Any, turn: Turn) -> Any:
@@ -126,7 +170,12 @@ def traced_so_far(steered: Any, turn: Turn) -> Any:
 
 
 def _turn(message: str, widgets: Any) -> Turn:
-    return Turn(bounded(message, LONGEST_MESSAGE), setting_of(*widgets[:-3]), sampling_of(*widgets[-3:]))
+    message, setting, sampling = (
+        bounded(message, LONGEST_MESSAGE),
+        setting_of(*widgets[:-3]),
+        sampling_of(*widgets[-3:]),
+    )
+    return Turn(message, setting, sampling, whole=False)
 
 
 def talk(studio: Studio, pair: gr.State) -> Talk:
@@ -137,7 +186,7 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
         pair: Which of them a visitor uses.
     """
     place = studio.places()
-    said = gr.State(Conversation())
+    visit = gr.State(Visit())
     made = Talk(studio)
     gr.Markdown(EXPLAINED)
     with gr.Row(equal_height=False):
@@ -165,7 +214,7 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
                         ("toned", "In tone", "The same model, with feeling"),
                     )
                 ]
-            status = gr.HTML(shown(Conversation(), "Ask something.")[3], elem_id="status")
+            status = gr.HTML(line(Scene().status), elem_id="status")
             message = gr.Textbox(
                 STARTERS[0],
                 label="Your message",
@@ -184,9 +233,14 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
             views = see(place)
 
     widgets = [*given.tone, *given.sampling]
-    answered: dict[str, Any] = {
-        "outputs": [said, *windows, status, views.drawn],
+    pictures = [*windows, status, views.drawn]
+    at_once: dict[str, Any] = {"outputs": pictures, **SWIFT}
+    answer: dict[str, Any] = {
+        "fn": told(made.answer),
+        "inputs": [pair, visit],
+        "outputs": pictures,
         "show_progress": "hidden",
+        "trigger_mode": "always_last",  # whoever asks anew while an answer ends gets one
         **MODEL,
     }
     # Not in the line for the model, which nobody should wait in behind this.
@@ -199,35 +253,28 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
     }
     read: dict[str, Any] = {
         "fn": told(views.read(studio)),
-        "inputs": [pair, said, views.kept, views.tint],
+        "inputs": [pair, visit, views.kept, views.tint],
         "outputs": [views.kept, *views.outputs, status],
         "show_progress": "hidden",
         **MODEL,
     }
-    retone = {"fn": told(made.retone), "inputs": [given.again, pair, said, *widgets], **answered}
-    again_inputs = [pair, said, *widgets]
-    asked = gr.State("")  # what was in the box when it was sent, since the box is emptied at once
-    taken = message.submit(lambda text: (text, ""), message, [asked, message], **SWIFT)
-    begun = [
-        taken.then(told(made.send), [asked, pair, said, *widgets], **answered),
-        gr.on([again.click, *(window.retry for window in windows)], told(made.again), again_inputs, **answered),
+    retone = {"fn": told(made.retone), "inputs": [given.again, visit, *widgets], **at_once}
+    asked = [
+        message.submit(told(made.send), [message, visit, *widgets], **{**at_once, "outputs": [message, *pictures]}),
+        gr.on([again.click, *(one.retry for one in windows)], told(made.again), [visit, *widgets], **at_once),
+        *(window.edit(told(made.edited), [visit, *widgets], **at_once) for window in windows),
         gr.on(given.moved, trigger_mode="always_last", **retone),
         *(preset.then(**retone) for preset in given.presets),
-        *(window.edit(told(made.edited), again_inputs, **answered) for window in windows),
     ]
-    for event in begun:
-        event.success(**learn).success(**read)
-    stop.click(stopped, said, answered["outputs"], cancels=begun, **SWIFT).then(**learn).success(**read)
-    forgotten = [new.click, *(window.clear for window in windows)]
-    gr.on(
-        forgotten, lambda: shown(Conversation(), "Ask something."), None, answered["outputs"], cancels=begun, **SWIFT
-    ).then(**read)
+    for event in asked:
+        event.success(**answer).success(**learn).success(**read)
+    stop.click(stopped, visit, **at_once).then(**learn).success(**read)
+    gr.on([new.click, *(one.clear for one in windows)], forgotten, visit, **at_once).then(**read)
 
-    def renew(now: Pair) -> list[Any]:
+    def renew(now: Pair, visit: Visit) -> list[Any]:
         """Begin anew with another model: neither what was said nor what was read in it is its own."""
         places = places_of(studio.get(now).vectors)
-        return [*renamed(places), *cleared(places), *shown(Conversation(), "Ask something.")[:-1]]
+        return [*renamed(places), *cleared(places), *forgotten(visit)[:-1]]
 
-    fresh = [*given.named, *views.named, *answered["outputs"][:-1]]
-    pair.change(told(renew), pair, fresh, cancels=begun, **SWIFT)
+    pair.change(told(renew), [pair, visit], [*given.named, *views.named, *pictures[:-1]], **SWIFT)
     return made
