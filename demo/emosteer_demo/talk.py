@@ -94,6 +94,7 @@ class Talk:
         """
         scene = visit.scene
         if not scene.due:  # it was answered, or stopped, while this waited in line
+            yield shown(scene)  # gradio empties what a generator says nothing of
             return
         try:
             with closing(self._answering(pair, scene)) as pictures:
