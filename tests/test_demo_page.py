@@ -244,7 +244,7 @@ def test_what_ends_an_answer_waits_for_nobody(built, who, what):
     """It does so by itself: gradio's cancelling comes late, and shows an error where there is none."""
     events = [event for event in begun_by(built.page, who, what) if event.fn is not None]
     assert events
-    assert not any(event.queue for event in events)
+    assert all(not event.queue or event.concurrency_limit is None for event in events)
     assert not any(event.cancels for event in built.page.fns.values())
 
 

@@ -235,7 +235,8 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
 
     widgets = [*given.tone, *given.sampling]
     pictures = [*windows, status, views.drawn]
-    at_once: dict[str, Any] = {"outputs": pictures, **SWIFT}
+    # Through the queue, where an error is told; in no line.
+    at_once: dict[str, Any] = {"outputs": pictures, **SWIFT, "queue": True, "concurrency_limit": None}
     answer: dict[str, Any] = {
         "fn": told(made.answer),
         "inputs": [pair, visit],

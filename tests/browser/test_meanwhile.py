@@ -86,6 +86,16 @@ def test_blanks_and_a_look_at_the_emotions_change_nothing(visit):
     no_pills(page)
 
 
+def test_an_error_is_told_and_does_not_lie_over_the_voices(visit):
+    page = visit()
+    page.click("#again")  # nothing has been said
+    expect(page.locator(".toast-wrap")).to_contain_text("There is nothing to answer again.")
+    page.wait_for_timeout(500)
+    no_pills(page)
+    send(page, "Hello.")  # and it goes on
+    wait_for_words(page, "toned", 1)
+
+
 def test_a_mood_leaves_the_point_to_be_taken_again(visit):
     page = visit()
     page.get_by_role("button", name="sadness", exact=True).click()
