@@ -171,12 +171,9 @@ def traced_so_far(steered: Any, turn: Turn) -> Any:
 
 
 def _turn(message: str, widgets: Any) -> Turn:
-    message, setting, sampling = (
-        bounded(message, LONGEST_MESSAGE),
-        setting_of(*widgets[:-3]),
-        sampling_of(*widgets[-3:]),
-    )
-    return Turn(message, setting, sampling, whole=False)
+    """What is to be answered, as the widgets stand."""
+    bounded(message, LONGEST_MESSAGE)
+    return Turn(message, setting_of(*widgets[:-3]), sampling_of(*widgets[-3:]), whole=False)
 
 
 def talk(studio: Studio, pair: gr.State) -> Talk:
