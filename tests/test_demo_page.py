@@ -49,6 +49,12 @@ def test_what_runs_the_model_waits_in_one_line(built):
             assert (event.concurrency_id, event.concurrency_limit, event.queue) == ("model", 1, True), name_of(event)
 
 
+def test_talk_says_what_it_speaks_with_also_when_that_changes(built):
+    (line,) = (block for block in built.page.blocks.values() if block.elem_id == "speaking")
+    assert "comes with emosteer" in line.value
+    assert [name_of(event) for event in built.page.fns.values() if line in event.outputs] == ["in_use"]
+
+
 def test_nothing_that_changes_is_markdown(built):
     changing = {id(block) for event in built.page.fns.values() for block in event.outputs}
     blocks = list(built.page.blocks.values())
