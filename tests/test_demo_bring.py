@@ -245,6 +245,15 @@ def test_the_python_is_python_and_names_are_text(pair):
     assert "<i>" not in bring.in_use(pair)
 
 
+def test_the_model_in_use_is_called_by_a_name_that_tells_something():
+    name = emosteer.embedded.MODEL_ID.split("/")[1]
+    own = bring.in_use(Pair())
+    assert f"{name} (comes with emosteer), with its own vectors" in own
+    assert "embedded" not in own
+    assert name not in bring.in_use(Pair("user/model", "user/vectors"))
+    assert "user/model, with the vectors user/vectors" in bring.in_use(Pair("user/model", "user/vectors"))
+
+
 def test_the_python_builds_what_the_page_built(tmp_path, monkeypatch, model, tokenizer):
     model.save_pretrained(tmp_path / "tiny")
     tokenizer.save_pretrained(tmp_path / "tiny")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -258,6 +259,9 @@ def test_the_map_of_the_shipped_vectors(tab):
     text = tab.measured(Pair())
     assert text.count("Glasgow Norms") == 1
     assert "0.70 [0.56, 0.79]; control 0.07" in text
+    assert "Warriner et al. 2013 (34 emotions, texts in en)" in text
+    assert not re.search("warriner|nrcvad|cvaw_zh", text)
+    assert "correlation of people's ratings" in text
 
 
 @pytest.mark.parametrize(
@@ -326,6 +330,7 @@ def test_any_text_is_read(tab, steered):
     assert reading.scores == steered.read(f"I am {HOSTILE}.").scores
     assert all("<img" not in one for one in (whole, words, way))
     assert "valence" in whole
+    assert whole.count("standard deviations above neutral text") == 1
     for wrong in ("", "x", None, "x" * (LONGEST_TEXT + 1)):
         with pytest.raises(EmosteerError):
             tab.read(Pair(), wrong, "joy")

@@ -267,6 +267,14 @@ def test_why_says_what_the_tone_changed_most():
     }
 
 
+def test_why_names_part_of_a_character():
+    favourites = [[("\ufffd\ufffd", 0.5), (" caf\ufffd", 0.25)]]
+    text = reasons.why([" tea"], [0.1], [0.9], favourites, favourites)
+    assert "\ufffd" not in text
+    (row,) = parse(text).findall(".//tbody/tr")
+    assert words(row[-1]) == "(part of a character) 50 %, caf(part of a character) 25 %"
+
+
 def test_why_lists_twelve_tokens():
     root = parse(reasons.why(["a"] * 40, [0.5] * 40, [0.5 - i / 100 for i in range(40)], [[]] * 40, [[]] * 40))
     rows = root.findall(".//tbody/tr")
@@ -376,13 +384,20 @@ def test_text_can_be_read(selector):
     wheel += [mix(colour, share / 4, paper) for colour in wheel for share in (1, 2, 3)]
     pairs = [("ink", ground) for ground in (paper, colours["raised"], *tints, *wheel)]
     pairs += [("soft", ground) for ground in (paper, *wheel)]
-    pairs += [(name, paper) for name in ("more", "less")]
+    pairs += [(name, paper) for name in ("more", "less", "bad")]
     pairs += [("more", ground) for ground in wheel]
     pairs += [("paper", colours["ink"])]
     for name, ground in pairs:
         assert contrast(colours[name], ground) >= 4.5, (name, ground)
     assert contrast(colours["focus"], paper) >= 3
     assert contrast(colours["line-strong"], paper) >= 2.5  # bars and rings, whose numbers are written beside them
+
+
+@pytest.mark.parametrize("name", ["dose", "dose-up", "failed", "waiting", "talk", "controls", "voices", "views"])
+def test_what_the_page_marks_has_a_look(name):
+    assert re.search(rf"\.em-{name}(?![\w-])[^{{}}]*\{{", STYLE)
+    page = "".join(file.read_text(encoding="utf-8") for file in HERE.parent.glob("*.py"))
+    assert re.search(rf"""["']em-{name}["']""", page)
 
 
 def test_style_rests_when_asked_to():

@@ -69,6 +69,12 @@ def test_the_page_begins_with_the_vectors_that_were_asked_for(tmp_path):
             laid_out(lambda missing=missing: build(Pair("nobody/model", str(missing))))
 
 
+def test_talk_says_what_it_speaks_with_also_when_that_changes(built):
+    (line,) = (block for block in built.page.blocks.values() if block.elem_id == "speaking")
+    assert "comes with emosteer" in line.value
+    assert [name_of(event) for event in built.page.fns.values() if line in event.outputs] == ["in_use"]
+
+
 def test_nothing_that_changes_is_markdown(built):
     changing = {id(block) for event in built.page.fns.values() for block in event.outputs}
     blocks = list(built.page.blocks.values())

@@ -404,6 +404,7 @@ def test_nothing_is_said_to_be_fetched_that_is_here_or_of_unknown_size(tmp_path,
     with fetching.watched(model, told.append):
         time.sleep(0.05)
     assert len(told) == 1
+    assert "embedded" not in told[0].words
 
 
 def test_work_that_breaks_does_not_leave_anybody_waiting(caplog):

@@ -15,7 +15,7 @@ from emosteer.errors import EmosteerError
 from emosteer.format import VECTORS_FILE
 from emosteer.loading import size_of
 from emosteer_demo.asking import LARGE, AskFirst, brought, concepts_named, gigabytes, languages, named, weighed
-from emosteer_demo.pairs import Pair
+from emosteer_demo.pairs import Pair, called
 from emosteer_demo.studio import Studio
 from emosteer_demo.told import SWIFT, told
 from emosteer_demo.work import Step
@@ -114,7 +114,7 @@ def in_use(pair: Pair) -> str:
         vectors = f"vectors that were built here from the {pair.concepts.language} concept set"
     else:
         vectors = "its own vectors" if pair.vectors is None else f"the vectors {pair.vectors}"
-    return f"<p><b>In use:</b> {html.escape(pair.model)} with {html.escape(vectors)}.</p>"
+    return f"<p><b>In use:</b> {html.escape(called(pair.model))}, with {html.escape(vectors)}.</p>"
 
 
 def bring(studio: Studio, pair: gr.State) -> None:
@@ -127,7 +127,7 @@ def bring(studio: Studio, pair: gr.State) -> None:
     made = Bring(studio, size_of)
     gr.Markdown(EXPLAINED)
     used = gr.HTML(in_use(studio.first), elem_id="in-use")
-    back = gr.Button(f"Back to the {Path(studio.first.model).name} model", size="sm", visible=False, elem_id="back")
+    back = gr.Button(f"Back to {called(studio.first.model)}", size="sm", visible=False, elem_id="back")
     model = gr.Textbox(
         label="Model",
         placeholder="HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -135,7 +135,7 @@ def bring(studio: Studio, pair: gr.State) -> None:
         max_length=200,
         elem_id="model",
     )
-    with gr.Tabs():
+    with gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Vectors that there are"):
             repository = gr.Textbox(
                 label="Vectors on the Hub", placeholder="user/name", max_length=200, elem_id="repository"
@@ -159,7 +159,7 @@ def bring(studio: Studio, pair: gr.State) -> None:
             )
             with gr.Row():
                 build = gr.Button("Build", variant="primary", elem_id="build")
-                stop = gr.Button("Stop", variant="stop", elem_id="stop-building")
+                stop = gr.Button("Stop", elem_id="stop-building")
     anyway = gr.Checkbox(False, label=ANYWAY, visible=False, elem_id="anyway")
     status = gr.HTML("", elem_id="bring-status")
     with gr.Row():

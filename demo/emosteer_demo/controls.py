@@ -19,7 +19,7 @@ from emosteer_demo.tone import MOST, STRONGEST, Curve, Mix, Point, Setting
 
 POINT, MIX, CURVE = "Point", "Emotions", "Curve"
 PRESETS = ("joy", "sadness", "anger", "fear", "calm", "awe")
-DOSES = "0 is off · up to 1 reads naturally (calibrated) · beyond 1 gets loud · below 0 steers away"
+DOSES = "0: off · marked: calibrated · beyond: loud"
 LONGEST = 200
 
 __all__ = ["Controls", "chosen", "controls", "held", "mix_of", "on_pad", "renamed", "sampling_of", "setting_of"]
@@ -183,7 +183,7 @@ def controls(places: Places) -> Controls:
                 1.0,
                 step=0.05,
                 label="Strength",
-                info=DOSES,
+                info=f"{DOSES} · below 0: away",
                 visible=False,
                 elem_classes="em-dose",
             )
@@ -192,7 +192,9 @@ def controls(places: Places) -> Controls:
     with gr.Group(visible=False) as by_curve:
         start = gr.Dropdown(["", *names], value="calm" if "calm" in names else "", label="From")
         end = gr.Dropdown(["", *names], value="joy" if "joy" in names else "", label="To")
-        loudness = gr.Slider(0, STRONGEST, 1.0, step=0.05, label="Strength", info=DOSES, elem_classes="em-dose")
+        loudness = gr.Slider(
+            0, STRONGEST, 1.0, step=0.05, label="Strength", info=DOSES, elem_classes=["em-dose", "em-dose-up"]
+        )
         span = gr.Slider(10, LONGEST, 60, step=10, label="Over", info="Tokens of the answer (a word is one or two).")
     natural = gr.Checkbox(
         True, label="Natural wording", info="Also favours the emotion's words where they fit. Not for a curve."

@@ -40,6 +40,18 @@ MEASURES = {  # of the report, as they are called here
     "axis_valence": "valence",
     "axis_arousal": "arousal",
 }
+RATINGS = {  # that the shipped vectors were measured with, by the names of their files
+    "warriner": "Warriner et al. 2013",
+    "nrcvad": "NRC VAD Lexicon",
+    "cvaw_zh": "CVAW, in Chinese",
+}
+EXPLAINED = """\
+<p>1 is full agreement, 0 is none. Valence and arousal: the correlation of people's ratings with what is read in the
+model for emotions that were held out. Shape: the rank correlation of how far apart each two emotions are for people and
+in the model. In brackets: 95 % intervals. Control: the same of the model's input embeddings, which know
+words but no sentence.</p>
+"""
+UNIT = "Emotions: standard deviations above neutral text. Valence and arousal: people's scale, from −1 to 1."
 UNKNOWN = (math.nan, math.nan, math.nan)
 
 LONG: dict[str, Any] = {"show_progress": "full", **MODEL}
@@ -116,7 +128,8 @@ class Explore:
         steered = self._studio.get(pair)
         reading = steered.read(bounded(text, LONGEST_TEXT))
         places = on_circumplex(places_of(steered.vectors))
-        return reading, said_of(reading), tinted(reading, tint, TEXT), trace({TEXT: path(reading)}, places)
+        whole = f"<p>{said_of(reading)}</p><p>{UNIT}</p>"
+        return reading, whole, tinted(reading, tint, TEXT), trace({TEXT: path(reading)}, places)
 
 
 def _telling(progress: Any) -> Callable[[float, str], None]:
@@ -127,14 +140,15 @@ def measures(shapes: Sequence[Mapping[str, Any]]) -> str:
     """How well the model agrees with people, against each set of ratings, with the control beside it."""
     rows = []
     for shape in shapes:
-        cells = [f"{shape['ratings']}, {shape['language']} ({len(shape['human'])} emotions)"]
+        ratings = RATINGS.get(shape["ratings"], shape["ratings"])
+        cells = [f"{ratings} ({len(shape['human'])} emotions, texts in {shape['language']})"]
         for measure in MEASURES:
             (value, low, high), (control, *_) = (shape[side].get(measure, UNKNOWN) for side in ("measures", "control"))
             interval = f" [{number(low)}, {number(high)}]" if math.isfinite(low + high) else ""
             beside = f"; control {number(control)}" if math.isfinite(control) else ""
             cells.append(f"{number(value)}{interval}{beside}")
         rows.append(cells)
-    return table(["human ratings", *MEASURES.values()], rows, "Agreement with people, with 95 % intervals")
+    return table(["human ratings", *MEASURES.values()], rows, "Agreement with people") + EXPLAINED
 
 
 def explore(studio: Studio, pair: gr.State) -> None:
@@ -146,7 +160,7 @@ def explore(studio: Studio, pair: gr.State) -> None:
     """
     made = Explore(studio)
     names = list(studio.places())
-    with gr.Tabs():
+    with gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Map") as tab:
             _map(made, pair, tab)
         with gr.Tab("Five strengths"):

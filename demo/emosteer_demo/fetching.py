@@ -10,6 +10,7 @@ from pathlib import Path
 from emosteer.config import is_repo_id
 from emosteer.errors import EmosteerError
 from emosteer.loading import EMBEDDED, fetched, size_of
+from emosteer_demo.pairs import called
 from emosteer_demo.work import Say, Step
 
 PACE = 0.5  # seconds between two looks
@@ -25,7 +26,7 @@ def watched(model: str, say: Say) -> Iterator[None]:
         model: What it is loaded by.
         say: Is told.
     """
-    reading = Step(f"Reading the weights of {model} (half a minute the first time)")
+    reading = Step(f"Reading the weights of {called(model)}, half a minute the first time")
     say(reading)
     size, over = None, threading.Event()
     if model != EMBEDDED and is_repo_id(model) and not Path(model).exists():

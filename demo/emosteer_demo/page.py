@@ -85,7 +85,7 @@ def build(first: Pair | None = None) -> Demo:
         pair = gr.State(studio.first)
         gr.Markdown("# emosteer\nA language model that speaks with feeling, under control.")
         waiting = gr.HTML("", elem_id="waiting")
-        with gr.Tabs():
+        with gr.Tabs(overflow_behavior="wrap"):
             with gr.Tab("Talk"):
                 talk(studio, pair)
             with gr.Tab("Explore"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emosteer import ConceptSet
+from emosteer.embedded import MODEL_ID
 from emosteer.loading import EMBEDDED
 from emosteer.quickstart import embedded_folder
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 Places = Mapping[str, tuple[float, float] | None]
 """Emotion → where people place it, in valence and arousal, or None where nobody was asked."""
 
-__all__ = ["Concepts", "Pair", "Places", "on_circumplex", "place_of", "places_of"]
+__all__ = ["Concepts", "Pair", "Places", "called", "on_circumplex", "place_of", "places_of"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,11 @@ class Pair:
             'vectors.save_pretrained("vectors")\n'
             "steered = emosteer.SteeredModel(model, tokenizer, vectors)\n"
         )
+
+
+def called(model: str) -> str:
+    """What visitors are told a model is called."""
+    return f"{MODEL_ID.rpartition('/')[2]} (comes with emosteer)" if model == EMBEDDED else model
 
 
 def places_of(vectors: EmotionVectors) -> Places:

@@ -163,7 +163,7 @@ def see(places: Places) -> See:
             told = gr.HTML("", elem_id="summary", **FIGURE)
         with gr.Column(scale=2, min_width=280):
             drawn = gr.HTML(trace({}, on_circumplex(places)), elem_id="trace", **FIGURE)
-    with gr.Tabs():
+    with gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Word by word"):
             tint = gr.Dropdown([*AXES, *places], value="valence", label="Tint each word by", elem_id="tint")
             with gr.Row():

@@ -15,7 +15,7 @@ from emosteer import ConceptSet, storage
 from emosteer.errors import EmosteerError, InputError
 from emosteer.loading import EMBEDDED
 from emosteer_demo.fetching import watched
-from emosteer_demo.pairs import Concepts, Pair, Places, on_circumplex, place_of, places_of
+from emosteer_demo.pairs import Concepts, Pair, Places, called, on_circumplex, place_of, places_of
 from emosteer_demo.shelf import Shelf
 from emosteer_demo.work import Say, Step, Work
 
@@ -117,7 +117,7 @@ class Studio:
             raise work.failure
         if work is not None:
             raise InputError(f"The model is not there yet. {work.step.words} …", "Try again in a few seconds.")
-        raise InputError(f"{pair.model} has been put away to make room for others.", "Load it again.")
+        raise InputError(f"{called(pair.model)} has been put away to make room for others.", "Load it again.")
 
     def load(self, pair: Pair, brought: EmotionVectors | None = None) -> Iterator[Step]:
         """Load, or build, a pair unless that has been done; whoever asks for the same one meanwhile waits for it too.

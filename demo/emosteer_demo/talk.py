@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from emosteer.errors import EmosteerError, InputError
+from emosteer_demo.bring import in_use
 from emosteer_demo.controls import controls, renamed, sampling_of, setting_of
 from emosteer_demo.figures.circumplex import trace
 from emosteer_demo.readings import path
@@ -19,7 +20,7 @@ from emosteer_demo.replies import reply
 from emosteer_demo.see import cleared, see
 from emosteer_demo.state import VOICES, Scene, Turn, Visit
 from emosteer_demo.studio import Pair, Studio, on_circumplex, places_of
-from emosteer_demo.told import MODEL, SWIFT, bounded, line, told
+from emosteer_demo.told import FIGURE, MODEL, SWIFT, bounded, line, told
 from emosteer_demo.tone import Mix
 
 LONGEST_MESSAGE = 2000
@@ -27,7 +28,7 @@ PACE = 0.12  # seconds between two pictures of an answer that grows
 TRACE_PACE = 2.0  # and of its trace: reading it takes a forward pass of each voice
 STARTERS = ("How was your morning?", "Tell me about the sea.", "What should I cook tonight?", "I lost my keys again.")
 EXPLAINED = """\
-**Left, the model as it is. Right, the same model with feeling.** Move the point or press a mood, then ask something.
+**Plain: the model as it is. In tone: the same model with feeling.** Move the point or press a mood, then ask something.
 Nothing is written into your message: what the words for an emotion have in common is added to what the model thinks.
 """
 
@@ -187,10 +188,11 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
     visit = gr.State(Visit())
     made = Talk(studio)
     gr.Markdown(EXPLAINED)
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=2, min_width=300):
+    used = gr.HTML(in_use(studio.first), elem_id="speaking", **FIGURE)
+    with gr.Row(equal_height=False, elem_classes="em-talk"):
+        with gr.Column(scale=2, min_width=300, elem_classes="em-controls"):
             given = controls(place)
-        with gr.Column(scale=5, min_width=320):
+        with gr.Column(scale=5, min_width=320, elem_classes="em-voices"):
             with gr.Row():
                 windows = [
                     gr.Chatbot(
@@ -208,8 +210,8 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
                         placeholder=empty,
                     )
                     for voice, label, empty in (
-                        ("plain", "Plain", "The model as it is"),
-                        ("toned", "In tone", "The same model, with feeling"),
+                        ("plain", "Plain", "The model as it is: polite, with a straight face."),
+                        ("toned", "In tone", "The same model, on a very good or a very bad day."),
                     )
                 ]
             status = gr.HTML(line(Scene().status), elem_id="status")
@@ -224,11 +226,12 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
                 stop_btn=False,
             )
             with gr.Row():
-                stop = gr.Button("Stop", variant="stop", size="sm", elem_id="stop")
+                stop = gr.Button("Stop", size="sm", elem_id="stop")
                 again = gr.Button("Again, in other words", size="sm", elem_id="again")
                 new = gr.Button("New conversation", size="sm", elem_id="new")
             gr.Examples([[one] for one in STARTERS], message, label="Try", api_visibility="private")
-            views = see(place)
+            with gr.Column(elem_classes="em-views"):
+                views = see(place)
 
     widgets = [*given.tone, *given.sampling]
     pictures = [*windows, status, views.drawn]
@@ -276,4 +279,5 @@ def talk(studio: Studio, pair: gr.State) -> Talk:
         return [*renamed(places), *cleared(places), *forgotten(visit)[:-1]]
 
     pair.change(told(renew), [pair, visit], [*given.named, *views.named, *pictures[:-1]], **SWIFT)
+    pair.change(in_use, pair, used, **SWIFT)
     return made

@@ -45,8 +45,7 @@ def test_nothing_serious(visit, scheme, width):
     send(page, "How was your morning?")
     wait_until_read(page)
     found = ours(page, "talk")
-    narrow = width < 500  # where Gradio puts tabs into a menu
-    for name in () if narrow else ("Why this word", "The same in Python"):
+    for name in ("Why this word", "The same in Python"):
         tab(page, name)
         page.wait_for_timeout(300)
         found += ours(page, name)
@@ -55,7 +54,7 @@ def test_nothing_serious(visit, scheme, width):
     found += ours(page, "emotions")
     tab(page, "Explore")
     page.wait_for_selector("#map .em-plane")
-    for name in ("Map",) if narrow else ("Map", "Five strengths", "Every tone", "Read a text"):
+    for name in ("Map", "Five strengths", "Every tone", "Read a text"):
         tab(page, name)
         page.wait_for_timeout(300)
         found += ours(page, name)

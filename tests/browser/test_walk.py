@@ -257,7 +257,7 @@ def test_bad_vectors_are_refused_in_words(visit, tmp_path):
     said = page.locator("#bring-status [role=alert]")
     expect(said).to_be_visible()
     assert "safetensors" in said.inner_text()
-    expect(page.locator("#in-use")).to_contain_text("embedded")
+    expect(page.locator("#in-use")).to_contain_text("comes with emosteer")
     page.fill("#repository input, #repository textarea", "nobody/nothing")
     page.fill("#model input, #model textarea", "../../etc")
     page.locator("#vector-file").get_by_label("Clear").or_(

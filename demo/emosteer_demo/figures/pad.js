@@ -3,15 +3,18 @@ const STEP = 0.05, LEAP = 0.2;  // arrow keys, without and with Shift
 const EXTENT = 1.2;             // half of the plane's width, in units of valence
 const THROTTLE = 100;           // ms between two `input` events
 const NEAR = 0.3;               // how far an emotion may be to be named
+const BESIDE = 5, AROUND = 16;  // pixels from a dot to its name, and where the marker is between them
 
 const plane = element.querySelector(".em-pad-plane");
 const names = element.querySelector(".em-pad-names");
 const marker = element.querySelector(".em-pad-point");
 const stem = element.querySelector(".em-pad-stem");
+const here = element.querySelector(".em-pad-near");
 const words = element.querySelector(".em-pad-words");
 const help = element.querySelector(".em-pad-help");
 
 let point = { valence: 0, arousal: 0 };
+let written = [];  // boxes of what is on the plane, those of names with the name
 let dragging = false, keyed = false, sentAt = 0, timer = null;
 
 const signed = (x) => x.toFixed(2).replace("-", "−");
@@ -30,7 +33,7 @@ function nearest() {
   let best = null, least = NEAR;
   for (const each of emotions()) {
     const away = Math.hypot(each.valence - point.valence, each.arousal - point.arousal);
-    if (away < least) [best, least] = [each.name, away];
+    if (away < least) [best, least] = [each, away];
   }
   return best;
 }
@@ -43,15 +46,44 @@ function draw() {
   marker.style.top = percent(-arousal);
   stem.setAttribute("x2", valence);
   stem.setAttribute("y2", -arousal);
-  const place = near ? `near ${near}, ` : "";
+  const place = near ? `near ${near.name}, ` : "";
   plane.setAttribute("aria-valuenow", dose);
   plane.setAttribute("aria-valuetext", dose
     ? `valence ${signed(valence)}, arousal ${signed(arousal)}: ${place}${dose} % of the full dose` : "neutral");
   words.textContent = dose
     ? `${valence < 0 ? "unpleasant" : "pleasant"} ${signed(valence)} · ${arousal < 0 ? "still" : "stirred up"} ` +
-      `${signed(arousal)} · ${dose} % dose${near ? ` · near ${near}` : ""}`
+      `${signed(arousal)} · ${dose} % dose${near ? ` · near ${near.name}` : ""}`
     : "Neutral: the model as it is";
-  for (const name of names.querySelectorAll(".em-pad-name")) name.classList.toggle("em-near", name.textContent === near);
+  say(near);
+}
+
+// The nearest emotion's name, above everything and clear of the marker, where it covers least.
+function say(near) {
+  for (const name of names.querySelectorAll(".em-pad-name")) name.classList.toggle("em-said", name.textContent === near?.name);
+  here.textContent = near?.name ?? "";
+  const { width, height } = plane.getBoundingClientRect();
+  if (!near || !width) return;
+  const spot = ({ valence, arousal }) => [(width / 2) * (1 + valence / EXTENT), (height / 2) * (1 - arousal / EXTENT)];
+  const [x, y] = spot(point), r = marker.offsetWidth / 2 + 2;
+  const hand = { left: x - r, right: x + r, top: y - r, bottom: y + r };
+  const covers = (side) => 100 * meets(side, hand) +
+    written.filter((other) => other.name !== near.name && meets(side, other)).length;
+  const { left, top } = [...sides(...spot(near), here, BESIDE), ...sides(...spot(near), here, AROUND)]
+    .filter((side) => inside(side, width, height))
+    .reduce((best, side) => covers(side) < covers(best) ? side : best);
+  here.style.left = `${left}px`;
+  here.style.top = `${top}px`;
+}
+
+const meets = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+const inside = (a, width, height) => a.left >= 0 && a.right <= width && a.top >= 0 && a.bottom <= height;
+
+// Where a name may stand beside a point.
+function sides(x, y, node, gap) {
+  const w = node.offsetWidth, h = node.offsetHeight;
+  return [[x + gap, y - h / 2], [x - gap - w, y - h / 2], [x - w / 2, y - gap - h + 2], [x - w / 2, y + gap - 2],
+          [x + 2, y - gap - h + 3], [x + 2, y + gap - 3], [x - w - 2, y - gap - h + 3], [x - w - 2, y + gap - 3]]
+    .map(([left, top]) => ({ left, top, right: left + w, bottom: top + h }));
 }
 
 // Names in order of importance: each at the first side of its dot where it covers nothing, or nowhere.
@@ -63,8 +95,7 @@ function write() {
     const r = node.getBoundingClientRect();
     return { left: r.left - frame.left, right: r.right - frame.left, top: r.top - frame.top, bottom: r.bottom - frame.top };
   };
-  const meets = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
-  const taken = [...element.querySelectorAll(".em-pad-fixed span")].map(box);
+  written = [...element.querySelectorAll(".em-pad-fixed span")].map(box);
   const shown = emotions().filter((e) => Math.max(Math.abs(e.valence), Math.abs(e.arousal)) <= EXTENT);
   const dots = shown.map((each) => {
     const x = (frame.width / 2) * (1 + each.valence / EXTENT), y = (frame.height / 2) * (1 - each.arousal / EXTENT);
@@ -72,7 +103,7 @@ function write() {
     dot.style.left = `${x}px`;
     dot.style.top = `${y}px`;
     names.append(dot);
-    taken.push({ left: x - 3, right: x + 3, top: y - 3, bottom: y + 3 });
+    written.push({ left: x - 3, right: x + 3, top: y - 3, bottom: y + 3 });
     return [each, x, y];
   });
   for (const [each, x, y] of dots) {
@@ -80,19 +111,15 @@ function write() {
     name.className = "em-pad-name";
     name.textContent = each.name;
     names.append(name);
-    const w = name.offsetWidth, h = name.offsetHeight, gap = 5;
-    const sides = [[x + gap, y - h / 2], [x - gap - w, y - h / 2], [x - w / 2, y - gap - h + 2], [x - w / 2, y + gap - 2],
-                   [x + 2, y - gap - h + 3], [x + 2, y + gap - 3], [x - w - 2, y - gap - h + 3], [x - w - 2, y + gap - 3]];
-    const free = sides.map(([left, top]) => ({ left, top, right: left + w, bottom: top + h })).find((side) =>
-      side.left >= 0 && side.right <= frame.width && side.top >= 0 && side.bottom <= frame.height &&
-      !taken.some((other) => meets(side, other)));
+    const free = sides(x, y, name, BESIDE).find((side) =>
+      inside(side, frame.width, frame.height) && !written.some((other) => meets(side, other)));
     if (!free) {
       name.remove();
       continue;
     }
     name.style.left = `${free.left}px`;
     name.style.top = `${free.top}px`;
-    taken.push(free);
+    written.push({ ...free, name: each.name });
   }
   draw();
 }

@@ -34,6 +34,7 @@ TEMPLATE = """
       <span class="em-pad-dose em-pad-full">full dose</span>
     </div>
     <div class="em-pad-point" aria-hidden="true"></div>
+    <div class="em-pad-near" aria-hidden="true"></div>
   </div>
   <p class="em-pad-words" aria-hidden="true">Neutral: the model as it is</p>
   <p class="em-pad-help em-hidden">Left and right arrow keys change valence, up and down arousal, by 0.05; with Shift

@@ -1,6 +1,7 @@
 """Why a text turned out as it did: each token's probability with and without the tone."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from .text import escape, percent
@@ -10,6 +11,8 @@ MOST = 12  # rows of the table
 LEAST = 1e-9  # what a probability of 0 is taken for
 SAME = math.log(1.05)  # below which a token is as likely as before
 FULL = math.log(20)  # times as likely, at which a token is marked in full
+
+PART = re.compile("\N{REPLACEMENT CHARACTER}+")  # what a token that ends within a character is decoded to
 
 Favourites = Sequence[Sequence[tuple[str, float]]]
 
@@ -88,9 +91,10 @@ def _mark(log_ratio: float) -> str:
 
 
 def _piece(piece: str) -> str:
-    shown = piece.strip(" ").replace("\n", "↵") or "␣"
+    shown = PART.sub("(part of a character)", piece.strip(" ").replace("\n", "↵")) or "␣"
     return f'<span class="em-piece">{escape(shown)}</span>'
 
 
 def _list(favourites: Sequence[tuple[str, float]]) -> str:
-    return ", ".join(f"{_piece(piece)} {percent(probability)}" for piece, probability in favourites) or "–"
+    told = (f"{_piece(piece)} {percent(probability)}" for piece, probability in favourites)
+    return ", ".join(f'<span class="em-favourite">{one}</span>' for one in told) or "–"
