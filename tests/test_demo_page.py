@@ -175,7 +175,7 @@ BEGINS = {
     ("new", "click"): ["forgotten", "fill"],
     **{(voice, "clear"): ["forgotten", "fill"] for voice in VOICES},
     ("emotions-of-tone", "change"): ["_shown"],
-    ("Set the tone by", "change"): ["<lambda>"],
+    ("Set the tone by", "change"): ["_used"],
     ("tint", "input"): ["strips"],
     ("Map", "select"): ["measured"],
     ("read-map", "click"): ["read_map"],
@@ -306,11 +306,14 @@ def test_other_buttons_of_the_tone(built):
     assert [one["label"] for one in shown][:2] == ["Strength of joy", "Strength of fear"]
 
 
-@pytest.mark.parametrize(("way", "widget"), [(MIX, "emotions-of-tone"), (CURVE, "From")])
-def test_only_the_widgets_of_the_way_are_shown(built, way, widget):
-    (event,) = begun_by(built.page, "Set the tone by", "change")
-    shown = [group for group, update in filled(event, way) if update["visible"]]
-    assert [[widget in map(called, below(group))] for group in shown] == [[True]]
+@pytest.mark.parametrize(("way", "widget"), [(POINT, None), (MIX, "emotions-of-tone"), (CURVE, "From")])
+def test_only_the_widgets_of_the_way_are_shown_and_the_point_that_is_not_used_says_so(built, way, widget):
+    (event,) = begun_by(built.page, WAY, "change")
+    (point, update), *others = filled(event, way)
+    assert "pad" in map(called, below(point))
+    assert update["elem_classes"] == ([] if way == POINT else ["em-idle"])
+    shown = [group for group, update in others if update["visible"]]
+    assert [[widget in map(called, below(group))] for group in shown] == ([[True]] if widget else [])
 
 
 def below(block):

@@ -162,7 +162,7 @@ def controls(places: Places) -> Controls:
     with gr.Row(elem_classes="em-presets"):
         moods = tuple(gr.Button(name, size="sm", min_width=60, visible=name in places) for name in PRESETS)
         rise = gr.Button("calm → joy", size="sm", min_width=60, visible={"calm", "joy"} <= set(names))
-    with gr.Group():  # always there: whoever has named an emotion may take the point again
+    with gr.Group() as by_point:  # always there: whoever has named an emotion may take the point again
         pad = Pad(emotions=on_pad(places), value={"valence": 0.7, "arousal": 0.4}, elem_id="pad")
         valence = gr.Slider(-1, 1, 0.7, step=0.05, label="Valence", info="−1 unpleasant · 1 pleasant")
         arousal = gr.Slider(-1, 1, 0.4, step=0.05, label="Arousal", info="−1 still · 1 stirred up")
@@ -204,7 +204,7 @@ def controls(places: Places) -> Controls:
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
         temperature = gr.Slider(0, 1.5, 0.8, step=0.05, label="Temperature", info="0: always the likeliest token")
         length = gr.Slider(10, LONGEST, 80, step=10, label="Longest answer", info="In tokens.")
-    way.change(lambda by: [gr.update(visible=by == one) for one in (MIX, CURVE)], way, [by_name, by_curve], **SWIFT)
+    way.change(_used, way, [by_point, by_name, by_curve], **SWIFT)
     for event in (pad.input, pad.release):
         event(None, pad, [valence, arousal, way], js=f"p => [p.valence, p.arousal, {POINT!r}]", **SWIFT)
     for slider in (valence, arousal):
@@ -221,6 +221,12 @@ def controls(places: Places) -> Controls:
         way, pad, valence, arousal, emotions, strengths, start, end, loudness, span, natural, again,
         seed, temperature, length, pressed, moods, rise,
     )  # fmt: skip
+
+
+def _used(way: str) -> list[Any]:
+    """The groups of widgets: which of them set the tone."""
+    idle = [] if way == POINT else ["em-idle"]
+    return [gr.update(elem_classes=idle), *(gr.update(visible=way == one) for one in (MIX, CURVE))]
 
 
 def renamed(places: Places) -> list[Any]:

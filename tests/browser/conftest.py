@@ -16,13 +16,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 QUIET = (  # nothing of its own to any host, and what a container without a display or a sandbox needs
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 )
+expect.set_options(timeout=30_000)  # machines are shared
 OUTPUT = Path(os.environ.get("BROWSER_OUTPUT", ".venv/browser-output"))
 
 

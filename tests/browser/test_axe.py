@@ -49,7 +49,7 @@ def test_nothing_serious(visit, scheme, width):
         tab(page, name)
         page.wait_for_timeout(300)
         found += ours(page, name)
-    page.get_by_label("Emotions", exact=True).first.check()
+    page.get_by_role("radio", name="Emotions").first.check()
     page.wait_for_timeout(300)
     found += ours(page, "emotions")
     tab(page, "Explore")

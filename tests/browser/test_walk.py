@@ -105,7 +105,7 @@ def test_everything_goes_by_keyboard(visit):
     page.keyboard.press("ArrowLeft")
     assert value_of(page, "Valence") == pytest.approx(before - 0.1)
     page.wait_for_function("() => document.querySelector('#pad .em-pad-plane').ariaValueText.includes('valence 0.0')")
-    page.get_by_label("Emotions", exact=True).check()
+    page.get_by_role("radio", name="Emotions").check()
     page.locator("#emotions-of-tone input").focus()
     for name in ("joy", "fear"):
         page.keyboard.type(name)
