@@ -68,8 +68,9 @@ function say(near) {
   const hand = { left: x - r, right: x + r, top: y - r, bottom: y + r };
   const covers = (side) => 100 * meets(side, hand) +
     written.filter((other) => other.name !== near.name && meets(side, other)).length;
-  const { left, top } = [...sides(...spot(near), here, BESIDE), ...sides(...spot(near), here, AROUND)]
-    .filter((side) => inside(side, width, height))
+  const all = [...sides(...spot(near), here, BESIDE), ...sides(...spot(near), here, AROUND)];
+  const fit = all.filter((side) => inside(side, width, height));
+  const { left, top } = (fit.length ? fit : all)
     .reduce((best, side) => covers(side) < covers(best) ? side : best);
   here.style.left = `${left}px`;
   here.style.top = `${top}px`;
