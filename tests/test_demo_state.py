@@ -77,6 +77,7 @@ def test_an_answer_grows_and_ends_in_whole_characters():
     grown = turn("a", "x").saying("plain", "y").saying("toned", "é\ufffd").saying("plain", "z\ufffd\ufffd")
     assert grown.answers == {"plain": "xyz\ufffd\ufffd", "toned": "é\ufffd"}
     assert grown.ended().answers == {"plain": "xyz", "toned": "é"}
+    assert Turn("?", answers={"plain": "a\ufffdb\ufffd", "toned": ""}).ended().answers["plain"] == "a\ufffdb"
 
 
 SETTINGS = {

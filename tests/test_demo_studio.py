@@ -452,6 +452,24 @@ def test_what_a_visitor_did_wrong_is_not_logged(caplog):
     assert caplog.text == ""
 
 
+def test_stopping_ends_the_waiting_at_once(caplog):
+    """Also while the work says nothing."""
+    going = threading.Event()
+    work = Work(lambda say: going.wait(ALL) and say(Step("Too late")))
+    work.start()
+    steps = work.watch()
+    next(steps)
+    threading.Timer(0.2, work.stop).start()
+    try:
+        with pytest.raises(InputError, match="was stopped"):
+            next(steps)
+        assert work.thread.is_alive()
+    finally:
+        going.set()
+    work.thread.join(ALL)
+    assert not caplog.text  # what a visitor does is no failure of the server
+
+
 def until(true) -> None:
     end = time.monotonic() + ALL
     while not true():

@@ -51,7 +51,6 @@ class Shelf:
             self.make_room()
         with self._lock:
             self._held[pair] = steered
-        self.note(pair.model, steered.model, steered.tokenizer)
 
     def make_room(self) -> None:
         """Put away what is too much for one more pair."""
