@@ -19,6 +19,7 @@ from emosteer_demo.tone import MOST, STRONGEST, Curve, Mix, Point, Setting
 
 POINT, MIX, CURVE = "Point", "Emotions", "Curve"
 PRESETS = ("joy", "sadness", "anger", "fear", "calm", "awe")
+SEED = 4  # chosen by hand: what the small model first says by it makes sense, which is not so by each
 DOSES = "0: off · marked: calibrated · beyond: loud"
 LONGEST = 200
 
@@ -201,7 +202,7 @@ def controls(places: Places) -> Controls:
     )
     again = gr.Checkbox(True, label="Answer again when the tone moves", info="Same question, same seed, another tone.")
     with gr.Accordion("Seed, temperature, length", open=False):
-        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
+        seed = gr.Number(SEED, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
         temperature = gr.Slider(0, 1.5, 0.8, step=0.05, label="Temperature", info="0: always the likeliest token")
         length = gr.Slider(10, LONGEST, 80, step=10, label="Longest answer", info="In tokens.")
     way.change(_used, way, [by_point, by_name, by_curve], **SWIFT)

@@ -26,7 +26,12 @@ from emosteer_demo.tone import Mix
 LONGEST_MESSAGE = 2000
 PACE = 0.12  # seconds between two pictures of an answer that grows
 TRACE_PACE = 2.0  # and of its trace: reading it takes a forward pass of each voice
-STARTERS = ("How was your morning?", "Tell me about the sea.", "What should I cook tonight?", "I lost my keys again.")
+STARTERS = (
+    "How was your morning?",
+    "Tell me about the sea.",
+    "What should I cook tonight?",
+    "Tell me a story about a cat.",
+)
 EXPLAINED = """\
 **Plain: the model as it is. In tone: the same model with feeling.** Move the point or press a mood, then ask something.
 Nothing is written into your message: what the words for an emotion have in common is added to what the model thinks.
