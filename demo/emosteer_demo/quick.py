@@ -1,8 +1,8 @@
 """Gradio at half the wait.
 
 Whenever gradio is imported it works out a type stub for each component and writes what changed beside the sources, for
-editors: three of the six seconds that its import takes on a small machine, before there is any page. Who imports this
-module first is spared that; nothing else of gradio is touched.
+editors: half of the time that its import takes, before there is any page (`make bench-demo` measures both). Who imports
+this module first is spared that; nothing else of gradio is touched.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How long a visitor of the demo waits.
 
-Starts `emosteer demo` as a user does and asks it through the named API: seconds from the start of the process until the
-page is served, the emotions are listed and the first token is answered; until the first piece of an answer in two
-voices, and tokens a second of both together; and, with several visitors at once, when the first and the last of them
-has his answer. They wait in one line.
+Imports gradio with and without the type stubs that it makes for editors. Starts `emosteer demo` as a user does and asks
+it through the named API: seconds from the start of the process until the page is served, the emotions are listed, the
+first token is answered and a text is read; until the first piece of an answer in two voices, and tokens a second of
+both; and, with several visitors at once, when the first and the last of them has his answer. They wait in one line.
 
     python -m tests.benchmarks.demo [--visitors 6] [--tokens 40]
 """
@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import argparse
 import socket
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 from gradio_client import Client
@@ -52,8 +54,10 @@ def measure(visitors: int, tokens: int) -> list[dict]:
     finally:
         server.terminate()
         server.wait(60)
-    count = _counter()
+    count, (whole, spared) = _counter(), _imports()
     return [
+        {"what": "import of gradio", "value": whole, "unit": "s"},
+        {"what": "the same without its type stubs", "value": spared, "unit": "s"},
         {"what": "start to the page served", "value": page, "unit": "s"},
         {"what": "start to the emotions listed", "value": listed, "unit": "s"},
         {"what": "start to the first token answered", "value": ready, "unit": "s"},
@@ -64,6 +68,19 @@ def measure(visitors: int, tokens: int) -> list[dict]:
         {"what": f"{visitors} visitors: first whole answer", "value": min(ended), "unit": "s"},
         {"what": f"{visitors} visitors: last whole answer", "value": max(ended), "unit": "s"},
     ]
+
+
+def _imports(repeats: int = 3) -> tuple[float, float]:
+    """Seconds that a process needs to import gradio as it is, and as the demo does: medians, one after the other."""
+    quick = Path(__file__).parents[2] / "demo" / "emosteer_demo" / "quick.py"
+    codes = ("import gradio", f"import runpy; runpy.run_path({str(quick)!r}); import gradio")
+    taken: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for code, seconds in zip(codes, taken, strict=True):
+            begun = time.monotonic()
+            subprocess.run([sys.executable, "-c", code], check=True)
+            seconds.append(time.monotonic() - begun)
+    return statistics.median(taken[0]), statistics.median(taken[1])
 
 
 def _served(address: str, server: subprocess.Popen) -> float:
