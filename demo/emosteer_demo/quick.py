@@ -1,7 +1,7 @@
-"""Gradio at half the wait.
+"""Gradio without the type stubs.
 
 Whenever gradio is imported it works out a type stub for each component and writes what changed beside the sources, for
-editors: half of the time that its import takes, before there is any page (`make bench-demo` measures both). Who imports
+editors: a third of the time that its import takes, before there is any page (`make bench-demo` measures both). Who imports
 this module first is spared that; nothing else of gradio is touched.
 """
 
