@@ -1,8 +1,8 @@
 """Gradio without the type stubs.
 
 Whenever gradio is imported it works out a type stub for each component and writes what changed beside the sources, for
-editors: a third of the time that its import takes, before there is any page (`make bench-demo` measures both). Who imports
-this module first is spared that; nothing else of gradio is touched.
+editors: a third of the time that its import takes, before there is any page (`make bench-demo` measures both). Who
+imports this module first is spared that; nothing else of gradio is touched.
 """
 
 from __future__ import annotations
