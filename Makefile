@@ -35,7 +35,7 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m emosteer.concepts.variety
+	$(BIN)/python -m tests.tools.variety
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The demo in Debian's Chromium, with axe-core looking over its shoulder; pictures are left in .venv/browser-output.
@@ -58,7 +58,7 @@ $(AXE): Makefile
 
 # torchao makes transformers import it, with messages of its own, so it stays out of the environment of quickstart.
 test-torchao: install $(TORCHAO)
-	PYTHONPATH=$(TORCHAO) $(BIN)/python -m pytest tests/test_ways.py -k torchao
+	PYTHONPATH=$(TORCHAO) $(BIN)/python -m pytest tests/steering/test_ways.py -k torchao
 
 $(TORCHAO): Makefile
 	PIP_CONSTRAINT= $(BIN)/pip install --quiet --no-deps --upgrade --target $@ 'torchao==0.18.0'
@@ -66,7 +66,7 @@ $(TORCHAO): Makefile
 
 # What importing makes of vectors, against the libraries that wrote them.
 test-peers: install $(PEERS)
-	PYTHONPATH=$(PEERS) $(BIN)/python -m pytest tests/test_importing.py -k itself
+	PYTHONPATH=$(PEERS) $(BIN)/python -m pytest tests/importing -k itself
 
 # The oldest transformers that emosteer supports, laid over the environment of the newest.
 test-oldest: install $(OLDEST)
@@ -78,7 +78,7 @@ $(OLDEST): Makefile
 
 # Control vectors in llama.cpp itself: ten minutes of compiling the first time, three of answering.
 test-llama-cpp: install $(LLAMA_CPP)
-	OMP_NUM_THREADS=1 PYTHONPATH=$(LLAMA_CPP) $(BIN)/python -m tests.llama_cpp $(OPTIONS)
+	OMP_NUM_THREADS=1 PYTHONPATH=$(LLAMA_CPP) $(BIN)/python -m tests.export.llama_cpp $(OPTIONS)
 
 # Without its part for images, which is three tenths of what there is to compile.
 $(LLAMA_CPP): Makefile
@@ -99,10 +99,10 @@ calibration: install
 
 # Every causal language model of transformers, made small; writes the section of the README.
 architectures: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.architectures --readme
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.layers.architectures --readme
 
 fuzz: install
-	$(BIN)/python -m tests.fuzz_format --n 10000
+	$(BIN)/python -m tests.vectors.fuzz_format --n 10000
 
 bench: install
 	$(BIN)/python -m tests.benchmarks.extraction

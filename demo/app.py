@@ -1,6 +1,6 @@
 """What a Space runs, and `make demo`."""
 
-from emosteer_demo import build
+from emosteer.demo import build
 
 if __name__ == "__main__":
     demo = build()

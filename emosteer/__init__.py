@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from emosteer.errors import EmosteerError, EmosteerWarning
     from emosteer.export import bake
     from emosteer.extraction import extract
+    from emosteer.extraction.transfer import transfer
     from emosteer.layers import register_layers
-    from emosteer.logits import EmotionLogitsProcessor
     from emosteer.model import SteeredModel
-    from emosteer.recipes import Recipe
     from emosteer.steering import Affect, Keyframes, Thermostat, steer
-    from emosteer.transferring import transfer
-    from emosteer.vectors import EmotionVectors
+    from emosteer.steering.logits_processor import EmotionLogitsProcessor
+    from emosteer.steering.recipes import Recipe
+    from emosteer.vectors.emotion_vectors import EmotionVectors
 
 # Name → module that defines it. Resolved on first use, so that `import emosteer` loads neither torch nor transformers.
 _HOME = {
@@ -26,10 +26,10 @@ _HOME = {
     "ConceptSet": "emosteer.concepts",
     "EmosteerError": "emosteer.errors",
     "EmosteerWarning": "emosteer.errors",
-    "EmotionLogitsProcessor": "emosteer.logits",
-    "EmotionVectors": "emosteer.vectors",
+    "EmotionLogitsProcessor": "emosteer.steering.logits_processor",
+    "EmotionVectors": "emosteer.vectors.emotion_vectors",
     "Keyframes": "emosteer.steering",
-    "Recipe": "emosteer.recipes",
+    "Recipe": "emosteer.steering.recipes",
     "SteeredModel": "emosteer.model",
     "Thermostat": "emosteer.steering",
     "bake": "emosteer.export",
@@ -37,7 +37,7 @@ _HOME = {
     "extract": "emosteer.extraction",
     "register_layers": "emosteer.layers",
     "steer": "emosteer.steering",
-    "transfer": "emosteer.transferring",
+    "transfer": "emosteer.extraction.transfer",
 }
 _ROOMS = ("embedded", "eval", "export", "hub", "importing", "layers", "schedules")
 

@@ -9,27 +9,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-from emosteer.activations import Passage
-from emosteer.conversation import Messages, last_said, messages_of, sanitising, tones_of, turns
-from emosteer.drawing import drawing
 from emosteer.errors import InputError, ToneError
-from emosteer.explaining import Explanation, choices, is_temperature
-from emosteer.identity import base_model_of
 from emosteer.layers import check_blocks, input_device
-from emosteer.readout import EmotionReading, Readout, Trace
-from emosteer.recipes import Recipe, Vocabulary, recipe_named
+from emosteer.models.activations import Passage
+from emosteer.models.fingerprint import base_model_of
+from emosteer.models.messages import Messages, last_said, messages_of, sanitising, tones_of, turns
+from emosteer.models.seeded_sampling import drawing
+from emosteer.models.streaming import streamed
+from emosteer.reading.explain import Explanation, choices, is_temperature
+from emosteer.reading.readout import EmotionReading, Readout, Trace
 from emosteer.schedules import Schedule
 from emosteer.steering.affect import Affect
 from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import plan
+from emosteer.steering.recipes import Recipe, Vocabulary, recipe_named
 from emosteer.steering.thermostat import Control, Thermostat
 from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted, named
-from emosteer.streaming import streamed
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
-    from emosteer.vectors import EmotionVectors
+    from emosteer.vectors.emotion_vectors import EmotionVectors
 
 MAX_NEW_TOKENS = 256
 """How long an answer of `chat` gets unless the caller says otherwise."""
@@ -82,8 +82,8 @@ class SteeredModel:
             HubError: The Hub does not give them.
             IncompatibleModelError: They do not belong together.
         """
-        from emosteer.loading import load_model
-        from emosteer.vectors import EmotionVectors
+        from emosteer.models.loading import load_model
+        from emosteer.vectors.emotion_vectors import EmotionVectors
 
         loaded = vectors if isinstance(vectors, EmotionVectors) else EmotionVectors.from_pretrained(vectors)
         return cls(*load_model(model, **options), loaded)

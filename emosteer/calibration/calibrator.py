@@ -14,15 +14,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emosteer import strict_json
+from emosteer._util import strict_json
+from emosteer._util.stats import resamples
+from emosteer.calibration.bench import SAMPLING, Bench, Measured, even_weights
 from emosteer.calibration.curves import FROM, CostFit, Samples, fit_costs, tone_rises, tones_at_cost
-from emosteer.calibration.measuring import SAMPLING, Bench, Measured, even_weights
 from emosteer.calibration.results import Calibration, EmotionResult, Point, Window, sample_of
 from emosteer.errors import InputError
-from emosteer.eval.bootstrap import resamples
 from emosteer.eval.judges import BASIC, Judge, heard_as
 from emosteer.eval.prompts import load_prompts
-from emosteer.vectors import fallback_dose
+from emosteer.vectors.emotion_vectors import fallback_dose
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel

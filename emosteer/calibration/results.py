@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emosteer import strict_json
-from emosteer.atomic import write_folder
-from emosteer.calibration import checks
+from emosteer._util import schema as checks
+from emosteer._util import strict_json
+from emosteer._util.atomic import write_folder
 from emosteer.concepts.conceptset import NAME
-from emosteer.config import SCOPES, BaseModel, Dose
 from emosteer.errors import FormatError, IncompatibleModelError
-from emosteer.vectors import EmotionVectors
+from emosteer.vectors.config import SCOPES, BaseModel, Dose
+from emosteer.vectors.emotion_vectors import EmotionVectors
 
 SCHEMA = 1
 CALIBRATION_FILE = "calibration.json"

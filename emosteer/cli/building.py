@@ -30,7 +30,7 @@ from emosteer.errors import InputError
 if TYPE_CHECKING:
     from emosteer.calibration import Calibration
     from emosteer.eval.judges import Judge
-    from emosteer.vectors import EmotionVectors
+    from emosteer.vectors.emotion_vectors import EmotionVectors
 
 
 def extract(
@@ -61,10 +61,10 @@ def extract(
 
     The same concept set, calibration and measurements give the same files, byte for byte.
     """
-    from emosteer.loading import load_model
     from emosteer.model import SteeredModel
-    from emosteer.readout import Readout
-    from emosteer.records import Record, put
+    from emosteer.models.loading import load_model
+    from emosteer.reading.readout import Readout
+    from emosteer.vectors.records import Record, put
 
     require_folder(output)  # known now rather than after minutes of reading
     found = emosteer.Calibration.load(calibration) if calibration else None
@@ -119,8 +119,8 @@ def calibrate(
     was. Writes the vectors with their doses, and calibration.json, the record of what was measured.
     """
     from emosteer.calibration import CALIBRATION_FILE
-    from emosteer.loading import load_model
     from emosteer.model import SteeredModel
+    from emosteer.models.loading import load_model
 
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)  # before minutes of loading a model
     if output is None and not vectors.is_dir():
@@ -162,8 +162,8 @@ def info(
 
     Of a repository on the Hub only the beginning of the file is fetched. A file here is read and checked whole.
     """
-    from emosteer import storage
-    from emosteer.vectors import FALLBACK_DOSE, summary
+    from emosteer.vectors import storage
+    from emosteer.vectors.emotion_vectors import FALLBACK_DOSE, summary
 
     with storage.opened(vectors, (), subfolder=subfolder, revision=revision) as file:
         told, made = summary(file.config), file.config.extraction

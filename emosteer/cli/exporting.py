@@ -86,9 +86,9 @@ def export_baked(
 
     Only for architectures whose blocks have a bias to hold it, or whose config can give them one.
     """
-    from emosteer.atomic import require_new
+    from emosteer._util.atomic import require_new
     from emosteer.export import save_baked
-    from emosteer.loading import load_model
+    from emosteer.models.loading import load_model
 
     tone = _tone(emotion, valence, arousal)
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)

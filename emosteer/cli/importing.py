@@ -36,7 +36,7 @@ def import_(
     Strength 1.0 adds what the producer adds with the same coefficient, at every token but the first.
     """
     from emosteer import importing
-    from emosteer.loading import load_model
+    from emosteer.models.loading import load_model
 
     require_folder(output)
     found = [importing.read(file) for file in files]  # before minutes of loading a model

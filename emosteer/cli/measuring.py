@@ -50,11 +50,11 @@ def eval_steering(
     Writes steering.json and the figures. With --card, the folder of the vectors gets both, their file a summary under
     `measured`, and their card is written anew from it; the directions stay as they are, byte for byte.
     """
-    from emosteer.atomic import require_writable
+    from emosteer._util.atomic import require_writable
     from emosteer.eval.judges import named_judge
-    from emosteer.eval.report import JSON, notes, tables, write_report
-    from emosteer.eval.steering import FULL, evaluate_steering
-    from emosteer.records import Record, put
+    from emosteer.eval.steering.evaluation import FULL, evaluate_steering
+    from emosteer.eval.steering.report import JSON, notes, tables, write_report
+    from emosteer.vectors.records import Record, put
 
     require_writable(output)  # known now rather than after minutes of answering
     folder = _with_card(vectors) if card else None
@@ -115,13 +115,13 @@ def eval_alignment(
     predicted ratings. With --card, the folder of the vectors gets the JSON and the figures, their file a summary under
     `measured`, and their card is written anew from it; the directions stay as they are, byte for byte.
     """
-    from emosteer.atomic import require_writable
+    from emosteer._util.atomic import require_writable
     from emosteer.embedded import cache_dir
     from emosteer.eval.alignment import evaluate_alignment
     from emosteer.eval.alignment.page import JSON, write_report
     from emosteer.eval.alignment.tables import notes, tables
     from emosteer.eval.norms import load_category_norms, parse_norms
-    from emosteer.records import Record, put
+    from emosteer.vectors.records import Record, put
 
     require_writable(output)  # known now rather than after minutes of reading
     folder = _with_card(vectors) if card else None

@@ -14,7 +14,7 @@ from emosteer.errors import InputError
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel
-    from emosteer.vectors import EmotionVectors
+    from emosteer.vectors.emotion_vectors import EmotionVectors
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="'embedded', a Hub id, a folder or a .gguf file.", show_default=True)
@@ -71,9 +71,9 @@ def require_folder(folder: Path) -> None:
     Raises:
         InputError: They cannot.
     """
-    from emosteer import card
-    from emosteer.atomic import require_writable
-    from emosteer.format import CARD_FILE
+    from emosteer._util.atomic import require_writable
+    from emosteer.vectors import card
+    from emosteer.vectors.format import CARD_FILE
 
     require_writable(folder)
     card.existing(folder / CARD_FILE)
@@ -81,9 +81,9 @@ def require_folder(folder: Path) -> None:
 
 def steered_model(model: str, vectors: str | None) -> SteeredModel:
     """The model with vectors; the embedded one has some of its own."""
-    from emosteer.loading import EMBEDDED, load_model
+    from emosteer.cli.quickstart import embedded_vectors
     from emosteer.model import SteeredModel
-    from emosteer.quickstart import embedded_vectors
+    from emosteer.models.loading import EMBEDDED, load_model
 
     loaded: EmotionVectors | None = None
     if vectors is not None:
@@ -99,8 +99,8 @@ def steered_model(model: str, vectors: str | None) -> SteeredModel:
 
 def steered_or_extracted(model: str, vectors: str | None, languages: Sequence[str]) -> SteeredModel:
     """As `steered_model`; a model without vectors gets some, from the concept sets of the languages."""
-    from emosteer.loading import EMBEDDED, load_model
     from emosteer.model import SteeredModel
+    from emosteer.models.loading import EMBEDDED, load_model
 
     if vectors is not None or model == EMBEDDED:
         return steered_model(model, vectors)

@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from emosteer.quickstart import Answer
+    from emosteer.cli.quickstart import Answer
 
 SCHEMA = 1
 SIDE_BY_SIDE = 110  # columns of terminal from which answers stand beside each other

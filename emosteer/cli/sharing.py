@@ -37,7 +37,8 @@ def push(
     The card that is there keeps what people wrote outside of emosteer's part. If somebody else changes the repository
     meanwhile, nothing is written.
     """
-    from emosteer import hub, storage
+    from emosteer import hub
+    from emosteer.vectors import storage
 
     files = storage.files_to_push(folder)
     left_out = sorted(path.name for path in folder.iterdir() if path.name not in files)
@@ -76,9 +77,10 @@ def pull(
     as_json: JsonOption = False,
 ) -> None:
     """Get vectors from the Hub, all files of one commit, and check them; later they load without a connection."""
-    from emosteer import format as fmt
-    from emosteer import hub, storage
-    from emosteer.atomic import require_new, require_writable, write_folder
+    from emosteer import hub
+    from emosteer._util.atomic import require_new, require_writable, write_folder
+    from emosteer.vectors import format as fmt
+    from emosteer.vectors import storage
 
     if output is not None:
         require_new(output)

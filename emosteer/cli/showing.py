@@ -12,7 +12,7 @@ import typer
 from emosteer.cli import printing
 from emosteer.cli.options import ModelOption, VectorsOption
 from emosteer.errors import InputError, require
-from emosteer.loading import EMBEDDED
+from emosteer.models.loading import EMBEDDED
 
 LOOPBACK = "127.0.0.1"
 
@@ -32,7 +32,7 @@ def demo(
             f"Which vectors for {model}?", f"Name them with --vectors, or build them: emosteer extract --model {model}"
         )
     free = _free(port)  # gradio would take another nearby without a word
-    from emosteer_demo import Pair, build
+    from emosteer.demo import Pair, build
 
     shown = build(Pair(model, vectors))
     # gradio says more than a line when it begins.

@@ -28,7 +28,7 @@ from emosteer.cli.printing import COOL, WARM, panel, print_json, printable, show
 from emosteer.errors import InputError
 
 if TYPE_CHECKING:
-    from emosteer.quickstart import Answer
+    from emosteer.cli.quickstart import Answer
 
 
 def quickstart(
@@ -40,21 +40,22 @@ def quickstart(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the small embedded model one question and read its answer plainly and in five tones."""
-    from emosteer import embedded, quickstart
+    from emosteer import embedded
+    from emosteer.cli.quickstart import QUESTION, TONES, answers, embedded_vectors, python_example
     from emosteer.model import SteeredModel
 
     with printing.err.status("Loading the embedded model …"):
         model, tokenizer = embedded.load()
-    vectors, folder = quickstart.embedded_vectors(model, tokenizer, build=build)
+    vectors, folder = embedded_vectors(model, tokenizer, build=build)
     steered = SteeredModel(model, tokenizer, vectors)
-    asked = quickstart.QUESTION if question is None else question
+    asked = QUESTION if question is None else question
     options: dict[str, Any] = {"strength": strength, "seed": seed, "max_new_tokens": max_new_tokens}
-    example = quickstart.python_example("embedded", shown(folder))
+    example = python_example("embedded", shown(folder))
     found: list[Answer] = []
     with printing.err.status("Answering …") as status:
-        for answer in quickstart.answers(steered, asked, **options):
+        for answer in answers(steered, asked, **options):
             found.append(answer)
-            status.update(f"Answering … {len(found)} of {len(quickstart.TONES) + 1}")
+            status.update(f"Answering … {len(found)} of {len(TONES) + 1}")
     if as_json:
         print_json(
             {
@@ -75,7 +76,7 @@ def quickstart(
     printing.out.print(
         "Cost: how much more surprising the answer is to the plain model, in nats a token (one answer each)."
     )
-    if uncalibrated := [tone for tone in quickstart.TONES if tone not in vectors.doses]:
+    if uncalibrated := [tone for tone in TONES if tone not in vectors.doses]:
         printing.out.print(f"Strength 1.0 is the fallback dose, not yet calibrated, for: {', '.join(uncalibrated)}.")
     printing.out.print("\nThe same in Python:")
     printing.out.print(Syntax(example, "python", background_color="default", word_wrap=True))

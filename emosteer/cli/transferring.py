@@ -40,8 +40,8 @@ def transfer(
     Hub id, a folder or a .gguf file. Refused, with the figures, where too little comes through. Doses do not come
     along: calibrate afterwards.
     """
-    from emosteer.loading import load_model
-    from emosteer.transferring import transfer
+    from emosteer.extraction.transfer import transfer
+    from emosteer.models.loading import load_model
 
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)
     texts = emosteer.ConceptSet.load(concepts)

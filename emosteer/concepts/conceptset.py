@@ -24,7 +24,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from emosteer import strict_json
+from emosteer._util import strict_json
 from emosteer.errors import ConceptError
 
 SCHEMA_VERSION = 1

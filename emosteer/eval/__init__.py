@@ -5,7 +5,7 @@ from emosteer.eval.fluency import nats_per_token
 from emosteer.eval.judges import ClassifierJudge, EmbeddingJudge
 from emosteer.eval.norms import Norms, load_category_norms, load_norms
 from emosteer.eval.prompts import load_prompts
-from emosteer.eval.steering import SteeringReport, evaluate_steering
+from emosteer.eval.steering.evaluation import SteeringReport, evaluate_steering
 
 __all__ = [
     "AlignmentReport",

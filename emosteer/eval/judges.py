@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from emosteer import strict_json
+from emosteer._util import strict_json
 from emosteer.errors import FormatError, InputError
 from emosteer.eval.encoder import SentenceEncoder, shared_encoder
 
@@ -85,7 +85,7 @@ class Judge(Protocol):
 class EmbeddingJudge:
     """A linear head on a sentence encoder, trained on labelled text: the offline default.
 
-    `"goemotions"` was trained on GoEmotions (Demszky et al. 2020) by `python -m emosteer.eval.train_judge` and knows
+    `"goemotions"` was trained on GoEmotions (Demszky et al. 2020) by `python -m tests.tools.train_judge` and knows
     its 27 emotions and `neutral`; `"brighter"` was trained on other data.
 
     Args:

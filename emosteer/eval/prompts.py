@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import Literal
 
-from emosteer import strict_json
+from emosteer._util import strict_json
 
 __all__ = ["load_prompts"]
 

@@ -17,12 +17,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from emosteer import strict_json
+from emosteer._util import strict_json
 from emosteer.errors import InputError
 from emosteer.eval.fluency import nats_of_tokens, prompt_tokens
-from emosteer.identity import base_model_of
 from emosteer.layers import input_device
-from emosteer.vectors import EmotionVectors
+from emosteer.models.fingerprint import base_model_of
+from emosteer.vectors.emotion_vectors import EmotionVectors
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch.nn import Parameter
     from transformers import PreTrainedModel
 
-    from emosteer.vectors import EmotionVectors
+    from emosteer.vectors.emotion_vectors import EmotionVectors
 
 INSTEAD = "Steer it with emosteer.steer or SteeredModel instead."
 

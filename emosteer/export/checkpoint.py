@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emosteer.atomic import new_folder
+from emosteer._util.atomic import new_folder
 from emosteer.export.baked import bake
 from emosteer.steering.affect import Affect
 from emosteer.steering.tones import Tone, named
@@ -15,7 +15,7 @@ from emosteer.steering.tones import Tone, named
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from emosteer.vectors import EmotionVectors
+    from emosteer.vectors.emotion_vectors import EmotionVectors
 
 __all__ = ["save_baked"]
 

@@ -13,7 +13,7 @@ from emosteer.steering.tones import Tone
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from emosteer.vectors import EmotionVectors
+    from emosteer.vectors.emotion_vectors import EmotionVectors
 
 __all__ = ["constant"]
 

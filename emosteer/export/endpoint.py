@@ -7,15 +7,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emosteer import format as fmt
-from emosteer import storage, strict_json
-from emosteer.atomic import new_folder
-from emosteer.config import is_repo_id
+from emosteer._util import strict_json
+from emosteer._util.atomic import new_folder
 from emosteer.errors import IncompatibleModelError, InputError
-from emosteer.vectors import EmotionVectors
+from emosteer.vectors import format as fmt
+from emosteer.vectors import storage
+from emosteer.vectors.config import is_repo_id
+from emosteer.vectors.emotion_vectors import EmotionVectors
 
 if TYPE_CHECKING:
-    from emosteer.config import BaseModel
+    from emosteer.vectors.config import BaseModel
 
 MOST_TOKENS = 1024
 """Longest answer that a request may ask for; `endpoint.json` in the folder says it, and may be edited."""

@@ -12,15 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emosteer import strict_json
-from emosteer.atomic import write_folder
+from emosteer._util import strict_json
+from emosteer._util.atomic import write_folder
 from emosteer.errors import ToneError, require
 from emosteer.export.constant import constant
 from emosteer.steering.affect import Affect
 from emosteer.steering.tones import Tone, named
 
 if TYPE_CHECKING:
-    from emosteer.vectors import EmotionVectors
+    from emosteer.vectors.emotion_vectors import EmotionVectors
 
 ARCHITECTURE = "controlvector"
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from emosteer import Affect, SteeredModel
-from emosteer.drawing import drawing
 from emosteer.errors import InputError
+from emosteer.models.seeded_sampling import drawing
 
 # Name → least, most.
 NUMBERS = {"temperature": (0.01, 5.0), "top_p": (0.01, 1.0), "repetition_penalty": (0.5, 2.0)}

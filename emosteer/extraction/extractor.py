@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from emosteer import strict_json
-from emosteer.activations import Passage, Progress, collect
+from emosteer._util import strict_json
 from emosteer.concepts import ConceptSet
-from emosteer.config import EmotionInfo
 from emosteer.errors import ConceptError, InputError, ToneError
 from emosteer.extraction.methods import METHODS, Method
-from emosteer.identity import base_model_of
-from emosteer.vectors import EmotionVectors
+from emosteer.models.activations import Passage, Progress, collect
+from emosteer.models.fingerprint import base_model_of
+from emosteer.vectors.config import EmotionInfo
+from emosteer.vectors.emotion_vectors import EmotionVectors
 
 if TYPE_CHECKING:
     from torch import Tensor

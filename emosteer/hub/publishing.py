@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
-from emosteer import card
-from emosteer.config import Config
 from emosteer.errors import HubError, InputError, warn
-from emosteer.format import CARD_FILE, CONFIG_FILE, LIMITS, VECTORS_FILE, VectorFile
 from emosteer.hub.client import check_names, client, told
 from emosteer.hub.repository import COMMIT, Repository
+from emosteer.vectors import card
+from emosteer.vectors.config import Config
+from emosteer.vectors.format import CARD_FILE, CONFIG_FILE, LIMITS, VECTORS_FILE, VectorFile
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo

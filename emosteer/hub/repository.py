@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from emosteer.config import is_repo_id
 from emosteer.errors import FormatError, HubError
-from emosteer.format import CONFIG_FILE, LIMITS, VECTORS_FILE, VectorFile
 from emosteer.hub.client import AwayError, away, check_names, client, told
 from emosteer.hub.ranges import Ranges
+from emosteer.vectors.config import is_repo_id
+from emosteer.vectors.format import CONFIG_FILE, LIMITS, VECTORS_FILE, VectorFile
 
 _ETAG = re.compile(r"[\w-][\w.-]{0,127}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")

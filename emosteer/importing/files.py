@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from emosteer.errors import FormatError
-from emosteer.format import DIRECTION, RESIDUAL_NORM
+from emosteer.vectors.format import DIRECTION, RESIDUAL_NORM
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +95,7 @@ def read(path: str | Path) -> ForeignFile:
 
 
 def _kind(data: bytes, name: str) -> tuple[str, Callable[[bytes, str], Contents]]:
-    from emosteer.importing.control_vectors import read_gguf
+    from emosteer.importing.gguf import read_gguf
     from emosteer.importing.torch_files import read_torch
 
     if data.startswith(b"GGUF"):

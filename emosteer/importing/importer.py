@@ -9,15 +9,15 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emosteer.activations import collect
 from emosteer.concepts import ConceptSet
 from emosteer.concepts.conceptset import NAME
-from emosteer.config import Dose
 from emosteer.errors import FormatError, IncompatibleModelError, InputError, ToneError, warn
-from emosteer.identity import base_model_of
 from emosteer.importing.files import ForeignFile, read
 from emosteer.layers import decoder_layers, hidden_size
-from emosteer.vectors import NAME_RULE, EmotionVectors
+from emosteer.models.activations import collect
+from emosteer.models.fingerprint import base_model_of
+from emosteer.vectors.config import Dose
+from emosteer.vectors.emotion_vectors import NAME_RULE, EmotionVectors
 
 if TYPE_CHECKING:
     from torch import Tensor

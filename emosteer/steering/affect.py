@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 from emosteer.errors import ToneError, warn
-from emosteer.vectors import EmotionVectors
+from emosteer.vectors.emotion_vectors import EmotionVectors
 
 FEWEST = 4  # emotions with ratings, below which two axes cannot be told apart
 # Chosen on development prompts: text follows arousal less readily than valence, and a mix of many emotions is milder

@@ -19,12 +19,12 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from emosteer import eager
 from emosteer.errors import ToneError
 from emosteer.layers import decoder, decoder_layers, hidden_of, with_hidden
+from emosteer.models import compile_stance
+from emosteer.models.token_positions import after_sink, prompt, tokens_before, unwatch, watch
 from emosteer.schedules import Schedule
 from emosteer.steering.operations import OPERATIONS, Site
-from emosteer.steering.passes import after_sink, prompt, tokens_before, unwatch, watch
 from emosteer.steering.plan import Plan, plan
 from emosteer.steering.thermostat import Control, Thermostat
 from emosteer.steering.tones import Wanted
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
     from transformers import PreTrainedModel
 
-    from emosteer.vectors import EmotionVectors
+    from emosteer.vectors.emotion_vectors import EmotionVectors
 
 __all__ = ["Steering", "steer", "unsteered"]
 
@@ -129,7 +129,7 @@ class Steering:
             raise ToneError("This steering is already in force.", "Make another one to add to it.")
         if self.plan.sites:
             blocks = decoder_layers(self.model)
-            eager.enter()  # refused by torch inside of what it compiles, so before anything else is changed
+            compile_stance.enter()  # refused by torch inside of what it compiles, so before anything else is changed
             watch(self.model, _refuse)
             try:
                 self._handles.append(
@@ -150,7 +150,7 @@ class Steering:
     ) -> None:
         if self.plan.sites:
             unwatch(self.model)
-            eager.leave()
+            compile_stance.leave()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from emosteer.config import SCOPES, Dose
 from emosteer.errors import ToneError
 from emosteer.schedules import Schedule, keyframes, product, window
 from emosteer.steering.affect import Affect
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.thermostat import Held, Thermostat
 from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted, checked, named
-from emosteer.vectors import EmotionVectors
+from emosteer.vectors.config import SCOPES, Dose
+from emosteer.vectors.emotion_vectors import EmotionVectors
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from emosteer.errors import IncompatibleModelError, ToneError
 from emosteer.layers import decoder, input_device
-from emosteer.readout import Readout, Trace
+from emosteer.reading.readout import Readout, Trace
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from emosteer.errors import ToneError, warn
 from emosteer.schedules import keyframes
 from emosteer.steering.affect import Affect, mix
-from emosteer.vectors import EmotionVectors, finite_strength
+from emosteer.vectors.emotion_vectors import EmotionVectors, finite_strength
 
 LOUD = 3.0
 LIMIT = 10.0

@@ -23,9 +23,9 @@ from tqdm.auto import tqdm
 
 import emosteer
 from emosteer import embedded
+from emosteer.cli.quickstart import embedded_vectors
 from emosteer.eval import load_prompts
 from emosteer.eval.judges import SentenceEncoder
-from emosteer.quickstart import embedded_vectors
 from tests.benchmarks.report import show
 from tests.benchmarks.tone import answers
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import emosteer
 from emosteer import embedded
+from emosteer.cli.quickstart import embedded_vectors
 from emosteer.embedded import cache_dir
 from emosteer.eval.alignment import evaluate_alignment
 from emosteer.eval.norms import parse_norms
-from emosteer.quickstart import embedded_vectors
 from tests.benchmarks.report import show
 
 

@@ -72,7 +72,7 @@ def measure(visitors: int, tokens: int) -> list[dict]:
 
 def _imports(repeats: int = 3) -> tuple[float, float]:
     """Seconds that a process needs to import gradio as it is, and as the demo does: medians, one after the other."""
-    quick = Path(__file__).parents[2] / "demo" / "emosteer_demo" / "quick.py"
+    quick = Path(__file__).parents[2] / "emosteer" / "demo" / "quick.py"
     codes = ("import gradio", f"import runpy; runpy.run_path({str(quick)!r}); import gradio")
     taken: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):

@@ -15,10 +15,10 @@ import numpy as np
 
 import emosteer
 from emosteer import embedded
-from emosteer.calibration.measuring import tones
+from emosteer.calibration.bench import tones
+from emosteer.cli.quickstart import embedded_vectors
 from emosteer.eval import load_prompts
 from emosteer.eval.sampling import Cell, generate_cells
-from emosteer.quickstart import embedded_vectors
 from tests.benchmarks.continuing import BASIC, Judges, pooled
 from tests.benchmarks.report import show
 

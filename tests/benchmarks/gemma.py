@@ -24,8 +24,8 @@ from transformers import AutoModelForCausalLM
 import emosteer
 from emosteer.embedded import cache_dir
 from emosteer.eval.judges import shipped_heads
-from emosteer.eval.steering import evaluate_steering
-from emosteer.loading import load_model
+from emosteer.eval.steering.evaluation import evaluate_steering
+from emosteer.models.loading import load_model
 from tests.benchmarks.continuing import BASIC
 from tests.benchmarks.report import show
 

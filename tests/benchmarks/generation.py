@@ -19,8 +19,8 @@ import torch
 
 import emosteer
 from emosteer import embedded
+from emosteer.cli.quickstart import embedded_vectors
 from emosteer.eval import load_prompts
-from emosteer.quickstart import embedded_vectors
 from tests.benchmarks.report import bootstrap, show
 
 TOKENS = 64

@@ -18,7 +18,7 @@ import torch
 
 import emosteer
 from emosteer import embedded
-from emosteer.quickstart import embedded_vectors
+from emosteer.cli.quickstart import embedded_vectors
 from tests.benchmarks.report import bootstrap, show
 
 TOKENS = 32

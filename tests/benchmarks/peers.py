@@ -24,9 +24,9 @@ from tqdm.auto import tqdm
 
 import emosteer
 from emosteer import embedded
+from emosteer.cli.quickstart import embedded_vectors
 from emosteer.eval import load_prompts
-from emosteer.eval.steering import WAYS
-from emosteer.quickstart import embedded_vectors
+from emosteer.eval.steering.evaluation import WAYS
 from tests.benchmarks.continuing import BASIC, Continuations, Judges, continued, figures, pooled
 from tests.benchmarks.peer_libraries import LIBRARIES
 from tests.benchmarks.report import show

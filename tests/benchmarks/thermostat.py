@@ -18,9 +18,9 @@ from tqdm.auto import tqdm
 
 import emosteer
 from emosteer import embedded
+from emosteer.cli.quickstart import embedded_vectors
 from emosteer.eval import load_prompts
 from emosteer.eval.fluency import nats_per_token
-from emosteer.quickstart import embedded_vectors
 from tests.benchmarks.report import bootstrap, show
 from tests.benchmarks.tone import answers
 

@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 
 import emosteer
 from emosteer import embedded
+from emosteer.cli.quickstart import embedded_vectors
 from emosteer.eval import EmbeddingJudge, load_prompts, nats_per_token
-from emosteer.quickstart import embedded_vectors
 from tests.benchmarks.report import bootstrap, show
 
 BASIC = ("joy", "sadness", "anger", "fear", "disgust", "surprise")

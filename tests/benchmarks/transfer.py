@@ -27,10 +27,10 @@ import emosteer
 from emosteer import embedded
 from emosteer.embedded import cache_dir
 from emosteer.extraction.extractor import Corpus
-from emosteer.identity import base_model_of
-from emosteer.transferring.maps import HeldOut, Reading, held_out, ridge, same_depth
-from emosteer.transferring.moving import LEAST_COSINE
-from emosteer.vectors import EmotionVectors
+from emosteer.extraction.linear_map import HeldOut, Reading, held_out, ridge, same_depth
+from emosteer.extraction.transfer import LEAST_COSINE
+from emosteer.models.fingerprint import base_model_of
+from emosteer.vectors.emotion_vectors import EmotionVectors
 from tests.benchmarks import gemma
 from tests.benchmarks.report import bootstrap, show
 

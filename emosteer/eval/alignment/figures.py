@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emosteer.errors import InputError, MissingExtraError
-from emosteer.eval import figures
 from emosteer.eval.alignment.labels import place
 from emosteer.eval.alignment.ratings import AXES
 from emosteer.eval.alignment.results import AlignmentReport, Geometry, LanguagePair
 from emosteer.eval.alignment.statistics import distances, standardised
+from emosteer.eval.steering import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from emosteer import strict_json
+from emosteer._util import strict_json
 from emosteer.errors import InputError
 from emosteer.eval.alignment.figures import write_figures
 from emosteer.eval.alignment.ratings import AXES

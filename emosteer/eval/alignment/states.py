@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emosteer import strict_json
-from emosteer.activations import collect
-from emosteer.identity import base_model_of
+from emosteer._util import strict_json
 from emosteer.layers import decoder_layers, input_device
+from emosteer.models.activations import collect
+from emosteer.models.fingerprint import base_model_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

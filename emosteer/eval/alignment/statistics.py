@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from emosteer.eval.bootstrap import Estimate
+from emosteer._util.stats import Estimate
 
 Points = NDArray[np.float64]
 

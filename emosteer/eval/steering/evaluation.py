@@ -1,0 +1,382 @@
+"""What tones do to text and what they cost: dose-response, controls, and intervals for all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emosteer._util.stats import Estimate, estimate, rank_correlation
+from emosteer.errors import InputError
+from emosteer.eval.judges import BASIC, Agreement, EmbeddingJudge, Judge, agreement, heard_as, shipped_heads
+from emosteer.eval.prompts import load_prompts
+from emosteer.eval.sampling import Answer, Cell, Control, Ways, generate_cells
+from emosteer.eval.steering.measures import Figures, Measures
+
+if TYPE_CHECKING:
+    from emosteer.model import SteeredModel
+
+SCHEMA = 1
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+FULL = {"n_prompts": 60, "seeds": 3}
+"""The grid of `--full`."""
+
+PROMPTS, CONTROLS, FEWER = 20, 10, 4
+"""Prompts of the default grid, for basic emotions, for controls and for the other emotions."""
+
+PLAIN = 4
+"""Unsteered answers to each prompt: what all others are held against."""
+
+MONOTONE = 0.9
+"""Spearman's correlation from which a dose-response counts as rising."""
+
+NEAR = 0.15
+"""Nats a token by which a cost may miss the one that is stored in the file."""
+
+WAYS: Ways = {"additive": {}, "natural": {"recipe": "natural"}}
+"""The ways of steering that are measured by default; the first is that of the dose in the file."""
+
+__all__ = ["FULL", "STRENGTHS", "WAYS", "CellResult", "SteeringReport", "WaySummary", "evaluate_steering"]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """The answers to one way of being asked.
+
+    Args:
+        way: Name of the way of steering; empty where nothing is steered.
+        emotion: What was asked for and is listened for; None for the mean over the basic emotions.
+        strength: In calibrated doses.
+        control: None for the tone itself, else the control as in `Cell`.
+        n: Number of answers.
+        text: Figure → estimate, as in `Figures`.
+        judged: Judge → figure → estimate, as in `Figures`; a judge that does not know the emotion is not there.
+        variety: Figure → value, as in `Figures`.
+    """
+
+    way: str
+    emotion: str | None
+    strength: float
+    control: Control | None
+    n: int
+    text: Mapping[str, Estimate]
+    judged: Mapping[str, Mapping[str, Estimate]]
+    variety: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class WaySummary:
+    """One way of steering at the highest strength, over the basic emotions.
+
+    Args:
+        way: Its name.
+        strength: The highest one.
+        cost: Mean over the basic emotions, nats a token.
+        hit_rate: Judge → mean over the basic emotions.
+        worst: Judge → the basic emotion that is hit least, and how often.
+        top_3: Judge → mean over the emotions of `GOEMOTIONS_MAP`, for a judge that knows more than the basic ones.
+        dose_response: Judge → emotion → Spearman's correlation of strength and mean judged probability.
+        rising: Judge → number of emotions whose correlation is at least .9.
+        stored_cost: Emotion → cost stored in the file and as measured, for the additive way at strength 1.0.
+        near_stored: Number of emotions whose two costs are within 0.15 nats.
+    """
+
+    way: str
+    strength: float
+    cost: Estimate | None
+    hit_rate: Mapping[str, Estimate]
+    worst: Mapping[str, tuple[str, float]]
+    top_3: Mapping[str, Estimate]
+    dose_response: Mapping[str, Mapping[str, float]]
+    rising: Mapping[str, int]
+    stored_cost: Mapping[str, tuple[float, float]]
+    near_stored: int
+
+
+@dataclass(frozen=True)
+class SteeringReport:
+    """What the tones of a set of vectors do, as measured.
+
+    Args:
+        about: Model, versions, judges, numbers of prompts and seeds, sampling, options of the ways.
+        emotions: Those that were asked for.
+        cells: Every cell, and for every way, strength and control the mean over the basic emotions.
+        ways: A summary of each.
+        confusion: Way → judge → emotion that was asked for → basic emotion that was judged → share of answers, at the
+            highest strength.
+        agreement: Of the judges, two by two, on the answers in basic emotions.
+        not_heard: Judge → emotions that it does not know.
+    """
+
+    about: Mapping[str, Any]
+    emotions: tuple[str, ...]
+    cells: tuple[CellResult, ...]
+    ways: tuple[WaySummary, ...]
+    confusion: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
+    agreement: tuple[Agreement, ...]
+    not_heard: Mapping[str, tuple[str, ...]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    def cell(self, way: str, emotion: str | None, strength: float, control: Control | None = None) -> CellResult | None:
+        """The result of one cell, or None if it was not measured."""
+        wanted = (way, emotion, strength, control)
+        return next((c for c in self.cells if (c.way, c.emotion, c.strength, c.control) == wanted), None)
+
+
+def evaluate_steering(
+    steered: SteeredModel,
+    *,
+    judges: Sequence[Judge] | None = None,
+    emotions: Sequence[str] | None = None,
+    ways: Ways | None = None,
+    strengths: Sequence[float] = STRENGTHS,
+    prompts: Sequence[str] | None = None,
+    n_prompts: int | None = None,
+    seeds: int = 1,
+    controls: bool = True,
+    max_new_tokens: int = 32,
+    temperature: float = 0.8,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> SteeringReport:
+    """Measure what tones do to text, and what they cost.
+
+    The default grid has 20 held-out prompts for the basic emotions at every strength, 10 of them for the controls at
+    the highest, 4 for the other emotions that a judge knows, and for the rest 4 at the highest strength only. With the
+    34 emotions that emosteer builds, that is about 1,100 answers of 32 tokens for one way of steering, 2,000 for two.
+
+    Args:
+        steered: The model.
+        judges: Who hears the emotion; those that come with emosteer by default.
+        emotions: Which; all of the vectors by default.
+        ways: Name of a way of steering → its options for `SteeredModel.generate`; `WAYS` by default.
+        strengths: In calibrated doses; 0 is always measured. The summary is of the highest.
+        prompts: What is asked; the held-out questions by default, for a base model the held-out openings.
+        n_prompts: How many of them for every emotion, strength and control, in place of the default grid.
+        seeds: Answers to each prompt.
+        controls: Measure random directions, shuffled labels, the flipped sign and the emotion in a system message.
+        max_new_tokens: Longest answer.
+        temperature: Of sampling.
+        seed: Of sampling and of the controls.
+        cache: Folder that keeps finished batches of answers, from which an interrupted measurement goes on.
+        progress: Show a progress bar if standard error is a terminal.
+
+    Returns:
+        The report.
+
+    Raises:
+        ToneError: An emotion or a strength cannot be used.
+        InputError: There are no strengths, prompts or judges, or a number is not positive.
+        MissingExtraError: The sentence encoder is not there.
+    """
+    ways = WAYS if ways is None else ways
+    judges = [EmbeddingJudge(name) for name in shipped_heads()] if judges is None else list(judges)
+    emotions = tuple(steered.vectors.emotions if emotions is None else dict.fromkeys(emotions))
+    for emotion in emotions:
+        steered.vectors.dose(emotion)  # a misspelt one is an error now
+    levels = tuple(sorted({float(strength) for strength in strengths} - {0.0}))
+    if prompts is None:
+        prompts = load_prompts("held_out", kind="questions" if steered.tokenizer.chat_template else "openings")
+    prompts = tuple(dict.fromkeys(prompts))
+    _check(judges, emotions, ways, levels, prompts, n_prompts, seeds)
+
+    core = tuple(name for name in emotions if name in BASIC) or emotions
+    known = {name for name in emotions if any(heard_as(judge, name) for judge in judges)}
+    asked = _spread(prompts, PROMPTS if n_prompts is None else n_prompts)
+    cells = {Cell(None, 0.0, control="unsteered"): _numbered(asked, max(PLAIN, seeds))}
+    for emotion in emotions:
+        whole = n_prompts is not None or emotion in core
+        of_this = levels if whole or emotion in known else levels[-1:]
+        mine = _numbered(asked if whole else _spread(asked, FEWER), seeds)
+        cells |= {Cell(emotion, level, way): mine for way in ways for level in of_this}
+    if controls:
+        shuffled = len(steered.vectors.emotions) > 1
+        there = asked if n_prompts is not None else _spread(asked, CONTROLS)
+        cells |= dict.fromkeys(_controls(core, ways, levels[-1], shuffled=shuffled), _numbered(there, seeds))
+    sampling: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+    answers = generate_cells(steered, cells, ways=ways, cache=cache, progress=progress, **sampling)
+
+    measures = Measures(answers, judges)
+    figures = _figures(measures, answers, cells, emotions, core)
+    results = tuple(_result(cell, of_cell) for cell, of_cell in figures.items())
+    in_basic = [i for i, answer in enumerate(answers) if answer.cell.emotion in core and answer.cell.control is None]
+    base = steered.vectors.base_model
+    about = {
+        "emosteer_version": version("emosteer"),
+        "model": base.repo_id or base.model_type,
+        "judges": [judge.name for judge in judges],
+        "n_prompts": len(asked),
+        "seeds": seeds,
+        "n_answers": len(answers),
+        "strengths": [0.0, *levels],
+        "basic": list(core),
+        "ways": {name: repr(dict(options)) for name, options in ways.items()},
+        **sampling,
+    }
+    return SteeringReport(
+        about,
+        emotions,
+        results,
+        tuple(_summary(steered, way, not ways[way], figures, judges, emotions, core, levels) for way in ways),
+        {way: _confusion(measures, answers, way, levels[-1]) for way in ways},
+        agreement({name: {label: heard[label][in_basic] for label in heard} for name, heard in measures.heard.items()}),
+        {judge.name: tuple(name for name in emotions if not heard_as(judge, name)) for judge in judges},
+    )
+
+
+def _check(
+    judges: Sequence[Judge],
+    emotions: Sequence[str],
+    ways: Ways,
+    levels: Sequence[float],
+    prompts: Sequence[str],
+    n_prompts: int | None,
+    seeds: int,
+) -> None:
+    for name, given in (("judge", judges), ("emotion", emotions), ("way of steering", ways), ("prompt", prompts)):
+        if not given:
+            raise InputError(f"There is no {name} to measure with.", "Give at least one.")
+    if not levels or not all(level > 0 for level in levels):
+        raise InputError("The strengths must be positive numbers, beside 0.", "For example: 0, 0.5, 1.")
+    if seeds < 1 or (n_prompts is not None and not 1 <= n_prompts <= len(prompts)):
+        raise InputError(
+            f"{n_prompts} prompts and {seeds} answers to each cannot be measured.",
+            f"Give 1 to {len(prompts)} prompts, and 1 answer or more.",
+        )
+    if "" in ways or len({judge.name for judge in judges}) < len(judges):
+        raise InputError("Every way of steering and every judge needs a name of its own.")
+
+
+def _spread(prompts: Sequence[str], n: int) -> tuple[str, ...]:
+    """So many of them, from all over the list, which goes from kind to kind of prompt."""
+    n = min(n, len(prompts))
+    return tuple(prompts[i * len(prompts) // n] for i in range(n))
+
+
+def _numbered(prompts: Sequence[str], seeds: int) -> tuple[tuple[str, int], ...]:
+    return tuple((prompt, number) for number in range(seeds) for prompt in prompts)
+
+
+def _controls(core: Sequence[str], ways: Ways, strength: float, *, shuffled: bool) -> list[Cell]:
+    steering: list[Control] = ["random", "shuffled", "flipped"] if shuffled else ["random", "flipped"]
+    cells = [Cell(emotion, strength, way, control) for way in ways for control in steering for emotion in core]
+    return cells + [Cell(emotion, strength, "", "prompt_only") for emotion in core]
+
+
+def _figures(
+    measures: Measures,
+    answers: Sequence[Answer],
+    cells: Mapping[Cell, object],
+    emotions: Sequence[str],
+    core: Sequence[str],
+) -> dict[Cell, Figures]:
+    """Of every cell, of the unsteered answers as heard for each emotion, and means over the basic emotions."""
+    rows: dict[Cell, list[int]] = {}
+    for i, answer in enumerate(answers):
+        rows.setdefault(answer.cell, []).append(i)
+    figures: dict[Cell, Figures] = {}
+    for cell in cells:
+        if cell.control == "unsteered":
+            for emotion in emotions:  # on the prompts on which its tone is measured
+                there = {answer.prompt for answer in answers if answer.cell.emotion == emotion}
+                same = [i for i in rows[cell] if answers[i].prompt in there]
+                figures[Cell(emotion, 0.0, "", "unsteered")] = measures.of(same, emotion)
+        else:
+            figures[cell] = measures.of(rows[cell], cell.emotion)
+    kinds = dict.fromkeys((cell.strength, cell.way, cell.control) for cell in figures)
+    for kind in kinds:
+        of_core = [figures[cell] for emotion in core if (cell := Cell(emotion, *kind)) in figures]
+        figures[Cell(None, *kind)] = Figures.mean(of_core)
+    return figures
+
+
+def _result(cell: Cell, figures: Figures) -> CellResult:
+    text = {name: found for name, values in figures.text.items() if (found := estimate(values))}
+    judged = {
+        judge: {name: found for name, values in of_judge.items() if (found := estimate(values))}
+        for judge, of_judge in figures.judged.items()
+    }
+    return CellResult(
+        cell.way, cell.emotion, cell.strength, cell.control, figures.n, text, judged, dict(figures.variety)
+    )
+
+
+def _summary(
+    steered: SteeredModel,
+    way: str,
+    additive: bool,
+    figures: Mapping[Cell, Figures],
+    judges: Sequence[Judge],
+    emotions: Sequence[str],
+    core: Sequence[str],
+    levels: Sequence[float],
+) -> WaySummary:
+    import numpy as np
+
+    top = levels[-1]
+    mean = figures[Cell(None, top, way)]
+    hit_rate, worst = {}, {}
+    top_3: dict[str, Estimate] = {}
+    response: dict[str, dict[str, float]] = {}
+    for judge in (judge.name for judge in judges):
+        hits = {
+            name: float(judged["hit"][0])
+            for name in core
+            if "hit" in (judged := figures[Cell(name, top, way)].judged.get(judge, {}))
+        }
+        if hits and (found := estimate(mean.judged[judge]["hit"])):
+            lowest = min(hits, key=lambda name: hits[name])
+            hit_rate[judge], worst[judge] = found, (lowest, hits[lowest])
+        at_top = [figures[Cell(name, top, way)].judged.get(judge, {}) for name in emotions]
+        ranked = [judged["top_3"] for judged in at_top if "top_3" in judged]
+        if ranked and (found := estimate(np.mean(ranked, axis=0))):
+            top_3[judge] = found
+        response[judge] = {}
+        for name in emotions:
+            curve = [Cell(name, 0.0, "", "unsteered"), *(Cell(name, level, way) for level in levels)]
+            heard = [figures[cell].judged.get(judge) for cell in curve if cell in figures]
+            means = [float(judged["probability"][0]) for judged in heard if judged]
+            correlation = rank_correlation(range(len(means)), means) if len(means) == len(curve) > 2 else None
+            if correlation is not None:
+                response[judge][name] = correlation
+    stored = {}
+    if additive and top == 1.0:
+        for name in emotions:
+            dose, cost = steered.vectors.dose(name), figures[Cell(name, top, way)].text.get("cost")
+            if dose.cost is not None and cost is not None:
+                stored[name] = (dose.cost, float(cost[0]))
+    return WaySummary(
+        way,
+        top,
+        estimate(mean.text["cost"]) if "cost" in mean.text else None,
+        hit_rate,
+        worst,
+        top_3,
+        response,
+        {judge: sum(value >= MONOTONE for value in found.values()) for judge, found in response.items()},
+        stored,
+        sum(abs(measured - told) <= NEAR for told, measured in stored.values()),
+    )
+
+
+def _confusion(
+    measures: Measures, answers: Sequence[Answer], way: str, strength: float
+) -> dict[str, dict[str, dict[str, float]]]:
+    table: dict[str, dict[str, dict[str, float]]] = {}
+    for judge in measures.heard:
+        table[judge] = {}
+        if not any(name in measures.heard[judge] for name in BASIC):
+            continue
+        labels, chosen = measures.choices(judge)
+        for emotion in BASIC:
+            rows = [i for i, answer in enumerate(answers) if answer.cell == Cell(emotion, strength, way)]
+            if rows:
+                shares = [float((chosen[rows] == k).mean()) for k in range(len(labels))]
+                table[judge][emotion] = dict(zip(labels, shares, strict=True))
+    return table

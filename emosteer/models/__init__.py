@@ -1,0 +1,1 @@
+"""What is asked of a transformers model and its tokenizer."""

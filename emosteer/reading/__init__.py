@@ -1,0 +1,1 @@
+"""Reading emotion in text, and explaining what a tone changed."""

@@ -1,0 +1,146 @@
+"""The card: README.md of a folder of vectors, a pure function of what the file holds and of the figures beside it.
+
+What people write into it outside of emosteer's marks stays, in its front matter too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emosteer.errors import InputError
+from emosteer.vectors.card.body import FIGURES, FOLDER, figures_of, render
+from emosteer.vectors.card.frontmatter import fields, front_matter, metadata, with_fields, with_metadata
+
+if TYPE_CHECKING:
+    from emosteer.vectors.emotion_vectors import EmotionVectors
+
+BEGIN = "<!-- emosteer: written from the file; what you write outside these marks is kept -->"
+END = "<!-- /emosteer -->"
+
+# Sections with marks of their own, which emosteer wrote before the file held what was measured.
+_FORMER = re.compile(
+    r"<!-- emosteer: (measured|alignment), written by [^\n]* -->.*?<!-- /emosteer: \1 -->\r?\n?",
+    re.DOTALL,
+)
+
+_NAMED = re.compile(r'from_pretrained\("([\w.-]+/[\w.-]+)"\)', re.ASCII)
+
+__all__ = [
+    "BEGIN",
+    "END",
+    "existing",
+    "figures_of",
+    "merged",
+    "metadata",
+    "new",
+    "prose",
+    "render",
+    "rewritten",
+    "updated",
+    "with_metadata",
+]
+
+
+def new(vectors: EmotionVectors, figures: Collection[str] = (), repo_id: str | None = None) -> str:
+    """The card of vectors that have none yet.
+
+    Args:
+        vectors: What it describes.
+        figures: Names of the files beside it, of which it shows those that it knows.
+        repo_id: Of the vectors on the Hub, where it is known.
+    """
+    return f"{front_matter(fields(vectors))}{_marked(vectors, figures, repo_id)}"
+
+
+def updated(path: Path, vectors: EmotionVectors, *, figures: Collection[str] = (), repo_id: str | None = None) -> str:
+    """The card for a folder: new, or the one that is there with emosteer's part written anew.
+
+    Args:
+        path: Of the card, which may not exist.
+        vectors: What it describes.
+        figures: Names of files that will stand beside it, further to those that do.
+        repo_id: Of the vectors on the Hub, where it is known.
+
+    Raises:
+        InputError: The card that is there cannot be read, or its front matter cannot be edited.
+    """
+    there = [name for name in FIGURES if name in figures or (path.parent / name).is_file()]
+    text = existing(path)
+    return new(vectors, there, repo_id) if text is None else rewritten(text, vectors, there, repo_id)
+
+
+def rewritten(text: str, vectors: EmotionVectors, figures: Collection[str] = (), repo_id: str | None = None) -> str:
+    """A card with emosteer's part written anew, from wherever it was read; arguments as for `new`.
+
+    Raises:
+        InputError: Its front matter cannot be read or edited.
+    """
+    return merged(text, new(vectors, figures, repo_id))
+
+
+def merged(theirs: str, ours: str) -> str:
+    """A card that people have edited, with emosteer's part and fields of another one; every other byte is kept.
+
+    Args:
+        theirs: The card as it is, on the Hub for example.
+        ours: The card of the vectors as they are now.
+
+    Raises:
+        InputError: The front matter of one of them cannot be read or edited.
+    """
+    text = _FORMER.sub("", with_fields(theirs, metadata(ours)))
+    if not (part := _part(ours)):
+        return text
+    body = ours[part]
+    if not (there := _part(text)):  # written by hand: kept whole, with ours after it
+        return f"{text}{'' if text.endswith(chr(10)) else chr(10)}\n{body}\n"
+    if named := _NAMED.search(text[there]):  # the repository, where theirs names one
+        body = body.replace(FOLDER, named[1])
+    return f"{text[: there.start]}{body}{text[there.stop :] or chr(10)}"
+
+
+def prose(text: str) -> str:
+    """What people wrote into a card: what is neither front matter nor emosteer's part.
+
+    Args:
+        text: The card.
+    """
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    part = _part(text) or slice(len(text), len(text))
+    return REGEX_YAML_BLOCK.sub("", f"{text[: part.start]}{text[part.stop :]}").strip()
+
+
+def existing(path: Path) -> str | None:
+    """The card that is there, or None; one that could not be edited is an error now and not when work is done.
+
+    Args:
+        path: Of the card.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    if not path.is_file():
+        return None
+    try:
+        text = path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The card {path} that is already there cannot be read ({error}).") from error
+    metadata(text)
+    return text
+
+
+def _part(text: str) -> slice | None:
+    """Where emosteer's part stands, marks included: a mark that has lost its other one is people's text."""
+    for end in re.finditer(re.escape(END), text):
+        begin = text.rfind(BEGIN, 0, end.start())
+        if begin >= 0:
+            return slice(begin, end.end())
+    return None
+
+
+def _marked(vectors: EmotionVectors, figures: Collection[str], repo_id: str | None) -> str:
+    return f"{BEGIN}\n{render(vectors, figures, repo_id)}{END}\n"

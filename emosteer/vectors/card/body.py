@@ -1,0 +1,333 @@
+"""What the card says: every number in it stands in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from emosteer.vectors.card.markdown import MISSING, bullets, interval, number, plain, share, table, text
+from emosteer.vectors.config import is_repo_id
+from emosteer.vectors.measured import Alignment, Ceiling, Shape, Steering, Tone, known
+
+if TYPE_CHECKING:
+    from emosteer.vectors.emotion_vectors import EmotionVectors
+
+FIGURES = {
+    "dose_response.png": "How probable judges find each emotion, over strength",
+    "tone_and_cost.png": "How often the emotion is heard against what it costs, with controls",
+    "confusion.png": "The emotion asked for against the emotion heard",
+    "alignment_circumplex.png": "Valence and arousal of the emotions: as people rate them, and in the model",
+    "alignment_similarity.png": "Which emotions are alike, in the model and to people",
+    "alignment_layers.png": "Agreement with human ratings, layer by layer",
+    "alignment_scree.png": "Share of variance of each component of the emotions",
+    "alignment_words.png": "Ratings of words, predicted against given by people",
+    "alignment_languages.png": "The emotions of two languages, one mapped onto the other",
+    "alignment_shared.png": "What one language tells of another",
+}
+"""File beside the vectors → its caption."""
+
+FOLDER = "path/to/this/folder"
+JUDGES = 6
+"""Judges that have a column."""
+
+_CONTROLS = {
+    "unsteered": "nothing: the plain model",
+    "random": "a random direction of the same norm",
+    "shuffled": "the direction of another emotion",
+    "flipped": "the direction with its sign flipped",
+    "prompt_only": "words in the system message, no vectors",
+}
+
+__all__ = ["FIGURES", "figures_of", "render", "title"]
+
+
+def title(vectors: EmotionVectors) -> str:
+    """What the card is headed by, as plain text."""
+    return f"Emotion vectors for {_model(vectors)}"
+
+
+def render(vectors: EmotionVectors, figures: Collection[str] = (), repo_id: str | None = None) -> str:
+    """The card below its front matter, in Markdown.
+
+    Args:
+        vectors: What it describes.
+        figures: Names of files that stand beside it; those that are known and of what the file holds are shown.
+        repo_id: Of the vectors on the Hub, where it is known.
+    """
+    steering = known(Steering, vectors.measured.get("steering"))
+    alignment = known(Alignment, vectors.measured.get("alignment"))
+    lines = [
+        *_first(vectors, repo_id),
+        *_emotions(vectors, steering),
+        *(_steering(steering) if steering else []),
+        *(_pictures(steering, figures) if steering else []),
+        *(_alignment(alignment) if alignment else []),
+        *(_pictures(alignment, figures) if alignment else []),
+        *_made(vectors),
+        *_last(vectors),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _first(vectors: EmotionVectors, repo_id: str | None) -> list[str]:
+    """What it is, and how it is used, for somebody who knows nothing."""
+    base = vectors.base_model
+    name, model = text(_model(vectors)), base.repo_id if base.repo_id and is_repo_id(base.repo_id) else "path/to/model"
+    source = repo_id if repo_id and is_repo_id(repo_id) else FOLDER
+    emotion = vectors.emotions[0]
+    return [
+        f"# {text(title(vectors))}",
+        "",
+        f"They give the answers of {name} an emotional tone while it writes them: {len(vectors.emotions)} emotions, "
+        "one by one or mixed, each as strong as you like. An emotion is a direction in the model's residual stream "
+        "(a *steering vector*), and the Python library emosteer adds it as the model runs. The model is not trained "
+        "and none of its weights is changed.",
+        "",
+        "```python",
+        "# pip install emosteer",
+        "import emosteer",
+        "",
+        f'vectors = emosteer.EmotionVectors.from_pretrained("{source}")',
+        "print(vectors.emotions)",
+        "",
+        f'steered = emosteer.SteeredModel.from_pretrained("{model}", vectors="{source}")',
+        f'print(steered.chat("How was your morning?", emotion={{"{emotion}": 1.0}}))',
+        f'print(steered.chat("How was your morning?", emotion={{"{emotion}": -0.5}}, do_sample=True))',
+        "```",
+        "",
+        "Strength one is the dose that the table gives, zero is off, and a negative strength steers away.",
+    ]
+
+
+def _emotions(vectors: EmotionVectors, steering: Steering | None) -> list[str]:
+    stability = vectors.extraction.get("stability", {})
+    way = steering.ways[0] if steering and steering.ways else None
+    judges = steering.judges[:JUDGES] if steering and way else ()
+    measured = ["measured cost", *(f"hit rate / p, {text(judge)}" for judge in judges), "n"] if way else ["hit rate"]
+    rows = []
+    for emotion in vectors.emotions:
+        info, dose = vectors.info[emotion], vectors.doses.get(emotion)
+        row = [text(emotion), number(info.valence), number(info.arousal)]
+        row += [number(dose.dose), _span(dose.layers)] if dose else ["fallback", MISSING]
+        row.append(number(dose.cost if dose else None))
+        if way:
+            heard = way.emotions.get(emotion)
+            row.append(number(heard.cost if heard else None))
+            for judge in judges:
+                found = (heard.hit_rate.get(judge), heard.probability.get(judge)) if heard else (None, None)
+                row.append(MISSING if found == (None, None) else " / ".join(map(number, found)))
+            row.append(str(heard.n) if heard else MISSING)
+        else:
+            row.append(number(dose.hit_rate if dose else None))
+        rows.append([*row, number(stability.get(emotion) if isinstance(stability, dict) else None)])
+    sources = sorted({info.source for info in vectors.info.values() if info.source})
+    budgets = sorted({dose.budget for dose in vectors.doses.values() if dose.budget is not None})
+    head = ["emotion", "valence", "arousal", "dose", "layers", "cost", *measured, "stability"]
+    legend = [
+        "Valence (unpleasant to pleasant) and arousal (still to stirred up): human ratings from minus one to one"
+        + (f", from {'; '.join(map(text, sources))}." if sources else ", where they are known."),
+        "Dose: what strength one adds, in units of the mean residual norm, shared by the layers named"
+        + (f"; it may cost up to {' or '.join(f'{budget:g}' for budget in budgets)} nats a token" if budgets else "")
+        + ("." if len(vectors.doses) == len(vectors.emotions) else "; fallback: not calibrated."),
+        "Cost: how much more surprising the answers are to the plain model, in nats a token, by the curve that was "
+        "fitted when the dose was chosen.",
+        "Hit rate: share of answers in which a judge finds the emotion.",
+        "Stability: mean cosine between directions from two halves of the texts.",
+    ]
+    if steering and way:
+        legend[3] = (
+            f"Measured cost, hit rate and p: of n answers at strength {steering.strength:g}, {text(way.way)}. Hit "
+            "rate: share of answers in which the judge finds the emotion before the other basic ones. p: mean "
+            "probability that it gives the emotion among all that it knows. A dash: the judge does not know the "
+            "emotion, or it is not a basic one."
+        )
+    return ["", "## The emotions", *table(head, rows), "", " ".join(legend)]
+
+
+def _steering(found: Steering) -> list[str]:
+    judges = found.judges[:JUDGES]
+    rows = [
+        [_asked(tone), *(interval(tone.hit_rate.get(judge)) for judge in judges), interval(tone.cost), str(tone.n)]
+        for tone in (*found.ways, *found.controls)
+    ]
+    return [
+        "",
+        f"## What strength {found.strength:g} does, and what it costs",
+        "",
+        f"{found.n_answers} answers of up to {found.max_new_tokens} tokens at temperature {found.temperature:g} were "
+        f"judged by {_listed(found.judges[:JUDGES])}, which never saw the vectors. Means over "
+        f"{_listed(found.basic)}, on up to {found.n_prompts} held-out prompts; in brackets "
+        f"the {found.confidence_percent} % interval over prompts. A tone is worth having where its hit "
+        "rate is above that of the controls below it, and its cost is low.",
+        *table(["tone by", *(f"hit rate, {text(judge)}" for judge in judges), "cost", "n"], rows),
+        "",
+        "The full report is in `steering.json`.",
+    ]
+
+
+def _asked(tone: Tone) -> str:
+    if tone.control is None:
+        return f"**{text(tone.way)}**"
+    named = _CONTROLS.get(tone.control) or text(tone.control)
+    return f"control: {named}" + (f", {text(tone.way)}" if tone.way else "")
+
+
+def _alignment(found: Alignment) -> list[str]:
+    lines = ["", "## Do the emotions lie where people place them?"]
+    if found.geometry:
+        lines += [
+            "",
+            "RSA asks whether emotions that people rate alike lie close to each other in the model; the next columns, "
+            "whether the direction in which emotions differ most goes with valence and the second with what of arousal "
+            "valence does not explain. One is full agreement and zero is none. Input embeddings know words but not "
+            "what they do in a sentence; people with people is how two sets of human ratings agree, which is the most "
+            f"that can be asked for. In brackets the {found.confidence_percent} % interval; p by "
+            f"{found.permutations} permutations of the names.",
+            *table(
+                [
+                    *("language, ratings", "n", "RSA", "p", "first component, valence", "p"),
+                    *("second, arousal given valence", "p", "input embeddings, RSA", "people with people, RSA"),
+                ],
+                (_shape(shape, found.ceilings) for shape in found.geometry),
+            ),
+        ]
+    if found.words:
+        rows = [
+            [
+                f"{text(one.language)}, {text(one.norms)}",
+                str(one.n),
+                axis,
+                *(
+                    interval(of.get(axis))
+                    for of in (one.full, one.directions, one.gain_over_random, one.input_embeddings)
+                ),
+            ]
+            for one in found.words
+            for axis in ("valence", "arousal")
+        ]
+        lines += [
+            "",
+            "Ratings of single words, each predicted by a regression that never saw it (r): from the model's full "
+            "states, from the emotion directions alone, how far those are ahead of as many random directions, and from "
+            "input embeddings.",
+            *table(
+                [
+                    *("language, ratings", "words", "axis", "full states", "directions alone"),
+                    *("gain over random", "input embeddings"),
+                ],
+                rows,
+            ),
+        ]
+    return [*lines, "", "The full report is in `alignment.json`."]
+
+
+def _shape(shape: Shape, ceilings: Collection[Ceiling]) -> list[str]:
+    cells = [f"{text(shape.language)}, {text(shape.ratings)}", str(shape.n)]
+    for name in ("rsa", "pc1_valence", "pc2_arousal_given_valence"):
+        found = shape.measures.get(name)
+        cells += [interval(found), number(found.p if found else None, 4)]
+    beside = sorted(one.rsa.value for one in ceilings if shape.ratings in one.between)
+    ends = [number(value) for value in dict.fromkeys([*beside[:1], *beside[-1:]])]
+    return [*cells, share(shape.input_embeddings.get("rsa")), " to ".join(ends) or MISSING]
+
+
+def figures_of(found: Steering | Alignment) -> tuple[str, ...]:
+    """Files of the figures that there can be of it; others are left over from an earlier measurement."""
+    if isinstance(found, Steering):
+        return tuple(name for name in FIGURES if not name.startswith("alignment_"))
+    shape, languages = bool(found.geometry), len(found.languages) > 1
+    drawn = {"circumplex": shape, "similarity": shape, "layers": shape or bool(found.words), "scree": shape}
+    drawn |= {"words": bool(found.words), "languages": languages, "shared": languages}
+    return tuple(f"alignment_{name}.png" for name, there in drawn.items() if there)
+
+
+def _pictures(found: Steering | Alignment, figures: Collection[str]) -> list[str]:
+    return [line for name in figures_of(found) if name in figures for line in ("", f"![{FIGURES[name]}]({name})")]
+
+
+def _made(vectors: EmotionVectors) -> list[str]:
+    base, made = vectors.base_model, vectors.extraction
+    counts, templates = sorted(_object(made.get("counts")).items()), sorted(_object(made.get("templates")).items())
+    concepts = text(made["concepts"]) if made.get("concepts") else ""
+    digest = made.get("concepts_digest")
+    told = {
+        "Base model": f"{text(_model(vectors))}, {text(base.model_type)}, {base.num_hidden_layers} layers, width "
+        f"{base.hidden_size}; directions at {len(vectors.layers)} layers, {_span(vectors.layers)}",
+        "Its weights": text(base.weights_variant) if base.weights_variant else "",
+        "Its revision": text(base.revision) if base.revision else "",
+        "Its fingerprint": text(base.fingerprint) if base.fingerprint else "",
+        "Method": text(made["method"]) if made.get("method") else "",
+        "Moved from": _moved(made),
+        "Read from": _imported(made),
+        "Pooling": text(made["pooling"]) if made.get("pooling") else "",
+        "Concept set": concepts + (f", sha256 {text(digest)}" if concepts and digest else ""),
+        "Texts": ", ".join(f"{number(n, 0)} {text(name)}" for name, n in counts if isinstance(n, int | float)),
+        "Templates": ", ".join(f"{text(name)} sha256 {text(found)}" for name, found in templates),
+        "Written by": f"emosteer {version('emosteer')}",
+    }
+    return ["", "## How they were made", *bullets(told)]
+
+
+def _moved(made: Mapping[str, Any]) -> str:
+    """The model that vectors were moved from, and what was lost on the way; empty if they were not."""
+    lost = _object(made.get("held_out"))
+    came, ceiling = (_object(lost.get(name)).get("value") for name in ("halves", "ceiling"))
+    if not isinstance(came, float) or not isinstance(ceiling, float):
+        return ""
+    source = _object(made.get("source"))
+    return (
+        f"{text(source.get('repo_id') or source.get('model_type') or 'another model')}: emotions that the map had not "
+        f"seen agree with this model's own to a cosine of {number(came)} across halves of the texts, its own with each "
+        f"other to {number(ceiling)}"
+    )
+
+
+def _imported(made: Mapping[str, Any]) -> str:
+    """Formats and producers of vectors of other libraries; empty if there are none."""
+    files = [_object(file) for file in _object(made.get("sources")).values()]
+    found = {" of ".join(text(file[key]) for key in ("format", "producer") if file.get(key)) for file in files}
+    return ", ".join(sorted(found)) + ("; doses are the producer's, and what they cost is not known" if found else "")
+
+
+def _last(vectors: EmotionVectors) -> list[str]:
+    terms = f"The vectors are under {text(vectors.license)}." if vectors.license else "No license is given."
+    return [
+        "",
+        "## Limits and responsible use",
+        "",
+        "Vectors shift how a text sounds, not what is true, and a strong tone costs fluency. They carry what the model "
+        "and the writers of the concept set associate with an emotion, which is not everyone's. A model that sounds "
+        "glad or hurt feels nothing: say so where people might think otherwise, and do not use tone to press or "
+        "deceive them.",
+        "",
+        "## License",
+        "",
+        f"{terms} They are of use only with {text(_model(vectors))}, whose own license and terms of use hold for it "
+        "and for what it writes.",
+        "",
+        "## References",
+        "",
+        "After Wu et al. 2025, *AI shares emotion with humans across languages and cultures*, arXiv:2506.13978.",
+    ]
+
+
+def _model(vectors: EmotionVectors) -> str:
+    base = vectors.base_model
+    return plain(base.repo_id or f"a local {base.model_type} model")
+
+
+def _span(layers: Collection[int]) -> str:
+    first, *others = layers
+    if list(layers) != list(range(first, first + len(layers))):
+        return ", ".join(map(str, layers))
+    return f"{first} to {others[-1]}" if others else str(first)
+
+
+def _listed(names: Collection[str]) -> str:
+    *most, last = map(text, names) if names else ("nobody",)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

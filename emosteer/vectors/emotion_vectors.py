@@ -1,0 +1,520 @@
+"""EmotionVectors: directions, residual norms and doses of one set of emotions for one model; algebra."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from emosteer.concepts.conceptset import NAME
+from emosteer.errors import FormatError, IncompatibleModelError, ToneError, warn
+from emosteer.layers import decoder_layers, hidden_of, hidden_size, run_blocks
+from emosteer.models.fingerprint import base_model_of, check_same
+from emosteer.vectors.config import BaseModel, Config, Dose, EmotionInfo
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from emosteer.hub import Pushed
+    from emosteer.reading.readout import Readout
+
+FALLBACK_DOSE = 0.25
+"""Dose of an emotion that has not been calibrated, spread over the fallback layers: stated in `emosteer info`."""
+
+NAME_RULE = "Use lower-case letters, digits, - and _, a letter first, at most 64."
+
+__all__ = ["FALLBACK_DOSE", "EmotionVectors", "fallback_dose", "finite_strength", "summary"]
+
+
+@dataclass(frozen=True, eq=False)
+class EmotionVectors:
+    """A set of emotions as directions in one model's residual stream.
+
+    Args:
+        directions: Emotion → `[n_layers, d_model]`, float32, unit rows.
+        residual_norm: `[n_layers]`, float32, mean L2 norm of the residual stream after each layer on neutral text.
+        layers: The layer, 0-based, of each row.
+        base_model: The model they were made from.
+        info: Emotion → labels, human valence and arousal.
+        doses: Emotion → calibrated dose, for those that have one.
+        extraction: How they were made.
+        measured: Results, each with its n.
+        license: SPDX identifier, or None.
+        center: `[n_layers, d_model]`, mean activation of neutral text, or None.
+        neutral_basis: `[n_layers, k, d_model]`, orthonormal components of neutral text that were projected out (rows of
+            zeros where a layer has fewer than k), or None.
+        readout: What emotion is read with in the model that these were made for, or None, and it is fitted when it is
+            needed.
+
+    Raises:
+        FormatError: Shapes do not fit each other, a row is not a unit vector, or a name is not one.
+    """
+
+    directions: Mapping[str, Tensor]
+    residual_norm: Tensor
+    layers: tuple[int, ...]
+    base_model: BaseModel
+    info: Mapping[str, EmotionInfo] = field(default_factory=dict)
+    doses: Mapping[str, Dose] = field(default_factory=dict)
+    extraction: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    license: str | None = None
+    center: Tensor | None = None
+    neutral_basis: Tensor | None = None
+    readout: Readout | None = None
+
+    def __post_init__(self) -> None:
+        rows, width = len(self.layers), self.base_model.hidden_size
+        for name, direction in self.directions.items():
+            if not NAME.fullmatch(name):
+                raise FormatError(f"{name!r} is not a name for an emotion.", NAME_RULE)
+            if tuple(direction.shape) != (rows, width):
+                raise FormatError(
+                    f"The direction of {name!r} has the shape {list(direction.shape)}, expected [{rows}, {width}]."
+                )
+            if not bool(((direction.norm(dim=-1) - 1).abs() < 5e-3).all()):
+                raise FormatError(f"The rows of the direction of {name!r} are not finite or not of unit length.")
+        if tuple(self.residual_norm.shape) != (rows,) or not 0 < float(self.residual_norm.min()) <= float(
+            self.residual_norm.max()
+        ) < float("inf"):
+            raise FormatError(f"The residual norms must be {rows} positive numbers, one a layer.")
+        if self.readout is not None and self.readout.emotions != self.emotions:
+            raise FormatError(
+                f"The readout is of {self.readout.emotions}, the directions are of {self.emotions}.",
+                "Leave it out (readout=None), or fit it to these.",
+            )
+        info = {name: self.info.get(name, EmotionInfo()) for name in self.directions}
+        doses = {name: dose for name, dose in self.doses.items() if name in self.directions}
+        for key, value in (("directions", self.directions), ("info", info), ("doses", doses)):
+            object.__setattr__(self, key, dict(value))
+
+    def __repr__(self) -> str:
+        name = self.base_model.repo_id or self.base_model.model_type
+        return f"EmotionVectors({name}: {len(self.emotions)} emotions, {len(self.layers)} layers × {self.hidden_size})"
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Names of the emotions, in order."""
+        return tuple(self.directions)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the residual stream that the directions live in."""
+        return self.base_model.hidden_size
+
+    def dose(self, emotion: str) -> Dose:
+        """The calibrated dose of an emotion, or the fallback if it has none.
+
+        Raises:
+            ToneError: There is no such emotion.
+        """
+        self._require(emotion)
+        return self.doses.get(emotion) or fallback_dose(self.layers, self.base_model.num_hidden_layers)
+
+    def deltas(self, emotion: str, dose: Dose | None = None) -> dict[int, Tensor]:
+        """What strength 1.0 of an emotion adds: layer → `[d_model]`, float32.
+
+        `dose · weight[l] · residual_norm[l] · direction[l]`, for every layer that the dose names.
+
+        Args:
+            emotion: Its name.
+            dose: Another dose than its own.
+
+        Raises:
+            ToneError: There is no such emotion.
+        """
+        dose = dose or self.dose(emotion)
+        row = {layer: i for i, layer in enumerate(self.layers)}
+        return {
+            layer: self.directions[emotion][row[layer]] * (dose.dose * weight * float(self.residual_norm[row[layer]]))
+            for layer, weight in zip(dose.layers, dose.weights, strict=True)
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """What the set holds, as plain data: what `emosteer info --json` prints."""
+        from emosteer.vectors import storage
+
+        return summary(storage.config_of(self))
+
+    # Algebra. Every operation gives a new object and leaves this one as it was.
+
+    def select(self, emotions: Sequence[str]) -> EmotionVectors:
+        """Only these emotions, in this order.
+
+        Raises:
+            ToneError: One of them is not here.
+        """
+        for name in emotions:
+            self._require(name)
+        readout = self.readout and self.readout.select(emotions)
+        return replace(self, directions={name: self.directions[name] for name in emotions}, readout=readout)
+
+    def merge(self, other: EmotionVectors) -> EmotionVectors:
+        """These emotions and those of another set for the same model, which adds but does not replace.
+
+        Raises:
+            IncompatibleModelError: The other set belongs to a model of another shape, or has other layers.
+            ToneError: An emotion stands in both.
+        """
+        if (self.layers, self.hidden_size) != (other.layers, other.hidden_size):
+            raise IncompatibleModelError(
+                f"The two sets differ in layers or width: {self!r} and {other!r}.", "Extract both with the same model."
+            )
+        if twice := sorted(set(self.emotions) & set(other.emotions)):
+            raise ToneError(f"Both sets have {', '.join(twice)}.", "Select from one of them before merging.")
+        if self.base_model != other.base_model:
+            warn(f"Merging vectors of two models: {self!r} and {other!r}.")
+        stability = {**self.extraction.get("stability", {}), **other.extraction.get("stability", {})}
+        return replace(
+            self,
+            directions={**self.directions, **other.directions},
+            info={**self.info, **other.info},
+            doses={**self.doses, **{name: self._in_own_norms(dose, other) for name, dose in other.doses.items()}},
+            extraction={**self.extraction, **({"stability": stability} if stability else {})},
+            license=self.license if self.license == other.license else None,
+            readout=None,
+        )
+
+    def scale(self, factors: float | Mapping[str, float]) -> EmotionVectors:
+        """The same directions with doses multiplied.
+
+        Args:
+            factors: One positive factor for all emotions, or one for each that is named.
+
+        Raises:
+            ToneError: An emotion is not here, or a factor is not a positive number.
+        """
+        named = dict(factors) if isinstance(factors, Mapping) else dict.fromkeys(self.emotions, factors)
+        doses = dict(self.doses)
+        for name, factor in named.items():
+            if not isinstance(factor, Real) or not 0 < factor < float("inf"):
+                raise ToneError(f"The factor of {name!r} is {factor!r}, it must be a positive number.")
+            dose = self.dose(name)
+            # What was measured at the old dose is not true of the new one.
+            doses[name] = Dose(dose.dose * factor, dose.layers, dose.weights, dose.scope)
+        return replace(
+            self, doses=doses, measured={kind: found for kind, found in self.measured.items() if kind != "steering"}
+        )
+
+    def add(self, name: str, mixture: Mapping[str, float]) -> EmotionVectors:
+        """One more emotion, a mixture of those that are here: its strength 1.0 is what the mixture itself would add.
+
+        Args:
+            name: Of the new emotion.
+            mixture: Emotion → strength, as for steering.
+
+        Raises:
+            ToneError: The name is taken or not a name, an emotion is not here, a strength is not a finite number, the
+                emotions are steered at different tokens, or the mixture cancels out.
+        """
+        import torch
+
+        if name in self.directions or not NAME.fullmatch(name):
+            raise ToneError(
+                f"{name!r} is taken or not a name for an emotion.",
+                NAME_RULE,
+            )
+        total = torch.zeros(len(self.layers), self.hidden_size)
+        row = {layer: i for i, layer in enumerate(self.layers)}
+        for emotion, given in mixture.items():
+            strength = finite_strength(emotion, given)
+            for layer, delta in self.deltas(emotion).items():
+                total[row[layer]] += strength * delta
+        scopes = {self.dose(emotion).scope for emotion in mixture}
+        if len(scopes) > 1:
+            raise ToneError(f"The emotions of {name!r} are steered at different tokens: {', '.join(sorted(scopes))}.")
+        shares = total.norm(dim=-1) / self.residual_norm
+        steered = shares > 1e-6
+        if not bool(steered.any()):
+            raise ToneError(f"The mixture for {name!r} cancels out.", "Give it other strengths.")
+        unit = total / total.norm(dim=-1, keepdim=True).clamp_min(1e-30)
+        unit[~steered] = _mean_direction(list(self.directions.values()))[~steered]  # a row must be a unit vector
+        layers = tuple(layer for layer, used in zip(self.layers, steered.tolist(), strict=True) if used)
+        peak = float(shares.max())
+        dose = Dose(peak, layers, tuple(float(shares[row[layer]]) / peak for layer in layers), scopes.pop())
+        directions, doses = {**self.directions, name: unit}, {**self.doses, name: dose}
+        return replace(self, directions=directions, doses=doses, readout=None)
+
+    def cosines(self, layer: int | None = None) -> Tensor:
+        """How alike the emotions are: `[n_emotions, n_emotions]`, cosine of their directions.
+
+        Args:
+            layer: At this layer; by default the mean over all.
+
+        Raises:
+            ToneError: The set has no such layer.
+        """
+        import torch
+
+        if layer is not None and layer not in self.layers:
+            raise ToneError(f"The vectors have no layer {layer}.", f"They have {_span(self.layers)}.")
+        stacked = torch.stack(list(self.directions.values()), dim=1)  # [n_layers, n_emotions, d_model]
+        table = stacked @ stacked.transpose(1, 2)
+        return table.mean(0) if layer is None else table[self.layers.index(layer)]
+
+    # Controls.
+
+    @classmethod
+    def random(cls, model: PreTrainedModel, emotions: Sequence[str], *, seed: int = 0) -> EmotionVectors:
+        """Random unit directions for a model: what vectors without any meaning do.
+
+        Args:
+            model: Whose shape they take; its residual norms are measured on 64 random tokens.
+            emotions: Names to give them.
+            seed: Of the directions and the tokens.
+
+        Returns:
+            Vectors for every layer, without doses.
+        """
+        import torch
+
+        generator = torch.Generator().manual_seed(seed)
+        blocks, width = decoder_layers(model), hidden_size(model)
+        tokens = torch.randint(_vocabulary(model), (1, 64), generator=generator)
+        norms = torch.zeros(len(blocks))
+
+        def measure(layer: int, block: nn.Module, _args: Any, output: Any) -> None:
+            norms[layer] = hidden_of(output, block)[0, 1:].float().norm(dim=-1).mean()
+
+        handles = [
+            block.register_forward_hook(partial(measure, layer), prepend=True) for layer, block in enumerate(blocks)
+        ]
+        try:
+            run_blocks(model, tokens)
+        finally:
+            for handle in handles:
+                handle.remove()
+        for layer in (norms == 0).nonzero().flatten().tolist():  # a block that runs only where there is an image
+            norms[layer] = norms[layer - 1]
+        return cls(
+            {name: _random_units(len(blocks), width, generator) for name in emotions},
+            norms,
+            tuple(range(len(blocks))),
+            base_model_of(model),
+        )
+
+    @classmethod
+    def random_like(cls, vectors: EmotionVectors, *, seed: int = 0) -> EmotionVectors:
+        """The control of equal norm: the same emotions, doses, layers and residual norms with random directions."""
+        import torch
+
+        generator = torch.Generator().manual_seed(seed)
+        shape = len(vectors.layers), vectors.hidden_size
+        directions = {name: _random_units(*shape, generator) for name in vectors.emotions}
+        return replace(
+            vectors, directions=directions, extraction={"method": "random", "seed": seed}, measured={}, readout=None
+        )
+
+    # Disk and Hub.
+
+    def save_pretrained(self, folder: str | Path, *, dtype: str = "float32") -> None:
+        """Write `vectors.safetensors`, `config.json` and the card `README.md`; the same vectors give the same bytes.
+
+        What people wrote into a card that is already there, outside the part between emosteer's marks, is kept.
+
+        Args:
+            folder: Where; made if it is not there.
+            dtype: Of the directions on disk: `"float32"`, or `"float16"` for half the size.
+
+        Raises:
+            InputError: The dtype is neither, or the folder cannot be written; nothing is left half-written.
+        """
+        from emosteer.vectors import storage
+
+        storage.save(self, Path(folder), dtype)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        create_pr: bool = False,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        token: str | bool | None = None,
+    ) -> Pushed:
+        """Publish these vectors on the Hub, in one commit: the file, its config and the card.
+
+        A card that is there and that people have edited keeps what they wrote. `emosteer push` publishes a folder,
+        with its figures and records.
+
+        Args:
+            repo_id: `user/name`; made if it is not there.
+            private: Whether a new repository is private; by default as the owner's settings say.
+            create_pr: Propose the change as a pull request, onto a repository of somebody else for example.
+            revision: Branch to commit to, made if it is not there; by default the main one.
+            commit_message: By default one that says what is pushed.
+            token: As for `huggingface_hub`: by default the one that was saved by its login.
+
+        Returns:
+            Where to look at it: address, commit and pull request.
+
+        Raises:
+            HubError: The Hub does not take it, or somebody else changed the repository meanwhile; nothing was written.
+        """
+        from emosteer import hub
+        from emosteer.vectors import storage
+
+        return hub.push(
+            storage.files_of(self, repo_id=repo_id),
+            repo_id,
+            private=private,
+            create_pr=create_pr,
+            revision=revision,
+            commit_message=commit_message,
+            token=token,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        emotions: Sequence[str] | None = None,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+    ) -> EmotionVectors:
+        """Load vectors from a folder, a single `.safetensors` file or a repository on the Hub.
+
+        From the Hub, all files are those of one commit, kept in the Hub client's own cache; without a connection they
+        are taken from there. When only some emotions are asked for and the file is not in the cache, only the bytes of
+        those are fetched, and nothing is kept.
+
+        Args:
+            source: The folder, the file or `user/name`.
+            emotions: Read only these; all by default. `neutral_basis`, needed only for making more emotions, is then
+                left out.
+            subfolder: Of the repository or folder, if it holds several sets.
+            revision: Branch, tag or commit on the Hub; by default the main branch.
+            token: As for `huggingface_hub`: by default the one that was saved by its login.
+            local_files_only: Take them from the cache and ask nothing of the Hub.
+
+        Raises:
+            FormatError: It is missing, damaged, foreign or of a later version.
+            HubError: The Hub does not give it.
+            ToneError: An emotion asked for is not in it.
+        """
+        from emosteer.vectors import storage
+
+        with storage.opened(
+            source,
+            emotions,
+            subfolder=subfolder,
+            revision=revision,
+            token=token,
+            local_files_only=local_files_only,
+        ) as file:
+            return storage.read(file, emotions)
+
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Do these vectors belong to this model?
+
+        A model of another shape is an error. Another architecture, a fine-tune or other weights are a warning; other
+        weights of the same model (a quantised and the full-precision variant) are only a log line.
+
+        Raises:
+            IncompatibleModelError: Depth or width differ.
+        """
+        check_same(self.base_model, base_model_of(model))
+
+    def _in_own_norms(self, dose: Dose, other: EmotionVectors) -> Dose:
+        """A dose of another set that adds here what it adds there."""
+        row = {layer: i for i, layer in enumerate(self.layers)}
+        ratios = [float(other.residual_norm[row[n]]) / float(self.residual_norm[row[n]]) for n in dose.layers]
+        return replace(dose, weights=tuple(w * ratio for w, ratio in zip(dose.weights, ratios, strict=True)))
+
+    def _require(self, emotion: str) -> None:
+        if emotion not in self.directions:
+            from difflib import get_close_matches
+
+            near = get_close_matches(str(emotion), self.emotions, n=3, cutoff=0.5)
+            hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(self.emotions)}."
+            raise ToneError(f"There is no emotion {str(emotion)[:64]!r} in these vectors.", hint)
+
+
+def summary(config: Config) -> dict[str, Any]:
+    """What a set of vectors says of itself, as plain data.
+
+    Args:
+        config: Of its file.
+    """
+    stability = config.extraction.get("stability", {})
+    fallback = fallback_dose(config.layers, config.base_model.num_hidden_layers)
+    return {
+        "base_model": asdict(config.base_model),
+        "layers": list(config.layers),
+        "license": config.license,
+        "extraction": dict(config.extraction),
+        "measured": dict(config.measured),
+        "emotions": [
+            {
+                "name": name,
+                **asdict(info),
+                "dose": asdict(config.doses.get(name, fallback)),
+                "calibrated": name in config.doses,
+                "stability": stability.get(name),
+            }
+            for name, info in config.emotions.items()
+        ],
+    }
+
+
+def fallback_dose(layers: Sequence[int], depth: int) -> Dose:
+    """The dose of an emotion without calibration: `FALLBACK_DOSE`, shared evenly by the middle third of the layers.
+
+    Args:
+        layers: Those that the vectors have.
+        depth: Number of blocks of the model.
+    """
+    middle = tuple(layer for layer in layers if depth // 3 <= layer < 2 * depth // 3) or tuple(layers)
+    return Dose(FALLBACK_DOSE, middle, (1 / len(middle),) * len(middle))
+
+
+def finite_strength(emotion: str, given: object) -> float:
+    """A strength as a float.
+
+    Args:
+        emotion: Of which, for the message.
+        given: What the caller gave.
+
+    Raises:
+        ToneError: It is not a finite number.
+    """
+    try:
+        strength = float(given) if isinstance(given, Real) and not isinstance(given, bool) else math.nan
+    except OverflowError:
+        strength = math.inf
+    if not math.isfinite(strength):
+        raise ToneError(
+            f"The strength of {emotion!r} is {str(given)[:20]!r}, it must be a finite number.",
+            "1.0 is the calibrated dose.",
+        )
+    return strength
+
+
+def _vocabulary(model: PreTrainedModel) -> int:
+    return cast("Tensor", model.get_input_embeddings().weight).shape[0]
+
+
+def _random_units(rows: int, width: int, generator: torch.Generator) -> Tensor:
+    import torch
+
+    return torch.nn.functional.normalize(torch.randn(rows, width, generator=generator), dim=-1)
+
+
+def _mean_direction(directions: Sequence[Tensor]) -> Tensor:
+    import torch
+
+    return torch.nn.functional.normalize(torch.stack(list(directions)).mean(0), dim=-1)
+
+
+def _span(layers: Sequence[int]) -> str:
+    return ", ".join(map(str, layers))

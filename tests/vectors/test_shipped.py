@@ -1,0 +1,78 @@
+"""The vectors in this repository: they are what the committed command makes of the committed concept set."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import emosteer
+from emosteer.embedded import MODEL_ID
+from emosteer.reading.readout import Readout
+from emosteer.vectors.records import Record, put
+
+FOLDER = Path("vectors") / "smollm2-135m-instruct-en"
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return emosteer.EmotionVectors.from_pretrained(FOLDER)
+
+
+def test_they_are_of_the_concept_set_in_this_repository(shipped):
+    concepts = emosteer.ConceptSet.load("en")
+    assert shipped.emotions == concepts.emotions
+    assert shipped.extraction["concepts_digest"] == concepts.digest  # else run `make vectors`
+    assert shipped.base_model.repo_id == MODEL_ID
+    assert shipped.base_model.weights_variant == "Q4_1 dequantised"
+    assert shipped.layers == tuple(range(30))
+    assert all(shipped.extraction["stability"][name] > 0.5 for name in shipped.emotions)
+
+
+def test_the_card_shows_every_emotion_and_front_matter(shipped):
+    card = (FOLDER / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: emosteer\n")
+    assert all(f"\n| {name} | " in card for name in shipped.emotions)
+
+
+def test_every_dose_is_the_calibrated_one_that_the_record_beside_it_gives(shipped):
+    record = emosteer.Calibration.load(FOLDER / "calibration.json")
+    assert record.apply(shipped).doses == shipped.doses
+    assert set(shipped.doses) == set(shipped.emotions)
+    assert all(0 < dose.cost <= dose.budget + 1e-3 for dose in shipped.doses.values())
+
+
+def test_file_card_and_reports_beside_them_are_what_the_reports_make(tmp_path):
+    """What was measured, taken out and put in again from the reports and figures that stand there."""
+    folder = shutil.copytree(FOLDER, tmp_path / "again")
+    bare = replace(emosteer.EmotionVectors.from_pretrained(folder), measured={})
+    (folder / "README.md").unlink()
+    bare.save_pretrained(folder)
+    assert "## What strength" not in (folder / "README.md").read_text()
+    put(folder, [Record.load(FOLDER / "steering.json"), Record.load(FOLDER / "alignment.json")])
+    for file in FOLDER.iterdir():
+        assert (folder / file.name).read_bytes() == file.read_bytes(), file.name  # else run `make vectors`
+    assert (FOLDER / "steering.json").stat().st_size < 500_000
+
+
+@pytest.mark.embedded
+@pytest.mark.slow
+def test_extracting_them_again_gives_the_same_directions(shipped, embedded):
+    again = emosteer.extract(*embedded, emosteer.ConceptSet.load("en"), progress=False)
+    for name in shipped.emotions:
+        cosine = (again.directions[name] * shipped.directions[name]).sum(-1)
+        assert float(cosine.min()) > 0.9999, name
+    assert again.residual_norm.allclose(shipped.residual_norm, rtol=1e-3)
+
+
+@pytest.mark.embedded
+def test_what_emotion_is_read_with_is_what_would_be_fitted_now(shipped, embedded):
+    model, tokenizer = embedded
+    fitted = Readout.fit(model, tokenizer, shipped, progress=False)
+    assert emosteer.SteeredModel(model, tokenizer, shipped).readout is shipped.readout
+    text = tokenizer("I got the job! Then the lights went out and something breathed.")["input_ids"]
+    torch.testing.assert_close(shipped.readout.scores(model, text), fitted.scores(model, text), atol=1e-2, rtol=1e-3)
+    torch.testing.assert_close(shipped.readout.inertia, fitted.inertia, atol=1e-2, rtol=1e-2)
