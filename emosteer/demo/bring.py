@@ -13,11 +13,11 @@ import gradio as gr
 from emosteer.concepts import ConceptSet
 from emosteer.demo.asking import LARGE, AskFirst, brought, concepts_named, gigabytes, languages, named, weighed
 from emosteer.demo.pairs import Pair, called
+from emosteer.demo.size import weight_bytes
 from emosteer.demo.studio import Studio
 from emosteer.demo.told import SWIFT, told
 from emosteer.demo.work import Step
 from emosteer.errors import EmosteerError
-from emosteer.models.loading import size_of
 from emosteer.vectors.format import VECTORS_FILE
 
 ANYWAY = f"Load it anyway (over {gigabytes(LARGE)}, or of unknown size)"
@@ -124,7 +124,7 @@ def bring(studio: Studio, pair: gr.State) -> None:
         studio: The models.
         pair: Which of them a visitor uses; changed here.
     """
-    made = Bring(studio, size_of)
+    made = Bring(studio, weight_bytes)
     gr.Markdown(EXPLAINED)
     used = gr.HTML(in_use(studio.first), elem_id="in-use")
     back = gr.Button(f"Back to {called(studio.first.model)}", size="sm", visible=False, elem_id="back")

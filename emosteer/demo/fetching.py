@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from emosteer.demo.pairs import called
+from emosteer.demo.size import downloaded_bytes, weight_bytes
 from emosteer.demo.work import Say, Step
 from emosteer.errors import EmosteerError
-from emosteer.models.loading import EMBEDDED, fetched, size_of
+from emosteer.models.loading import EMBEDDED
 from emosteer.vectors.config import is_repo_id
 
 PACE = 0.5  # seconds between two looks
@@ -31,11 +32,11 @@ def watched(model: str, say: Say) -> Iterator[None]:
     size, over = None, threading.Event()
     if model != EMBEDDED and is_repo_id(model) and not Path(model).exists():
         with suppress(EmosteerError):  # which loading it will run into, and tell
-            size = size_of(model)
+            size = weight_bytes(model)
 
     def look() -> None:
         while size and not over.wait(PACE):
-            share = fetched(model) / size
+            share = downloaded_bytes(model) / size
             with suppress(EmosteerError):  # stopped
                 say(Step(f"Fetching the weights of {model}", share) if share < 1 else reading)
 

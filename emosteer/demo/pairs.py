@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emosteer import ConceptSet
-from emosteer.cli.quickstart import embedded_folder
 from emosteer.embedded import MODEL_ID
 from emosteer.models.loading import EMBEDDED
+from emosteer.vectors.shipped import shipped_folder
 
 if TYPE_CHECKING:
     from emosteer import EmotionVectors
@@ -66,7 +66,7 @@ class Pair:
 
     def source(self) -> str:
         """Where its vectors are, or what they are called."""
-        return self.vectors or str(embedded_folder())
+        return self.vectors or str(shipped_folder())
 
     def place(self) -> str | None:
         """Where its vectors can be read again; what was brought as a file, or built here, is nowhere but in memory."""
@@ -77,10 +77,8 @@ class Pair:
         if self.vectors is None:
             return (
                 "import emosteer\n"
-                "from emosteer.quickstart import embedded_vectors\n\n"
-                "model, tokenizer = emosteer.embedded.load()\n"
-                "vectors, _ = embedded_vectors(model, tokenizer)\n"
-                "steered = emosteer.SteeredModel(model, tokenizer, vectors)\n"
+                "from emosteer.vectors.shipped import shipped_folder\n\n"
+                f"steered = emosteer.SteeredModel.from_pretrained({self.model!r}, vectors=shipped_folder())\n"
             )
         if self.concepts is None:
             return (
@@ -89,7 +87,7 @@ class Pair:
             )
         return (
             "import emosteer\n"
-            "from emosteer.loading import load_model\n\n"
+            "from emosteer.models.loading import load_model\n\n"
             f"model, tokenizer = load_model({self.model!r})\n"
             f"concepts = {self.concepts.code()}\n"
             "vectors = emosteer.extract(model, tokenizer, concepts)\n"

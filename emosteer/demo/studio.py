@@ -8,10 +8,8 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emosteer import ConceptSet
 from emosteer.demo.fetching import watched
 from emosteer.demo.pairs import Concepts, Pair, Places, called, on_circumplex, place_of, places_of
 from emosteer.demo.shelf import Shelf
@@ -51,11 +49,7 @@ class Studio:
             FormatError: The vectors are damaged.
             HubError: The Hub does not give them.
         """
-        source = self.first.source()
-        if self.first.vectors is None and not Path(source).is_dir():  # yet to be built, from these
-            concepts = ConceptSet.load("en")
-            return {name: place_of(concepts[name]) for name in concepts.emotions}
-        with storage.opened(source) as file:
+        with storage.opened(self.first.source()) as file:
             return {name: place_of(info) for name, info in file.config.emotions.items()}
 
     def open(self) -> None:
@@ -174,8 +168,7 @@ class Studio:
         say(Step("Loading PyTorch and transformers"))
         import torch
 
-        from emosteer import SteeredModel
-        from emosteer.cli.quickstart import embedded_vectors
+        from emosteer import EmotionVectors, SteeredModel
 
         # Two voices speak at once: each takes half of the cores, or they would wait for each other at every layer.
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
@@ -186,14 +179,10 @@ class Studio:
                 model, tokenizer = self._model(pair.model, None, say)
                 return SteeredModel(model, tokenizer, _built(model, tokenizer, pair.concepts, say))
         vectors = brought
-        if vectors is None and pair.vectors is not None:
-            say(Step("Reading the vectors"))
-            vectors = _read(pair.vectors)
-        model, tokenizer = self._model(pair.model, vectors, say)
         if vectors is None:
             say(Step("Reading the vectors"))
-            vectors, _ = embedded_vectors(model, tokenizer)
-        return SteeredModel(model, tokenizer, vectors)
+            vectors = EmotionVectors.from_pretrained(pair.source())
+        return SteeredModel(*self._model(pair.model, vectors, say), vectors)
 
     def _fit(self, steered: SteeredModel) -> None:
         """Fit the readout now, so that nobody waits for it later."""
@@ -224,12 +213,6 @@ class Studio:
                 loaded = load_model(name) if name == self.first.model else load_model(name, use_safetensors=True)
             self._shelf.note(name, *loaded)
             return loaded
-
-
-def _read(source: str) -> EmotionVectors:
-    from emosteer import EmotionVectors
-
-    return EmotionVectors.from_pretrained(source)
 
 
 def _built(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, concepts: Concepts, say: Say) -> EmotionVectors:

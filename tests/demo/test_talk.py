@@ -8,7 +8,6 @@ import inspect
 import itertools
 import math
 import threading
-from importlib import import_module
 from types import SimpleNamespace
 
 import gradio as gr
@@ -730,10 +729,7 @@ def test_the_python_of_any_message_is_python(steered, monkeypatch):
 
 @pytest.mark.embedded
 def test_the_python_of_the_embedded_model_gives_the_answer(real, monkeypatch, capsys):
-    quickstart = import_module("emosteer.cli.quickstart")
-
-    monkeypatch.setattr(emosteer.embedded, "load", lambda: (real.model, real.tokenizer))
-    monkeypatch.setattr(quickstart, "embedded_vectors", lambda *_: (real.vectors, None))
+    monkeypatch.setattr(emosteer.embedded, "load", lambda dtype=None: (real.model, real.tokenizer))
     sampling, setting, asked = Sampling(1, 0.8, 10), Mix((("joy", 1.0),)), [user("How was your morning?")]
     said = joined(reply(real, dict.fromkeys(VOICES, asked), setting, sampling))
     exec(Pair().code() + chat_call(asked, setting, sampling.options()), {})
