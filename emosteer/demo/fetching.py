@@ -1,4 +1,4 @@
-"""How far the weights of a model have come from the Hub."""
+"""Progress of the download of a model's weights."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from emosteer.errors import EmosteerError
 from emosteer.models.loading import EMBEDDED
 from emosteer.vectors.config import is_repo_id
 
-PACE = 0.5  # seconds between two looks
+PACE = 0.5  # seconds between two reports
 
 __all__ = ["watched"]
 
 
 @contextmanager
 def watched(model: str, say: Say) -> Iterator[None]:
-    """Tell how far a model is that the block loads: fetched by so much, then read.
+    """Report the progress of a model that is loaded inside the block: first the download, then the reading.
 
     Args:
-        model: What it is loaded by.
-        say: Is told.
+        model: Name that the model is loaded by.
+        say: Function that the steps are reported to.
     """
     reading = Step(f"Reading the weights of {called(model)}, half a minute the first time")
     say(reading)
     size, over = None, threading.Event()
     if model != EMBEDDED and is_repo_id(model) and not Path(model).exists():
-        with suppress(EmosteerError):  # which loading it will run into, and tell
+        with suppress(EmosteerError):  # which loading will raise too
             size = weight_bytes(model)
 
     def look() -> None:

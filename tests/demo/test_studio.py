@@ -75,13 +75,13 @@ def test_the_first_is_waited_for_with_words(home, loads):
         studio.get(studio.first)
     studio.open()
     assert isinstance(studio.first_model(), emosteer.SteeredModel)
-    assert list(studio.told(studio.first)) == [""]
+    assert list(studio.status(studio.first)) == [""]
     assert loads == ["one"]
 
 
 def test_a_visitor_who_waits_has_it_opened(home, loads):
     studio = Studio(pair_of(home, "one"))
-    lines = studio.told(studio.first)
+    lines = studio.status(studio.first)
     assert "role='status'" in next(lines)
     until(lambda: loads == ["one"])
     assert list(lines)[-1] == ""
@@ -138,7 +138,7 @@ def test_why_the_first_failed_is_told_to_all_as_text(tmp_path, loads):
     studio = Studio(Pair("nobody/<b>x</b>", str(tmp_path / "<i>none")))
     studio.open()
     for _ in range(2):
-        line = list(studio.told(studio.first))[-1]
+        line = list(studio.status(studio.first))[-1]
         assert "role='alert'" in line
         assert "&lt;i&gt;none" in line
         assert "<i>" not in line
