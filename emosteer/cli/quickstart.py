@@ -75,24 +75,24 @@ def quickstart(
     asked = QUESTION if question is None else question
     options: dict[str, Any] = {"strength": strength, "seed": seed, "max_new_tokens": max_new_tokens}
     example = _python_example("embedded", shown(folder))
-    given: list[Answer] = []
+    results: list[Answer] = []
     with printing.err.status("Answering …") as status:
         for answer in answers(steered, asked, **options):
-            given.append(answer)
-            status.update(f"Answering … {len(given)} of {len(TONES) + 1}")
+            results.append(answer)
+            status.update(f"Answering … {len(results)} of {len(TONES) + 1}")
     if as_json:
         print_json(
             {
                 "model": embedded.MODEL_ID,
                 "question": asked,
                 **options,
-                "answers": [asdict(answer) for answer in given],
+                "answers": [asdict(answer) for answer in results],
                 "python": example,
             }
         )
         return
     printing.out.print(Text.assemble(("Asked: ", "bold"), asked))
-    panels = [_panel(answer) for answer in given]
+    panels = [_panel(answer) for answer in results]
     if printing.out.width >= SIDE_BY_SIDE:
         printing.out.print(Columns(panels, width=printing.out.width // 3 - 1, equal=True))
     else:

@@ -9,8 +9,8 @@
                           "held_out": {"sentences": […], "situations": […]}}}}},
      "neutral": {"en": {"sentences": […], "held_out": […], "frames": ["The word {}", …]}}}
 
-The id of a text is its position, as `joy/en/situations/3`. In a set of several languages, texts at the same position
-are translations of each other.
+The id of a text is its position, as `joy/en/situations/3`. The languages of a set list their texts in parallel, by
+position.
 """
 
 from __future__ import annotations

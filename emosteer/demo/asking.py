@@ -28,14 +28,23 @@ LANGUAGES: Mapping[str, str] = {
     "zh": "Chinese",
 }  # fmt: skip
 
-__all__ = ["LARGEST_FILE", "AskFirst", "brought", "concepts_named", "gigabytes", "languages", "named", "weighed"]
+__all__ = [
+    "LARGEST_FILE",
+    "AskFirst",
+    "checked_concepts",
+    "checked_name",
+    "checked_size",
+    "gigabytes",
+    "languages",
+    "read_upload",
+]
 
 
 class AskFirst(InputError):  # noqa: N818 - a question
     """The visitor must confirm first."""
 
 
-def named(text: str, what: str) -> str:
+def checked_name(text: str, what: str) -> str:
     """Check the name of a repository on the Hub, and return it. Paths of this machine are refused.
 
     Args:
@@ -56,7 +65,7 @@ def named(text: str, what: str) -> str:
     return name
 
 
-def weighed(model: str, size_of: Callable[[str], int | None], anyway: bool) -> str:
+def checked_size(model: str, size_of: Callable[[str], int | None], anyway: bool) -> str:
     """Check the size of a model, and return it in words.
 
     Args:
@@ -87,7 +96,7 @@ def gigabytes(size: int) -> str:
     return f"{size / 10**9:.1f} GB" if size >= 10**8 else f"{size / 10**6:.1f} MB"
 
 
-def brought(path: str) -> tuple[EmotionVectors, str]:
+def read_upload(path: str) -> tuple[EmotionVectors, str]:
     """Read the vectors of an uploaded file, and the sha256 of its bytes.
 
     Args:
@@ -109,7 +118,7 @@ def brought(path: str) -> tuple[EmotionVectors, str]:
     return vectors, hashlib.sha256(data).hexdigest()
 
 
-def concepts_named(language: str, emotions: Sequence[str] | None) -> Concepts:
+def checked_concepts(language: str, emotions: Sequence[str] | None) -> Concepts:
     """Check the choice of texts to build vectors from.
 
     Raises:

@@ -12,9 +12,18 @@ import gradio as gr
 
 from emosteer import EmotionVectors
 from emosteer.concepts import ConceptSet
-from emosteer.demo.asking import LARGE, AskFirst, brought, concepts_named, gigabytes, languages, named, weighed
+from emosteer.demo.asking import (
+    LARGE,
+    AskFirst,
+    checked_concepts,
+    checked_name,
+    checked_size,
+    gigabytes,
+    languages,
+    read_upload,
+)
 from emosteer.demo.events import SWIFT, with_errors
-from emosteer.demo.pairs import Pair, called
+from emosteer.demo.pairs import Pair, display_name
 from emosteer.demo.size import weight_bytes
 from emosteer.demo.studio import Studio
 from emosteer.demo.work import Step
@@ -49,10 +58,10 @@ class Bring:
         try:
             vectors = None
             if file:
-                vectors, digest = brought(file)
+                vectors, digest = read_upload(file)
                 new = Pair(self._model(pair, model), Path(file).name, digest)
             else:
-                new = Pair(self._model(pair, model), named(repository, "vectors"))
+                new = Pair(self._model(pair, model), checked_name(repository, "vectors"))
             yield from self._steps(new, vectors, anyway)
         except EmosteerError as error:
             yield refused(error)
@@ -60,7 +69,7 @@ class Bring:
     def build(self, pair: Pair, model: str, language: str, emotions: Sequence[str], anyway: bool) -> Iterator[Updates]:
         """Build vectors from a concept set, and use them. The last output is the pair being built, for `stop`."""
         try:
-            concepts = concepts_named(language, emotions)
+            concepts = checked_concepts(language, emotions)
             new = Pair(self._model(pair, model), VECTORS_FILE, concepts=concepts)
             for update in self._steps(new, None, anyway):
                 yield *update, None if update[0] == new else new
@@ -80,12 +89,12 @@ class Bring:
             yield gr.update(value=str(Path(folder, VECTORS_FILE)), visible=True)
 
     def _model(self, pair: Pair, text: str) -> str:
-        return named(text, "model") if (text or "").strip() else pair.model
+        return checked_name(text, "model") if (text or "").strip() else pair.model
 
     def _steps(self, new: Pair, vectors: EmotionVectors | None, anyway: bool) -> Iterator[Updates]:
         if not self._studio.has(new.model):
             yield shown(Step(f"Asking how large {new.model} is"))
-            size = weighed(new.model, self._size_of, anyway)
+            size = checked_size(new.model, self._size_of, anyway)
             yield shown(Step(f"{new.model}: {size}"))
         for step in self._studio.load(new, vectors):
             yield shown(step)
@@ -115,7 +124,7 @@ def in_use(pair: Pair) -> str:
         vectors = f"vectors that were built here from the {pair.concepts.language} concept set"
     else:
         vectors = "its own vectors" if pair.vectors is None else f"the vectors {pair.vectors}"
-    return f"<p><b>In use:</b> {html.escape(called(pair.model))}, with {html.escape(vectors)}.</p>"
+    return f"<p><b>In use:</b> {html.escape(display_name(pair.model))}, with {html.escape(vectors)}.</p>"
 
 
 def bring(studio: Studio, pair: gr.State) -> None:
@@ -128,7 +137,7 @@ def bring(studio: Studio, pair: gr.State) -> None:
     handlers = Bring(studio, weight_bytes)
     gr.Markdown(EXPLAINED)
     used = gr.HTML(in_use(studio.first), elem_id="in-use")
-    back = gr.Button(f"Back to {called(studio.first.model)}", size="sm", visible=False, elem_id="back")
+    back = gr.Button(f"Back to {display_name(studio.first.model)}", size="sm", visible=False, elem_id="back")
     model = gr.Textbox(
         label="Model",
         placeholder="HuggingFaceTB/SmolLM2-135M-Instruct",

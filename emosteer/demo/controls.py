@@ -23,7 +23,7 @@ SEED = 4  # chosen by hand, for a first answer of the small model that makes sen
 DOSES = "0: off · marked: calibrated · beyond: loud"
 LONGEST = 200
 
-__all__ = ["Controls", "chosen", "controls", "held", "mix_of", "on_pad", "renamed", "sampling_of", "setting_of"]
+__all__ = ["Controls", "chosen", "controls", "limited", "mix_of", "on_pad", "renamed", "sampling_of", "setting_of"]
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ def setting_of(
     """
     strengths, (start, end, loudness, span, natural) = rest[:MOST], rest[MOST:]
     if way == POINT:
-        return Point(held(valence, 1), held(arousal, 1), bool(natural))
+        return Point(limited(valence, 1), limited(arousal, 1), bool(natural))
     if way == CURVE:
         begin, finish = (_named(name) if name else None for name in (start, end))
-        return Curve(begin, finish, held(loudness, STRONGEST), int(_within(span, 1, LONGEST, Curve.tokens)))
+        return Curve(begin, finish, limited(loudness, STRONGEST), int(_within(span, 1, LONGEST, Curve.tokens)))
     if not isinstance(emotions or [], list | tuple):
         raise InputError(f"{str(emotions)[:80]} is no list of emotions.")
     return mix_of(zip((emotions or [])[:MOST], strengths, strict=False), bool(natural))
@@ -110,7 +110,7 @@ def mix_of(pairs: Iterable[tuple[Any, Any]], natural: bool = True) -> Mix:
     Raises:
         InputError: A name is not a string, or a strength not a number.
     """
-    return Mix(tuple((_named(name), held(strength, STRONGEST)) for name, strength in pairs), natural)
+    return Mix(tuple((_named(name), limited(strength, STRONGEST)) for name, strength in pairs), natural)
 
 
 def sampling_of(seed: float | None, temperature: float | None, length: float | None) -> Sampling:
@@ -127,7 +127,7 @@ def sampling_of(seed: float | None, temperature: float | None, length: float | N
     )
 
 
-def held(number: float | None, limit: float) -> float:
+def limited(number: float | None, limit: float) -> float:
     """Return a number limited to ±limit and rounded to two places; 0 for None.
 
     Raises:

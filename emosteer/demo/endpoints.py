@@ -7,7 +7,7 @@ from typing import Any
 
 from gradio.events import api
 
-from emosteer.demo.controls import held, mix_of, sampling_of
+from emosteer.demo.controls import limited, mix_of, sampling_of
 from emosteer.demo.events import MODEL, checked_text, with_errors
 from emosteer.demo.replies import reply
 from emosteer.demo.state import VOICES
@@ -106,7 +106,7 @@ def _setting(emotion: Any) -> Setting:
     if not isinstance(emotion, dict) or not all(isinstance(strength, (int, float)) for strength in emotion.values()):
         raise InputError(f"{str(emotion)[:80]} is no tone.", 'Give one such as {"joy": 0.8}.')
     if emotion and set(emotion) <= {"valence", "arousal"}:
-        return Point(held(emotion.get("valence"), 1), held(emotion.get("arousal"), 1))
+        return Point(limited(emotion.get("valence"), 1), limited(emotion.get("arousal"), 1))
     if len(emotion) > MOST:
         raise InputError(f"{len(emotion)} emotions were asked for at once, at most {MOST} are taken.")
     return mix_of(emotion.items())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from emosteer.demo.pairs import called
+from emosteer.demo.pairs import display_name
 from emosteer.demo.size import downloaded_bytes, weight_bytes
 from emosteer.demo.work import Say, Step
 from emosteer.errors import EmosteerError
@@ -27,7 +27,7 @@ def watched(model: str, say: Say) -> Iterator[None]:
         model: Name that the model is loaded by.
         say: Function that the steps are reported to.
     """
-    reading = Step(f"Reading the weights of {called(model)}, half a minute the first time")
+    reading = Step(f"Reading the weights of {display_name(model)}, half a minute the first time")
     say(reading)
     size, over = None, threading.Event()
     if model != EMBEDDED and is_repo_id(model) and not Path(model).exists():

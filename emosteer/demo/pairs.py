@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Places = Mapping[str, tuple[float, float] | None]
 """Emotion → human valence and arousal, or None where they are unknown."""
 
-__all__ = ["Concepts", "Pair", "Places", "called", "on_circumplex", "place_of", "places_of"]
+__all__ = ["Concepts", "Pair", "Places", "display_name", "on_circumplex", "place_of", "places_of"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Pair:
         )
 
 
-def called(model: str) -> str:
+def display_name(model: str) -> str:
     """Return the name of a model, for visitors."""
     return f"{MODEL_ID.rpartition('/')[2]} (comes with emosteer)" if model == EMBEDDED else model
 

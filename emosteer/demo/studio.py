@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from emosteer.demo.fetching import watched
-from emosteer.demo.pairs import Concepts, Pair, Places, called, on_circumplex, place_of, places_of
+from emosteer.demo.pairs import Concepts, Pair, Places, display_name, on_circumplex, place_of, places_of
 from emosteer.demo.shelf import Shelf
 from emosteer.demo.work import Say, Step, Work
 from emosteer.errors import EmosteerError, InputError
@@ -112,7 +112,7 @@ class Studio:
             raise work.failure
         if work is not None:
             raise InputError(f"The model is not there yet. {work.step.words} …", "Try again in a few seconds.")
-        raise InputError(f"{called(pair.model)} has been put away to make room for others.", "Load it again.")
+        raise InputError(f"{display_name(pair.model)} has been put away to make room for others.", "Load it again.")
 
     def load(self, pair: Pair, brought: EmotionVectors | None = None) -> Iterator[Step]:
         """Load or build a pair, unless it is loaded. Everybody who asks for the same pair waits for the same work.

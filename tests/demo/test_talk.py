@@ -17,7 +17,7 @@ from gradio.helpers import special_args
 import emosteer
 from emosteer import Affect, Keyframes
 from emosteer.demo import controls, talk
-from emosteer.demo.controls import CURVE, MIX, POINT, chosen, held, mix_of, sampling_of, setting_of
+from emosteer.demo.controls import CURVE, MIX, POINT, chosen, limited, mix_of, sampling_of, setting_of
 from emosteer.demo.events import checked_text, refusal, status_line, with_errors
 from emosteer.demo.pairs import Pair
 from emosteer.demo.replies import reply, together
@@ -252,7 +252,7 @@ def test_what_is_none_is_said(changes):
 
 def test_the_same_for_the_named_api():
     assert mix_of({"joy": 9, "fear": None}.items()) == Mix((("joy", 2.0), ("fear", 0.0)))
-    assert str(held(-0.001, 1)) == "0.0"
+    assert str(limited(-0.001, 1)) == "0.0"
     with pytest.raises(InputError, match="no emotion"):
         mix_of([(["joy"], 1.0)])
 
