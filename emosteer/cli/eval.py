@@ -69,7 +69,7 @@ def eval_steering(
     from emosteer.eval.steering.report import JSON, notes, tables, write_report
     from emosteer.vectors.records import Record, put
 
-    require_writable(output)  # known now rather than after minutes of answering
+    require_writable(output)  # before minutes of answering
     folder = _with_card(vectors) if card else None
     require("eval", "matplotlib")
     grid: dict[str, Any] = dict(FULL) if full else {}
@@ -134,7 +134,7 @@ def eval_alignment(
     from emosteer.eval.norms import load_category_norms, parse_norms
     from emosteer.vectors.records import Record, put
 
-    require_writable(output)  # known now rather than after minutes of reading
+    require_writable(output)  # before minutes of reading
     folder = _with_card(vectors) if card else None
     require("eval", "matplotlib")
     rated = [parse_norms(source) for source in norms or []]

@@ -98,7 +98,7 @@ def export_baked(
 
     tone = _tone(emotion, valence, arousal)
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)
-    require_new(output)  # known now rather than after minutes of loading
+    require_new(output)  # before minutes of loading
     with printing.err.status("Loading the model …"):
         parts = load_model(model)
     baked = save_baked(*parts, loaded, tone, output, layers=parse_layers(layers))

@@ -63,7 +63,7 @@ def extract(
     from emosteer.reading.readout import Readout
     from emosteer.vectors.records import Record, put
 
-    require_folder(output)  # known now rather than after minutes of reading
+    require_folder(output)  # before minutes of reading
     doses = emosteer.Calibration.load(calibration) if calibration else None
     records = [Record.load(file) for file in measured or []]
     texts = emosteer.ConceptSet.load(concepts)
@@ -79,7 +79,7 @@ def extract(
         layers=parse_layers(layers),
         batch_size=batch_size,
     )
-    with suppress(InputError):  # of a context too short for the texts, which can be steered all the same
+    with suppress(InputError):  # the context is too short for the texts; the model can be steered all the same
         vectors = replace(vectors, readout=Readout.fit(*parts, vectors))
     if doses is None and calibrate:
         steered = SteeredModel(*parts, vectors)

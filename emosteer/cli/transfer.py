@@ -46,7 +46,7 @@ def transfer(
 
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)
     texts = emosteer.ConceptSet.load(concepts)
-    require_folder(output)  # known now rather than after minutes of reading
+    require_folder(output)  # before minutes of reading
     with printing.err.status(f"Loading {source} and {target} …"):
         models = (*load_model(source), *load_model(target))
     moved = transfer(loaded, *models, texts, batch_size=batch_size)
