@@ -12,7 +12,7 @@ VECTORS := vectors/smollm2-135m-instruct-en
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart demo screenshots test test-browser test-torchao test-peers test-oldest test-llama-cpp vectors calibration architectures fuzz bench bench-demo bench-peers bench-gemma bench-alignment bench-transfer clean
+.PHONY: install quickstart demo screenshots test test-browser test-torchao test-peers test-oldest test-llama-cpp test-wheel vectors calibration architectures fuzz bench bench-demo bench-peers bench-gemma bench-alignment bench-transfer clean
 
 install: $(INSTALLED)
 
@@ -85,6 +85,10 @@ $(LLAMA_CPP): Makefile
 	PIP_CONSTRAINT= CMAKE_ARGS=-DLLAVA_BUILD=OFF $(BIN)/pip install --quiet --no-deps --upgrade --target $@ \
 		'llama-cpp-python==0.3.36' 'diskcache==5.6.3'
 	@touch $@
+
+# The wheel as a user of pip gets it, in two fresh environments: about 300 MB from the package index the first time.
+test-wheel: install
+	$(BIN)/python -m tests.tools.wheel
 
 # One thread, so that the bytes are the same again; doses and results are those that were measured, which stand there.
 vectors: install

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
 from emosteer._util.schema import Schema
-from emosteer.concepts.conceptset import NAME
+from emosteer._util.names import EMOTION_NAME as NAME
 from emosteer.errors import FormatError, IncompatibleModelError
 from emosteer.models.fingerprint import BaseModel
 from emosteer.vectors.emotion_vectors import EmotionVectors

@@ -89,7 +89,7 @@ def test_the_same_tone_gives_the_same_bytes(spread, tmp_path):
 
 def test_a_point_of_valence_and_arousal_is_the_mix_that_it_stands_for(model, tmp_path):
     from emosteer.steering.affect import mix
-    from emosteer.vectors.config import EmotionInfo
+    from emosteer.vectors.types import EmotionInfo
 
     points = {"joy": (0.8, 0.5), "fear": (-0.7, 0.6), "calm": (0.5, -0.7), "gloom": (-0.6, -0.4)}
     vectors = emosteer.EmotionVectors.random(model, list(points))

@@ -25,7 +25,7 @@ import torch
 import emosteer
 from emosteer import importing
 from emosteer.errors import EmosteerError, EmosteerWarning, FormatError, IncompatibleModelError, InputError, ToneError
-from emosteer.importing import files, importer, torch_files
+from emosteer.importing import archives, files, importer, torch_files
 from tests.conftest import tiny_model, tiny_tokenizer
 
 DEPTH, WIDTH = 4, 32
@@ -376,7 +376,8 @@ def test_the_hostile_pickles_would_have_run(tmp_path, hostile):
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_BYTES", 10_000)
+    for module in (archives, files):
+        monkeypatch.setattr(module, "MAX_BYTES", 10_000)
     np.savez_compressed(tmp_path / "joy.npz", joy=np.zeros(10_000))
     assert (tmp_path / "joy.npz").stat().st_size < 10_000
     with pytest.raises(FormatError, match="would unpack to 80"):

@@ -17,9 +17,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, LogitsProcessorList, 
 from transformers import RepetitionPenaltyLogitsProcessor as RepetitionPenalty
 
 import emosteer
-from emosteer.cli.quickstart import embedded_vectors
 from emosteer.errors import EmosteerError, IncompatibleModelError, InputError, ToneError
 from emosteer.steering.logits_processor import BIAS
+from emosteer.vectors.shipped import shipped_folder
 from tests.steering.test_hooks import (
     ARCHITECTURES,
     STATEFUL,
@@ -572,7 +572,7 @@ def test_models_with_an_encoder_and_vectors_of_another_shape_are_refused():
 @pytest.mark.parametrize("emotion", ["joy", "anger"])
 def test_no_token_below_the_limit_is_ever_chosen(embedded, method, emotion):
     model, tokenizer = embedded
-    vectors, _ = embedded_vectors(model, tokenizer)
+    vectors = emosteer.EmotionVectors.from_pretrained(shipped_folder())
     prompt = emosteer.SteeredModel(model, tokenizer, vectors).prompt("How was your morning?")["input_ids"]
     ours = emosteer.EmotionLogitsProcessor(model, vectors, {emotion: 3.0}, method=method)
     torch.manual_seed(0)
