@@ -11,6 +11,7 @@ from scipy.stats import binom, kstest, spearmanr
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, RidgeCV
 
+from emosteer._util.stats import partial_correlation
 from emosteer.concepts import ConceptSet
 from emosteer.eval.alignment import statistics as st
 
@@ -129,13 +130,13 @@ def test_partial_correlation_is_that_of_the_residuals_of_two_regressions():
     x, y, given = np.random.default_rng(0).normal(size=(3, 40))
     x, y = x + given, y - 0.5 * given + 0.4 * x
     left = [one - LinearRegression().fit(given[:, None], one).predict(given[:, None]) for one in (x, y)]
-    assert st.partial_correlation(x, y, given) == pytest.approx(np.corrcoef(*left)[0, 1])
-    assert np.isnan(st.partial_correlation(given, y, given))
+    assert partial_correlation(x, y, given) == pytest.approx(np.corrcoef(*left)[0, 1])
+    assert np.isnan(partial_correlation(given, y, given))
 
 
 def test_components_are_those_of_scikit_learn():
     model, _ = related(20, 6, noise=1)
-    scores, scree = st.principal_components(model)
+    scores, scree = st.component_scores(model)
     theirs = PCA().fit(model)
     np.testing.assert_allclose(np.abs(scores), np.abs(theirs.transform(model)), atol=1e-9)
     np.testing.assert_allclose(scree, theirs.explained_variance_ratio_)
@@ -333,7 +334,7 @@ def test_swapped_names_of_emotions_come_out_at_chance():
     human = np.array([[one.valence, one.arousal] for one in rated])
     generator = np.random.default_rng(0)
     model = st.standardised(human) @ generator.normal(size=(2, 40)) + generator.normal(size=(len(human), 40))
-    scores, _ = st.principal_components(model)
+    scores, _ = st.component_scores(model)
 
     def battery(names: np.ndarray, seed: int) -> dict[str, st.Measure]:
         effort = {"permutations": 39, "seed": seed}

@@ -1,7 +1,7 @@
-"""The short sentences in which words are read, language by language.
+"""Short sentences in which words are read, for each language.
 
-What a model makes of a word shows best just after it, where the model is about to say how it feels: the state is taken
-at the last token of a frame. Words are rated from `WORDS`; points of emotions are means over `MOODS`, which ask for the
+The model's state shows a word best just after it, where the model is about to say how it feels, so the state is taken
+at the last token of a frame. Words are rated from `WORDS`. Points of emotions are means over `MOODS`, which ask for the
 mood rather than for one feeling, and in which valence and arousal are the two leading components.
 """
 
@@ -54,7 +54,7 @@ WORDS: dict[str, tuple[str, ...]] = {
         "すべては「{}」のことだった。その場の雰囲気は",
     ),
 }
-"""The first puts the word at the end; the others go on to what it does."""
+"""The first frame ends with the word; the others continue after it."""
 
 MOODS: dict[str, tuple[str, ...]] = {
     "en": (
@@ -111,10 +111,10 @@ __all__ = ["MOODS", "WORDS", "frames_for"]
 
 
 def frames_for(table: dict[str, tuple[str, ...]], language: str) -> tuple[str, ...]:
-    """The frames of a language, those of `zh` for `zh-TW`.
+    """Return the frames of a language; `zh-TW` has those of `zh`.
 
     Raises:
-        InputError: There are none.
+        InputError: The language has none.
     """
     primary = language.partition("-")[0]
     if primary not in table:

@@ -1,17 +1,20 @@
-"""An alignment report on disk: a page, JSON, words as CSV and figures."""
+"""An alignment report as files: a page, JSON, words as CSV and figures."""
 
 from __future__ import annotations
 
 import csv
 import io
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 
 from emosteer._util import strict_json
 from emosteer.errors import InputError
-from emosteer.eval.alignment.figures import write_figures
+from emosteer.eval.alignment.figures import CAPTIONS, write_figures
 from emosteer.eval.alignment.ratings import AXES
 from emosteer.eval.alignment.results import AlignmentReport, WordRatings
-from emosteer.eval.alignment.webpage import html_page
+from emosteer.eval.alignment.tables import method, notes, sheets
 
 JSON, PAGE = "alignment.json", "alignment.html"
 
@@ -21,11 +24,9 @@ __all__ = ["JSON", "PAGE", "write_report"]
 def write_report(report: AlignmentReport, folder: Path) -> dict[str, Path]:
     """Write `alignment.json`, `alignment.html`, the words and the figures.
 
-    `emosteer.records` takes JSON and figures into a folder of vectors.
-
     Args:
-        report: What was measured.
-        folder: Where; made if it is not there.
+        report: The report.
+        folder: Folder of the files, created if it does not exist.
 
     Returns:
         Name → file.
@@ -42,7 +43,7 @@ def write_report(report: AlignmentReport, folder: Path) -> dict[str, Path]:
         pictures = {name: file.read_bytes() for name, file in figures.items()}
         texts = {
             files["json"]: strict_json.pretty(report.to_dict()),
-            files["page"]: html_page(report, pictures, [file.name for file in tables.values()]),
+            files["page"]: _page(report, pictures, [file.name for file in tables.values()]),
             **{file: _csv(words) for file, words in zip(tables.values(), report.words, strict=True)},
         }
         for file, text in texts.items():
@@ -50,6 +51,22 @@ def write_report(report: AlignmentReport, folder: Path) -> dict[str, Path]:
     except OSError as error:
         raise InputError(f"{folder} cannot be written ({error.strerror}).") from error
     return {**files, **tables, **figures}
+
+
+def _page(report: AlignmentReport, pictures: Mapping[str, bytes], words: Sequence[str]) -> str:
+    """Return one HTML page that stands alone: no script, no request, readable on screen and paper."""
+    from jinja2 import Environment
+
+    template = (resources.files("emosteer.eval") / "data" / "alignment.html.jinja").read_text(encoding="utf-8")
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
+    return page.render(
+        model=report.about.get("model", "a model"),
+        notes=notes(report),
+        sheets=sheets(report),
+        figures=[(CAPTIONS[name], b64encode(picture).decode()) for name, picture in pictures.items()],
+        method=method(report),
+        words=list(zip(words, report.words, strict=True)),
+    )
 
 
 def _csv(words: WordRatings) -> str:
