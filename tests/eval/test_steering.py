@@ -227,7 +227,7 @@ def test_an_interrupted_write_leaves_no_half_file(steered, tmp_path, monkeypatch
         patch.setattr(Path, "replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
             sample(steered, grid(JOY), cache=tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert list((tmp_path / "cache").glob("*")) == []
 
 
 def test_a_cache_that_cannot_be_used_is_one_clear_error(steered, tmp_path):
