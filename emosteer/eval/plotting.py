@@ -1,12 +1,12 @@
-"""Figures of reports: colours, markers, and how a figure becomes a file."""
+"""Figures of reports: colours, markers, and how a figure becomes a PNG."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from emosteer.errors import InputError, MissingExtraError
+from emosteer.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DPI = 150
 
-__all__ = ["COLOURS", "MARKERS", "new_figure", "save_figures"]
+__all__ = ["COLOURS", "MARKERS", "draw_png", "new_figure"]
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -32,37 +32,29 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
-def save_figures(
-    report: Report, drawings: Mapping[str, Callable[[Report], Figure]], folder: Path, *, prefix: str = ""
-) -> dict[str, Path]:
-    """Draw a report into PNG files; the same report gives the same bytes with the same matplotlib.
+def draw_png(report: Report, drawings: Mapping[str, Callable[[Report], Figure]]) -> dict[str, bytes]:
+    """Draw the figures of a report; the same report gives the same bytes with the same matplotlib.
 
     Args:
         report: The report.
         drawings: Name → function that draws the figure of that name.
-        folder: Folder of the files, created if it does not exist.
-        prefix: Beginning of each file name.
 
     Returns:
-        Name → file.
+        Name → PNG.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        InputError: The folder cannot be written.
     """
     try:
         from matplotlib import rc_context
     except ImportError as error:
         raise MissingExtraError("Figures need matplotlib.", "Install it with: pip install 'emosteer[eval]'") from error
 
-    files = {name: folder / f"{prefix}{name}.png" for name in drawings}
+    pictures = {}
     # Names come from people's files: a dollar sign in one does not begin a formula.
     with rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}):
         for name, draw in drawings.items():
-            figure = draw(report)
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                figure.savefig(files[name], dpi=DPI, metadata={"Software": None})
-            except OSError as error:
-                raise InputError(f"{files[name]} cannot be written ({error.strerror}).") from error
-    return files
+            stream = io.BytesIO()
+            draw(report).savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+            pictures[name] = stream.getvalue()
+    return pictures

@@ -18,7 +18,7 @@ from rich.console import Console
 import emosteer
 from emosteer._util import strict_json
 from emosteer.errors import InputError, MissingExtraError
-from emosteer.eval.alignment.figures import CAPTIONS, write_figures
+from emosteer.eval.alignment.figures import CAPTIONS, draw_figures
 from emosteer.eval.alignment.labels import place
 from emosteer.eval.alignment.ratings import Prediction
 from emosteer.eval.alignment.report import write_report
@@ -326,20 +326,19 @@ def test_words_are_a_table_of_their_own(report, folder):
     assert rows[4] == [str(value) for value in expected]
 
 
-def test_figures_are_png_of_a_size_to_look_at_and_the_same_twice(report, folder, tmp_path):
-    again = write_figures(report, tmp_path)
+def test_figures_are_png_of_a_size_to_look_at_and_the_same_twice(report, folder):
+    again = draw_figures(report)
     assert set(again) == PICTURES
-    for file in again.values():
-        content = file.read_bytes()
-        assert content == (folder / file.name).read_bytes()
+    for name, content in again.items():
+        assert content == (folder / f"alignment_{name}.png").read_bytes()
         assert content[:8] == b"\x89PNG\r\n\x1a\n"
         width, height = struct.unpack(">II", content[16:24])
         assert 400 <= width <= 3000
         assert 200 <= height <= 3000
 
 
-def test_only_what_the_report_has_is_drawn(report, tmp_path):
-    assert set(write_figures(replace(report, pairs=(), words=()), tmp_path)) == PICTURES - {
+def test_only_what_the_report_has_is_drawn(report):
+    assert set(draw_figures(replace(report, pairs=(), words=()))) == PICTURES - {
         "words",
         "languages",
         "shared",

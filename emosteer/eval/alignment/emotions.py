@@ -109,13 +109,13 @@ def _similarity(run: Run, space: Points, human: Points, *, fast: bool = False) -
     """Measure the similarity and the two leading components; without p and intervals if `fast`."""
     effort = {"permutations": 0, "draws": 0} if fast else run.effort
     plane = st.component_scores(space)[0][:, :2]
-    components = st.component_correlations(plane, human, **effort)
+    components = st.axis_agreement(plane, human, unsigned=True, **effort)
     return {
         "rsa": st.rsa(space, human, **effort),
         "rsa_plane": st.rsa(plane, human, **effort),
-        "pc1_valence": components["valence"][0],
-        "pc2_arousal": components["arousal"][1],
-        "pc2_arousal_given_valence": components["arousal_given_valence"][1],
+        "pc1_valence": components["valence"],
+        "pc2_arousal": components["arousal"],
+        "pc2_arousal_given_valence": components["arousal_given_valence"],
     }
 
 

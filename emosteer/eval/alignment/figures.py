@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import cycle
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from emosteer.eval.alignment.labels import place
 from emosteer.eval.alignment.ratings import AXES
 from emosteer.eval.alignment.results import AlignmentReport, Geometry, LanguagePair
 from emosteer.eval.alignment.statistics import distances, standardised
-from emosteer.eval.plotting import COLOURS, MARKERS, new_figure, save_figures
+from emosteer.eval.plotting import COLOURS, MARKERS, draw_png, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,18 +31,17 @@ CAPTIONS = {
     "shared": "What one language tells of another, for every pair",
 }
 
-__all__ = ["CAPTIONS", "write_figures"]
+__all__ = ["CAPTIONS", "draw_figures"]
 
 
-def write_figures(report: AlignmentReport, folder: Path) -> dict[str, Path]:
-    """Draw a report into PNG files.
+def draw_figures(report: AlignmentReport) -> dict[str, bytes]:
+    """Draw a report.
 
     Returns:
-        Name → file, in the order of `CAPTIONS`, without the figures for which the report has no results.
+        Name → PNG, in the order of `CAPTIONS`, without the figures for which the report has no results.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        InputError: The folder cannot be written.
     """
     drawings: dict[str, Callable[[AlignmentReport], Figure]] = {}
     if report.geometry:
@@ -52,7 +50,7 @@ def write_figures(report: AlignmentReport, folder: Path) -> dict[str, Path]:
         drawings |= {"layers": _layers, "words": _words}
     if report.pairs:
         drawings |= {"languages": _languages, "shared": _shared}
-    return save_figures(report, drawings, folder, prefix="alignment_")
+    return draw_png(report, drawings)
 
 
 def _by_language(report: AlignmentReport) -> dict[str, Geometry]:

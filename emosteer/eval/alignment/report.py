@@ -10,8 +10,8 @@ from importlib import resources
 from pathlib import Path
 
 from emosteer._util import strict_json
-from emosteer.errors import InputError
-from emosteer.eval.alignment.figures import CAPTIONS, write_figures
+from emosteer._util.atomic import write_folder
+from emosteer.eval.alignment.figures import CAPTIONS, draw_figures
 from emosteer.eval.alignment.ratings import AXES
 from emosteer.eval.alignment.results import AlignmentReport, WordRatings
 from emosteer.eval.alignment.tables import method, notes, sheets
@@ -35,22 +35,15 @@ def write_report(report: AlignmentReport, folder: Path) -> dict[str, Path]:
         MissingExtraError: matplotlib is not installed.
         InputError: The folder cannot be written.
     """
-    figures = write_figures(report, folder)
-    tables = {f"words-{i}": folder / f"words-{i}.csv" for i in range(1, 1 + len(report.words))}
-    files = {"json": folder / JSON, "page": folder / PAGE}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        pictures = {name: file.read_bytes() for name, file in figures.items()}
-        texts = {
-            files["json"]: strict_json.pretty(report.to_dict()),
-            files["page"]: _page(report, pictures, [file.name for file in tables.values()]),
-            **{file: _csv(words) for file, words in zip(tables.values(), report.words, strict=True)},
-        }
-        for file, text in texts.items():
-            file.write_bytes(text.encode())  # the same line ends on every system
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}).") from error
-    return {**files, **tables, **figures}
+    pictures = draw_figures(report)
+    tables = {f"words-{i}": _csv(words) for i, words in enumerate(report.words, 1)}
+    names = {"json": JSON, "page": PAGE, **{name: f"{name}.csv" for name in tables}}
+    names |= {name: f"alignment_{name}.png" for name in pictures}
+    page = _page(report, pictures, [names[name] for name in tables])
+    texts = [strict_json.pretty(report.to_dict()), page, *tables.values()]
+    contents = [*(text.encode() for text in texts), *pictures.values()]
+    write_folder(folder, dict(zip(names.values(), contents, strict=True)))
+    return {name: folder / file for name, file in names.items()}
 
 
 def _page(report: AlignmentReport, pictures: Mapping[str, bytes], words: Sequence[str]) -> str:

@@ -27,7 +27,6 @@ __all__ = [
     "Measure",
     "axis_agreement",
     "centred",
-    "component_correlations",
     "component_scores",
     "distances",
     "held_out_agreement",
@@ -123,15 +122,7 @@ def distances(points: Points) -> NDArray[np.float64]:
     return np.sqrt(np.maximum(between, 0))
 
 
-def rsa(
-    model: Points,
-    human: Points,
-    *,
-    standardise: bool = True,
-    permutations: int = PERMUTATIONS,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> Measure:
+def rsa(model: Points, human: Points, *, standardise: bool = True, **effort: int) -> Measure:
     """Compare two spaces by Spearman's correlation of their distances (Kriegeskorte et al. 2008).
 
     A resample of categories contains pairs of a category with itself, at distance 0 on both sides. They are dropped,
@@ -142,9 +133,7 @@ def rsa(
         human: `[n, 2]`, or any other space of the same categories.
         standardise: Whether to standardise the columns of the second space, so that valence and arousal weigh the
             same; not for a space of a model.
-        permutations: Number of permutations of the category names.
-        draws: Number of bootstrap resamples of the categories.
-        seed: Seed of both.
+        **effort: `permutations`, `draws` and `seed` of `measure`.
     """
     ours, theirs = (_dense_ranks(distances(space)) for space in (model, standardised(human) if standardise else human))
     first, second = np.triu_indices(len(model), 1)
@@ -156,7 +145,7 @@ def rsa(
             _mean_ranks(theirs[partners[first], partners[second]][distinct]),
         )
 
-    return measure(statistic, len(model), permutations=permutations, draws=draws, seed=seed)
+    return measure(statistic, len(model), unsigned=False, **effort)
 
 
 def component_scores(points: Points) -> tuple[Points, NDArray[np.float64]]:
@@ -166,47 +155,14 @@ def component_scores(points: Points) -> tuple[Points, NDArray[np.float64]]:
     return left * singular, variance / max(variance.sum(), 1e-30)
 
 
-def component_correlations(
-    scores: Points, human: Points, *, permutations: int = PERMUTATIONS, draws: int = DRAWS, seed: int = 0
-) -> dict[str, list[Measure]]:
-    """Correlate each component with the human ratings.
+def axis_agreement(ours: Points, human: Points, *, unsigned: bool = False, **effort: int) -> dict[str, Measure]:
+    """Correlate two axes of a model with the human ratings.
 
     Args:
-        scores: `[n, k]`, from `component_scores`.
+        ours: `[n, 2]`, the axis for valence and the axis for arousal.
         human: `[n, 2]`, valence and arousal.
-        permutations: Number of permutations of the ratings.
-        draws: Number of bootstrap resamples of the categories.
-        seed: Seed of both.
-
-    Returns:
-        `valence` and `arousal`: |r| of each component; `arousal_given_valence`: |partial r|.
-    """
-
-    def correlation(k: int, kind: str) -> Measure:
-        def statistic(rows: Rows, partners: Rows) -> float:
-            return _agreement_along(kind, scores[rows][:, [k, k]], human[partners])
-
-        return measure(statistic, len(scores), unsigned=True, permutations=permutations, draws=draws, seed=seed)
-
-    return {kind: [correlation(k, kind) for k in range(scores.shape[1])] for kind in KINDS}
-
-
-def axis_agreement(
-    predicted: NDArray[np.float64],
-    human: Points,
-    *,
-    permutations: int = PERMUTATIONS,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> dict[str, Measure]:
-    """Correlate predicted valence and arousal with the human ratings.
-
-    Args:
-        predicted: `[n, 2]`, valence and arousal along axes of the model.
-        human: `[n, 2]`.
-        permutations: Number of permutations of the human ratings.
-        draws: Number of bootstrap resamples of the categories.
-        seed: Seed of both.
+        unsigned: Whether the axes have no sign, as principal components.
+        **effort: `permutations`, `draws` and `seed` of `measure`.
 
     Returns:
         r of `valence` and of `arousal`, and the partial r of `arousal_given_valence`.
@@ -214,9 +170,9 @@ def axis_agreement(
 
     def agreement(kind: str) -> Measure:
         def statistic(rows: Rows, partners: Rows) -> float:
-            return _agreement_along(kind, predicted[rows], human[partners])
+            return _agreement_along(kind, ours[rows], human[partners])
 
-        return measure(statistic, len(human), permutations=permutations, draws=draws, seed=seed)
+        return measure(statistic, len(human), unsigned=unsigned, **effort)
 
     return {kind: agreement(kind) for kind in KINDS}
 

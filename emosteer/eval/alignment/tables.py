@@ -83,7 +83,7 @@ def notes(report: AlignmentReport) -> list[str]:
         source, target = (_number(r) for r in transfer.coupling)
         remarks.append(
             f"Human valence and arousal correlate at r = {source} in {transfer.source} and {target} in "
-            f"{transfer.target}, so an arousal axis fitted to the first carries valence over to the second."
+            f"{transfer.target}: the part of an arousal axis that follows valence in the first misleads in the second."
         )
     for pair in report.pairs:
         furthest = [f"{name} ({apart:.1f})" for name, apart in list(pair.differences.items())[:FURTHEST]]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from itertools import cycle
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emosteer._util.stats import Estimate
 from emosteer.eval.judges import BASIC
-from emosteer.eval.plotting import COLOURS, MARKERS, new_figure, save_figures
+from emosteer.eval.plotting import COLOURS, MARKERS, draw_png, new_figure
 from emosteer.eval.steering.evaluation import CellResult, SteeringReport
 
 if TYPE_CHECKING:
@@ -17,23 +16,22 @@ if TYPE_CHECKING:
 CONTROLS = {"unsteered": "X", "random": "*", "shuffled": "p", "flipped": "<", "prompt_only": "h"}
 COLUMNS = 5
 
-__all__ = ["write_figures"]
+__all__ = ["draw_figures"]
 
 
-def write_figures(report: SteeringReport, folder: Path) -> dict[str, Path]:
-    """Draw a report into PNG files.
+def draw_figures(report: SteeringReport) -> dict[str, bytes]:
+    """Draw a report.
 
     Returns:
-        Name → file: `dose_response`, and for basic emotions `confusion` and `tone_and_cost`.
+        Name → PNG: `dose_response`, and for basic emotions `confusion` and `tone_and_cost`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        InputError: The folder cannot be written.
     """
     drawings = {"dose_response": _dose_response}
     if set(report.emotions) & set(BASIC):
         drawings |= {"confusion": _confusion, "tone_and_cost": _tone_and_cost}
-    return save_figures(report, drawings, folder)
+    return draw_png(report, drawings)
 
 
 def _dose_response(report: SteeringReport) -> Figure:

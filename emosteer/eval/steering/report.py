@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emosteer._util import strict_json
+from emosteer._util.atomic import write_folder
 from emosteer._util.stats import Estimate
-from emosteer.errors import InputError
 from emosteer.eval.steering.evaluation import MONOTONE, NEAR, CellResult, SteeringReport
-from emosteer.eval.steering.figures import write_figures
+from emosteer.eval.steering.figures import draw_figures
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,12 +33,11 @@ def write_report(report: SteeringReport, folder: Path) -> dict[str, Path]:
         MissingExtraError: matplotlib is not installed.
         InputError: The folder cannot be written.
     """
-    figures = write_figures(report, folder)
-    try:
-        (folder / JSON).write_text(strict_json.pretty(report.to_dict()), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}).") from error
-    return {"json": folder / JSON, **figures}
+    pictures = draw_figures(report)
+    names = {"json": JSON, **{name: f"{name}.png" for name in pictures}}
+    contents = [strict_json.pretty(report.to_dict()).encode(), *pictures.values()]
+    write_folder(folder, dict(zip(names.values(), contents, strict=True)))
+    return {name: folder / file for name, file in names.items()}
 
 
 def notes(report: SteeringReport) -> list[str]:
