@@ -23,11 +23,11 @@ PLAIN = 4
 
 SAMPLING: Mapping[str, Any] = {"max_new_tokens": 32, "temperature": 0.8}
 
-__all__ = ["SAMPLING", "Bench", "Measured", "even_weights", "tones"]
+__all__ = ["SAMPLING", "Bench", "ScoredAnswer", "even_weights", "tones"]
 
 
 @dataclass(frozen=True)
-class Measured:
+class ScoredAnswer:
     """An answer with its cost and tone, both relative to plain answers to the same prompt.
 
     Args:
@@ -68,7 +68,7 @@ class Bench:
 
     def ask(
         self, layers: Sequence[int], levels: Mapping[str, Sequence[float]], prompts: Sequence[str]
-    ) -> list[Measured]:
+    ) -> list[ScoredAnswer]:
         """Return answers in every emotion at its doses, without those that are empty.
 
         Prompts are dealt out to the doses in turn: plain answers show how hard each prompt is, and more prompts tell
@@ -96,7 +96,7 @@ class Bench:
             nats, plain = self._plain[answer.prompt]
             column = columns.index(answer.cell.emotion)
             tone = float(scores[column] - plain[column])
-            measured.append(Measured(answer.cell, answer.prompt, answer.text, answer.nats - nats, tone))
+            measured.append(ScoredAnswer(answer.cell, answer.prompt, answer.text, answer.nats - nats, tone))
         if not measured:
             raise InputError("The answers in all emotions are empty.", "Give prompts that the model answers.")
         return measured

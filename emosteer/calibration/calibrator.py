@@ -18,7 +18,7 @@ import numpy as np
 
 from emosteer._util import strict_json
 from emosteer._util.stats import resamples
-from emosteer.calibration.bench import SAMPLING, Bench, Measured, even_weights
+from emosteer.calibration.bench import SAMPLING, Bench, ScoredAnswer, even_weights
 from emosteer.calibration.curves import FROM, CostFit, Samples, fit_costs, tone_rises, tones_at_cost
 from emosteer.calibration.results import Calibration, EmotionResult, Point, Window, sample_of
 from emosteer.errors import InputError
@@ -152,7 +152,7 @@ def _levels(dose: float, factors: Sequence[float]) -> tuple[float, ...]:
 
 
 def _compare(
-    windows: Sequence[tuple[int, ...]], probed: Sequence[Sequence[Measured]], budget: float
+    windows: Sequence[tuple[int, ...]], probed: Sequence[Sequence[ScoredAnswer]], budget: float
 ) -> tuple[int, tuple[Window, ...]]:
     """Choose the window with most tone at the budget: the first, unless another gains more than a standard error."""
     answers = [answer for of_window in probed for answer in of_window]
@@ -169,14 +169,14 @@ def _compare(
     return best, tuple(Window(layers, *(_rounded(float(number)) for number in rest)) for layers, *rest in numbers)
 
 
-def _of_emotions(answers: Sequence[Measured], emotions: Sequence[str]) -> Samples:
+def _of_emotions(answers: Sequence[ScoredAnswer], emotions: Sequence[str]) -> Samples:
     """Group answers by emotion, with those to one prompt as a cluster."""
     if silent := set(emotions) - {str(answer.cell.emotion) for answer in answers}:
         raise InputError(f"All answers in {sorted(silent)[0]} are empty.", "Leave it out, or give other prompts.")
     return _samples(answers, [emotions.index(str(answer.cell.emotion)) for answer in answers])
 
 
-def _samples(answers: Sequence[Measured], groups: Sequence[int], clusters: Sequence[Any] | None = None) -> Samples:
+def _samples(answers: Sequence[ScoredAnswer], groups: Sequence[int], clusters: Sequence[Any] | None = None) -> Samples:
     clusters = [answer.prompt for answer in answers] if clusters is None else clusters
     index = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
     return Samples(
@@ -195,7 +195,7 @@ def _doses(samples: Samples, fit: CostFit, budget: float, reach: float = 1.0) ->
     return [_rounded(min(fit.dose(group, budget), reach * tops[group], LIMIT)) for group in groups]
 
 
-def _points(answers: Sequence[Measured], hits: Sequence[bool] | None) -> tuple[Point, ...]:
+def _points(answers: Sequence[ScoredAnswer], hits: Sequence[bool] | None) -> tuple[Point, ...]:
     """Summarise the answers of one emotion, by rising dose."""
     points = []
     for dose in sorted({answer.cell.strength for answer in answers}):
@@ -215,7 +215,7 @@ def _points(answers: Sequence[Measured], hits: Sequence[bool] | None) -> tuple[P
     return tuple(points)
 
 
-def _hits(answers: Sequence[Measured], emotion: str, judge: Judge | None) -> list[bool] | None:
+def _hits(answers: Sequence[ScoredAnswer], emotion: str, judge: Judge | None) -> list[bool] | None:
     """Return which answers the judge assigns to the emotion: a basic one among the basic ones, any other among all."""
     label = heard_as(judge, emotion) if judge else None
     if judge is None or label is None:

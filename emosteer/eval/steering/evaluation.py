@@ -15,7 +15,7 @@ from emosteer.errors import InputError
 from emosteer.eval.judges import BASIC, Agreement, EmbeddingJudge, Judge, agreement, heard_as, shipped_heads
 from emosteer.eval.prompts import load_prompts, spread
 from emosteer.eval.sampling import Answer, Cell, Control, Ways, generate_cells
-from emosteer.eval.steering.measures import Figures, Measures
+from emosteer.eval.steering.measures import Measures, Scores
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel
@@ -53,9 +53,9 @@ class CellResult:
         strength: Strength in calibrated doses.
         control: None for the tone itself, else the control as in `Cell`.
         n: Number of answers.
-        text: Figure → estimate, as in `Figures`.
-        judged: Judge → figure → estimate, as in `Figures`, without judges that do not know the emotion.
-        variety: Figure → value, as in `Figures`.
+        text: Score → estimate, as in `Scores`.
+        judged: Judge → score → estimate, as in `Scores`, without judges that do not know the emotion.
+        variety: Score → value, as in `Scores`.
     """
 
     way: str
@@ -206,8 +206,8 @@ def evaluate_steering(
     answers = generate_cells(steered, cells, ways=ways, cache=cache, progress=progress, **sampling)
 
     measures = Measures(answers, judges)
-    figures = _figures(measures, answers, cells, emotions, core)
-    results = tuple(_result(cell, cell_figures) for cell, cell_figures in figures.items())
+    scores = _scores(measures, answers, cells, emotions, core)
+    results = tuple(_result(cell, cell_scores) for cell, cell_scores in scores.items())
     in_basic = [i for i, answer in enumerate(answers) if answer.cell.emotion in core and answer.cell.control is None]
     base = steered.vectors.base_model
     about = {
@@ -226,7 +226,7 @@ def evaluate_steering(
         about,
         emotions,
         results,
-        tuple(_summary(steered, way, not ways[way], figures, judges, emotions, core, levels) for way in ways),
+        tuple(_summary(steered, way, not ways[way], scores, judges, emotions, core, levels) for way in ways),
         {way: _confusion(measures, answers, way, levels[-1]) for way in ways},
         agreement({name: {label: heard[label][in_basic] for label in heard} for name, heard in measures.heard.items()}),
         {judge.name: tuple(name for name in emotions if not heard_as(judge, name)) for judge in judges},
@@ -266,54 +266,54 @@ def _controls(core: Sequence[str], ways: Ways, strength: float, *, shuffled: boo
     return cells + [Cell(emotion, strength, "", "prompt_only") for emotion in core]
 
 
-def _figures(
+def _scores(
     measures: Measures,
     answers: Sequence[Answer],
     cells: Mapping[Cell, object],
     emotions: Sequence[str],
     core: Sequence[str],
-) -> dict[Cell, Figures]:
-    """Compute the figures of every cell, of unsteered answers for each emotion, and means over the basic emotions."""
+) -> dict[Cell, Scores]:
+    """Compute the scores of every cell, of unsteered answers for each emotion, and means over the basic emotions."""
     rows: dict[Cell, list[int]] = {}
     for i, answer in enumerate(answers):
         rows.setdefault(answer.cell, []).append(i)
-    figures: dict[Cell, Figures] = {}
+    scores: dict[Cell, Scores] = {}
     for cell in cells:
         if cell.control == "unsteered":
             for emotion in emotions:  # on the prompts on which its tone is measured
                 prompts = {answer.prompt for answer in answers if answer.cell.emotion == emotion}
                 same = [i for i in rows[cell] if answers[i].prompt in prompts]
-                figures[Cell(emotion, 0.0, "", "unsteered")] = measures.of(same, emotion)
+                scores[Cell(emotion, 0.0, "", "unsteered")] = measures.of(same, emotion)
         else:
-            figures[cell] = measures.of(rows[cell], cell.emotion)
-    kinds = dict.fromkeys((cell.strength, cell.way, cell.control) for cell in figures)
+            scores[cell] = measures.of(rows[cell], cell.emotion)
+    kinds = dict.fromkeys((cell.strength, cell.way, cell.control) for cell in scores)
     for kind in kinds:
-        of_core = [figures[cell] for emotion in core if (cell := Cell(emotion, *kind)) in figures]
-        figures[Cell(None, *kind)] = Figures.mean(of_core)
-    return figures
+        of_core = [scores[cell] for emotion in core if (cell := Cell(emotion, *kind)) in scores]
+        scores[Cell(None, *kind)] = Scores.mean(of_core)
+    return scores
 
 
-def _result(cell: Cell, figures: Figures) -> CellResult:
+def _result(cell: Cell, scores: Scores) -> CellResult:
     def estimates(values: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
         return {name: known for name, resampled in values.items() if (known := estimate(resampled))}
 
-    judged = {judge: estimates(values) for judge, values in figures.judged.items()}
-    return CellResult(**vars(cell), n=figures.n, text=estimates(figures.text), judged=judged, variety=figures.variety)
+    judged = {judge: estimates(values) for judge, values in scores.judged.items()}
+    return CellResult(**vars(cell), n=scores.n, text=estimates(scores.text), judged=judged, variety=scores.variety)
 
 
 def _summary(
     steered: SteeredModel,
     way: str,
     additive: bool,
-    figures: Mapping[Cell, Figures],
+    scores: Mapping[Cell, Scores],
     judges: Sequence[Judge],
     emotions: Sequence[str],
     core: Sequence[str],
     levels: Sequence[float],
 ) -> WaySummary:
     top = levels[-1]
-    at_top = {name: figures[Cell(name, top, way)] for name in emotions}
-    mean = figures[Cell(None, top, way)]
+    at_top = {name: scores[Cell(name, top, way)] for name in emotions}
+    mean = scores[Cell(None, top, way)]
     hit_rate: dict[str, Estimate] = {}
     worst: dict[str, tuple[str, float]] = {}
     top_3: dict[str, Estimate] = {}
@@ -330,7 +330,7 @@ def _summary(
         response[judge] = {}
         for name in emotions:
             curve = [Cell(name, 0.0, "", "unsteered"), *(Cell(name, level, way) for level in levels)]
-            heard = [figures[cell].judged.get(judge) for cell in curve if cell in figures]
+            heard = [scores[cell].judged.get(judge) for cell in curve if cell in scores]
             means = [float(values["probability"][0]) for values in heard if values]
             correlation = rank_correlation(range(len(means)), means) if len(means) == len(curve) > 2 else None
             if correlation is not None:

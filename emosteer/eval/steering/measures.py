@@ -15,19 +15,19 @@ from emosteer.eval.judges import BASIC, GOEMOTIONS_MAP, Judge, heard_as
 from emosteer.eval.sampling import Answer
 from emosteer.eval.steering import wording
 
-__all__ = ["Figures", "Measures"]
+__all__ = ["Measures", "Scores"]
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Figures of answers, each as `[1 + draws]`: the value itself, then its value in each resample of prompts.
+class Scores:
+    """Scores of answers, each as `[1 + draws]`: the value itself, then its value in each resample of prompts.
 
     Args:
         n: Number of answers.
-        text: Figure → values. `cost` is in nats per token above the plain answers to the same prompts, `…_change` the
+        text: Score → values. `cost` is in nats per token above the plain answers to the same prompts, `…_change` the
             difference from them, `…_ratio` the quotient; `topic` is the similarity to plain answers to the same prompt,
             divided by that of plain answers to each other.
-        judged: Judge → figure → values: `hit`, the share in which the emotion is chosen among the basic ones;
+        judged: Judge → score → values: `hit`, the share in which the emotion is chosen among the basic ones;
             `probability` among all labels; `probability_of_basic` among the basic ones; `top_3`, the share in which it
             is among the three most probable of the emotions that GoEmotions knows.
         variety: `entropy` of the tokens in nats, `distinct_1` to `distinct_3`, the share of different n-grams. They
@@ -40,21 +40,20 @@ class Figures:
     variety: Mapping[str, float]
 
     @staticmethod
-    def mean(several: Sequence[Figures]) -> Figures:
-        """Return the unweighted mean over emotions answered on the same prompts, of those that have a figure."""
+    def mean(several: Sequence[Scores]) -> Scores:
+        """Return the unweighted mean over emotions answered on the same prompts, of those that have a score."""
 
         def averaged(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
             names = dict.fromkeys(name for row in rows for name in row)
             return {name: np.mean([row[name] for row in rows if name in row], axis=0) for name in names}
 
-        judges = dict.fromkeys(judge for figures in several for judge in figures.judged)
+        judges = dict.fromkeys(judge for scores in several for judge in scores.judged)
         judged = {
-            judge: averaged([figures.judged[judge] for figures in several if judge in figures.judged])
-            for judge in judges
+            judge: averaged([scores.judged[judge] for scores in several if judge in scores.judged]) for judge in judges
         }
-        variety = {name: float(np.mean([figures.variety[name] for figures in several])) for name in several[0].variety}
-        return Figures(
-            sum(figures.n for figures in several), averaged([figures.text for figures in several]), judged, variety
+        variety = {name: float(np.mean([scores.variety[name] for scores in several])) for name in several[0].variety}
+        return Scores(
+            sum(scores.n for scores in several), averaged([scores.text for scores in several]), judged, variety
         )
 
 
@@ -84,8 +83,8 @@ class Measures:
         }
         self._to_plain, self._to_prompt = self._similarities(texts)
 
-    def of(self, rows: Sequence[int], emotion: str | None) -> Figures:
-        """Compute the figures of some answers.
+    def of(self, rows: Sequence[int], emotion: str | None) -> Scores:
+        """Compute the scores of some answers.
 
         Args:
             rows: Their indices among all answers.
@@ -120,12 +119,12 @@ class Measures:
                 text[f"{name}_ratio"] = toned / untoned
             variety[name] = float(toned[0])
         judged = {
-            name: {figure: mean(column) for figure, column in self._verdicts(judge, emotion, label).items()}
+            name: {score: mean(column) for score, column in self._verdicts(judge, emotion, label).items()}
             for name, judge in self._judges.items()
             if emotion is not None and (label := heard_as(judge, emotion))
         }
         known = {name: values for name, values in text.items() if not np.isnan(values[0])}
-        return Figures(len(rows), known, judged, variety)
+        return Scores(len(rows), known, judged, variety)
 
     def choices(self, judge: str) -> tuple[tuple[str, ...], np.ndarray]:
         """Return the basic emotions that a judge knows, and the index of its choice in every answer, `[n_answers]`."""
@@ -133,7 +132,7 @@ class Measures:
         return labels, np.stack([self.heard[judge][name] for name in labels], axis=1).argmax(1)
 
     def _verdicts(self, judge: Judge, emotion: str, label: str) -> dict[str, np.ndarray]:
-        """Return each figure of a judge as `[n_answers]`."""
+        """Return each score of a judge as `[n_answers]`."""
         heard = self.heard[judge.name]
         own = heard[label]
         verdicts = {"probability": own}

@@ -95,8 +95,8 @@ def _table(first: str, report: SteeringReport, title: str) -> Table:
 def _row(report: SteeringReport, cell: CellResult) -> list[str]:
     """Return the cells of a row: hit rate and cost with their intervals, the others without."""
     judged = [cell.judged.get(judge, {}) for judge in report.about["judges"]]
-    hits = [str(figures.get("hit", "–")) for figures in judged]
-    probabilities = [_value(figures.get("probability")) for figures in judged]
+    hits = [str(scores.get("hit", "–")) for scores in judged]
+    probabilities = [_value(scores.get("probability")) for scores in judged]
     cost = str(cell.text.get("cost", "–"))
     return [*hits, *probabilities, cost, _value(cell.text.get("loops")), _value(cell.text.get("topic")), str(cell.n)]
 
