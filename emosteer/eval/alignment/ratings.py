@@ -126,10 +126,10 @@ def stem_groups(words: Sequence[str], language: str) -> NDArray[np.intp]:
     return np.unique(np.asarray(stems), return_inverse=True)[1]
 
 
-def folds(groups: NDArray[np.intp], *, n: int = FOLDS, seed: int = 0) -> NDArray[np.intp]:
-    """Assign each word to a fold, `[n_words]`; whole groups, drawn at random."""
+def folds(groups: NDArray[np.intp], *, seed: int = 0) -> NDArray[np.intp]:
+    """Assign each word to one of `FOLDS` folds, `[n_words]`; whole groups, drawn at random."""
     n_groups = int(groups.max()) + 1
-    return (np.random.default_rng(seed).permutation(n_groups) % n)[groups]
+    return (np.random.default_rng(seed).permutation(n_groups) % FOLDS)[groups]
 
 
 def cross_predict(views: Sequence[NDArray[Any]], ratings: Matrix, fold: NDArray[np.intp]) -> list[Matrix]:

@@ -195,7 +195,7 @@ def held_out_axes(model: Points, human: Points, *, seed: int = 0) -> Points:
 
     predicted = np.empty_like(human, dtype=float)
     scores, _ = component_scores(model)  # a rotation, which changes nothing but speed
-    for held_out in _folds(len(model), FOLDS, seed):
+    for held_out in _folds(len(model), seed):
         fitted = np.setdiff1d(np.arange(len(model)), held_out)
         scale = np.sqrt(scores[fitted].var(0).mean())
         regression = RidgeCV(np.logspace(-2, 4, 13), alpha_per_target=True).fit(scores[fitted] / scale, human[fitted])
@@ -253,7 +253,7 @@ class HeldOutMap:
         return _explained(self.mapped, self.true)
 
 
-def held_out_map(source: Points, target: Points, *, components: int, seed: int = 0, folds: int = FOLDS) -> HeldOutMap:
+def held_out_map(source: Points, target: Points, *, components: int, seed: int = 0) -> HeldOutMap:
     """Map one space onto another by Procrustes, each category by a map fitted on other categories.
 
     The map is orthogonal with one scale (Schönemann 1966). Both sides are centred on the fitted categories, and the
@@ -265,14 +265,13 @@ def held_out_map(source: Points, target: Points, *, components: int, seed: int =
         source: `[n, d]`.
         target: `[n, e]`, the same categories.
         components: Largest number of dimensions kept on both sides.
-        seed: Seed of the division of the categories.
-        folds: Number of parts.
+        seed: Seed of the division into `FOLDS` parts.
     """
     n = len(source)
-    k = min(components, source.shape[1], target.shape[1], n - -(-n // folds) - 1)
+    k = min(components, source.shape[1], target.shape[1], n - -(-n // FOLDS) - 1)
     mapped, true, nearer = np.empty((n, k)), np.empty((n, k)), np.empty(n, dtype=np.intp)
     goal = component_scores(target)[0][:, :k]
-    for held_out in _folds(n, folds, seed):
+    for held_out in _folds(n, seed):
         fitted = np.setdiff1d(np.arange(n), held_out)
         ours, theirs = _reduced(source, fitted, k), goal - goal[fitted].mean(0)
         mapped[held_out] = ours[held_out] @ rotation_onto(ours[fitted], theirs[fitted])
@@ -347,5 +346,5 @@ def _reduced(points: Points, fitted: Rows, k: int) -> Points:
     return reduced
 
 
-def _folds(n: int, folds: int, seed: int) -> list[Rows]:
-    return np.array_split(np.random.default_rng(seed).permutation(n), min(folds, n))
+def _folds(n: int, seed: int) -> list[Rows]:
+    return np.array_split(np.random.default_rng(seed).permutation(n), min(FOLDS, n))
