@@ -129,7 +129,7 @@ def eval_alignment(
     from emosteer._util.atomic import require_writable
     from emosteer.embedded import cache_dir
     from emosteer.eval.alignment import evaluate_alignment
-    from emosteer.eval.alignment.page import JSON, write_report
+    from emosteer.eval.alignment.report import JSON, write_report
     from emosteer.eval.alignment.tables import notes, tables
     from emosteer.eval.norms import load_category_norms, parse_norms
     from emosteer.vectors.records import Record, put

@@ -89,7 +89,7 @@ if __name__ == "__main__":
     report = evaluate_alignment(steered, norms=norms, categories=options.categories, cache=cache_dir() / "words")
     seconds = {"wall": time.perf_counter() - begin, "process CPU": time.process_time() - cpu}
     if options.output:
-        from emosteer.eval.alignment.page import write_report
+        from emosteer.eval.alignment.report import write_report
 
         write_report(report, options.output)
     show(
