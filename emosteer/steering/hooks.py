@@ -218,7 +218,7 @@ class Steering:
         try:
             gain = self._pass.gain
         except AttributeError:
-            raise ToneError("A block was run outside of its model, so it is not known which tokens to steer.") from None
+            raise ToneError("A block was run outside its model, so the positions of its tokens are unknown.") from None
         if gain is not None:
             gains = self._pass.gains
             if hidden.device not in gains:

@@ -100,7 +100,7 @@ class EmotionLogitsProcessor:
         vectors.check_model(model)
         if model.config.is_encoder_decoder:
             raise IncompatibleModelError(
-                f"{type(model).__name__} has an encoder, whose text a logits processor is not told.",
+                f"{type(model).__name__} has an encoder, whose input a logits processor does not see.",
                 "Use emosteer.steer.",
             )
         if method not in ("contrast", "bias"):
@@ -243,11 +243,11 @@ class _Branch(threading.local):
 
         if not ids.shape[1]:
             raise InputError(
-                "The prompt was given as inputs_embeds, which a logits processor is not told.", "Give ids."
+                "The prompt was given as inputs_embeds, which a logits processor does not see.", "Give input_ids."
             )
         media = [getattr(self._model.config, name, None) for name in MEDIA]
         if any(token is not None and bool((ids == token).any()) for token in media):
-            raise InputError("The prompt holds an image, video or sound, which a logits processor is not told.")
+            raise InputError("The prompt contains an image, video or sound, which a logits processor does not see.")
         if self._attention_mask is None:
             return ids.masked_fill(self._leading_padding(ids), -1)
         mask = self._attention_mask.to(ids.device)

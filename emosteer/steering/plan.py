@@ -234,4 +234,6 @@ def _check_layers(vectors: EmotionVectors, layers: Sequence[int]) -> None:
             f"They have the layers {vectors.layers[0]} to {vectors.layers[-1]}.",
         )
     if not layers or len(set(layers)) != len(layers):
-        raise ToneError("The layers to steer are empty or name one twice.")
+        raise ToneError(
+            "The layers to steer are empty or name one twice.", "Name each layer once, or leave layers out."
+        )

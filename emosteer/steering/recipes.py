@@ -53,7 +53,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not all(map(is_finite_number, (self.dose, self.bonus, self.plausibility))):
-            raise InputError(f"{self!r} holds something that is not a finite number.")
+            raise InputError(f"{self!r} contains a value that is not a finite number.")
         if not 0 < self.plausibility <= 1:
             raise InputError(f"The plausibility is {self.plausibility!r}, expected a number above 0 up to 1.")
 

@@ -106,7 +106,7 @@ def checked(emotion: str, value: object) -> float:
     strength = finite_strength(emotion, value)
     if abs(strength) > LIMIT:
         raise ToneError(
-            f"The strength of {emotion!r} is {strength:g}, beyond ±{LIMIT:g} there is no language left.",
+            f"The strength of {emotion!r} is {strength:g}, beyond ±{LIMIT:g}, where no language is left.",
             "1.0 is the calibrated dose.",
         )
     if abs(strength) > LOUD:
