@@ -57,7 +57,7 @@ _REFUSED = {
         ("gemma4_assistant", "gemma4_unified_assistant"),
         "it drafts for another model, whose keys and values it reads: steer that one",
     ),
-    "prophetnet": "it predicts from streams of n-grams that stand beside that of the tokens",
+    "prophetnet": "it predicts from n-gram streams parallel to that of the tokens",
     "reformer": "its blocks are reversible, and fill the tokens up to whole chunks",
 }
 
@@ -106,7 +106,7 @@ def decoder(model: PreTrainedModel) -> nn.Module:
     bidirectional = getattr(model.config, "is_decoder", None) is False and not model.config.is_encoder_decoder
     if bidirectional and not any(getattr(part, "is_causal", False) for part in module.modules()):
         raise IncompatibleModelError(
-            f"{type(model).__name__} reads its text in both directions: its config says that it is no decoder.",
+            f"{type(model).__name__} reads its text in both directions: its config says that it is not a decoder.",
             "If it was trained to write, load it with is_decoder=True.",
         )
     return module
@@ -127,7 +127,16 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 
     root = decoder(model)
     if path := _paths.get(model.config.model_type):
-        return _registered(model, path)
+        try:
+            registered = model.get_submodule(path)
+        except AttributeError:
+            registered = None
+        if isinstance(registered, nn.ModuleList):
+            return registered
+        raise IncompatibleModelError(
+            f"{type(model).__name__} has no list of blocks at {path!r}, where they are registered for "
+            f"{model.config.model_type!r}."
+        )
     config = _text_config(model)
     depth = next(value for name in _DEPTHS if (value := getattr(config, name, None)) is not None)
     queue: deque[nn.Module] = deque([root])
@@ -143,21 +152,6 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
         f"No list of {depth} decoder blocks was found in {type(model).__name__}.",
         f"Say where they are: emosteer.register_layers({model.config.model_type!r}, 'path.to.the.blocks').",
     )
-
-
-def _registered(model: PreTrainedModel, path: str) -> nn.ModuleList:
-    from torch import nn
-
-    try:
-        blocks = model.get_submodule(path)
-    except AttributeError:
-        blocks = None
-    if not isinstance(blocks, nn.ModuleList):
-        raise IncompatibleModelError(
-            f"{type(model).__name__} has no list of blocks at {path!r}, where they are registered for "
-            f"{model.config.model_type!r}."
-        )
-    return blocks
 
 
 def hidden_size(model: PreTrainedModel) -> int:

@@ -28,7 +28,7 @@ from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import plan
 from emosteer.steering.recipes import STEADY, STEADY_HINT, Recipe, with_recipe
 from emosteer.steering.thermostat import Control, Thermostat
-from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted
+from emosteer.steering.tones import Keyframes, Tone, ToneLike, Turns
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
@@ -95,7 +95,7 @@ class SteeredModel:
 
     def steer(
         self,
-        emotion: Wanted | Thermostat | Turns,
+        emotion: ToneLike | Thermostat | Turns,
         *,
         layers: Sequence[int] | None = None,
         scope: str | None = None,
@@ -166,7 +166,7 @@ class SteeredModel:
     def generate(
         self,
         *,
-        emotion: Wanted | Thermostat = None,
+        emotion: ToneLike | Thermostat = None,
         scope: str | None = None,
         schedule: Schedule | None = None,
         operation: str = "add",

@@ -106,7 +106,10 @@ def _put_in_place(scratch: Mapping[str, Path], folder: Path) -> None:
         for name, path in scratch.items():
             if (folder / name).exists():
                 backups[name] = path.with_name(f"{path.name}.old")
-                _back_up(folder / name, backups[name])
+                try:
+                    os.link(folder / name, backups[name])
+                except OSError:  # a file system without hard links
+                    shutil.copyfile(folder / name, backups[name])
         for name, path in scratch.items():
             path.replace(folder / name)
     except BaseException:  # including interrupts
@@ -119,13 +122,6 @@ def _put_in_place(scratch: Mapping[str, Path], folder: Path) -> None:
     finally:
         for path in backups.values():
             path.unlink(missing_ok=True)
-
-
-def _back_up(file: Path, backup: Path) -> None:
-    try:
-        os.link(file, backup)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(file, backup)
 
 
 def require_writable(folder: Path) -> None:

@@ -24,11 +24,10 @@ def parsed(tokenizer: PreTrainedTokenizerBase, conversation: str | Messages) -> 
     Raises:
         InputError: There are no messages, the last one is empty, or the tokenizer has no chat template.
     """
-    if isinstance(conversation, str):
-        conversation = [{"role": "user", "content": conversation}]
-    if not isinstance(conversation, Sequence) or not conversation or not all(map(_is_message, conversation)):
+    turns: Messages = [{"role": "user", "content": conversation}] if isinstance(conversation, str) else conversation
+    if not isinstance(turns, Sequence) or not turns or not all(map(_is_message, turns)):
         raise InputError("A conversation is a list of messages, each with a role and a text as content.")
-    messages = [{key: value for key, value in message.items() if key != "emotion"} for message in conversation]
+    messages = [{key: value for key, value in message.items() if key != "emotion"} for message in turns]
     if not messages[-1]["content"].strip():
         raise InputError("The message is empty.")
     if not tokenizer.chat_template:

@@ -47,7 +47,7 @@ def drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) -
             torch.cuda.set_rng_state(states[1], device)
 
     devices = [torch.device("cpu"), *([device] if on_cuda else [])]
-    own = [torch.Generator(place).manual_seed(seed).get_state() for place in devices]
+    own = [torch.Generator(source).manual_seed(seed).get_state() for source in devices]
     outer: list[list[Tensor]] = []  # the global state, while it is replaced
 
     def restore() -> None:

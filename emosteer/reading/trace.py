@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from emosteer.layers import decoder_layers, hidden_of
@@ -20,7 +19,7 @@ __all__ = ["Trace"]
 
 
 class Trace:
-    """Records the scores of every token that a model reads in a `with` block.
+    """A recorder of the scores of every token that a model reads in a `with` block.
 
     Only forward passes in the thread or task that opened the block are recorded, and only by the innermost of nested
     blocks, so a reading inside a block does not add to it.
@@ -52,9 +51,7 @@ class Trace:
         _open.set(self)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

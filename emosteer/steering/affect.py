@@ -79,10 +79,8 @@ def mix(vectors: EmotionVectors, affect: Affect) -> dict[str, float]:
     point = torch.tensor([affect.valence, AROUSAL * affect.arousal]).double()
     strengths = standard @ torch.linalg.solve(correlation, point)
     layers = sorted({layer for name in rated for layer in vectors.dose(name).layers})
-    deltas = torch.zeros(len(rated), len(layers), vectors.hidden_size, dtype=torch.float64)
-    for i, name in enumerate(rated):
-        for layer, delta in vectors.deltas(name).items():
-            deltas[i, layers.index(layer)] = delta
-    deltas = deltas.flatten(1)
+    zero = torch.zeros(vectors.hidden_size)
+    rows = [torch.cat([delta.get(layer, zero) for layer in layers]) for delta in map(vectors.deltas, rated)]
+    deltas = torch.stack(rows).double()
     strengths *= LENGTH * radius * float(deltas.norm(dim=1).mean()) / float((strengths @ deltas).norm())
     return dict(zip(rated, strengths.tolist(), strict=True))

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from emosteer.errors import ToneError
@@ -27,7 +26,7 @@ from emosteer.schedules import Schedule
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.plan import Plan, plan
 from emosteer.steering.thermostat import Control, Thermostat
-from emosteer.steering.tones import Wanted, copies_of_each
+from emosteer.steering.tones import ToneLike, copies_of_each
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +44,7 @@ _active: ContextVar[tuple[Steering, ...]] = ContextVar("emosteer_active", defaul
 def steer(
     model: PreTrainedModel,
     vectors: EmotionVectors,
-    tone: Wanted,
+    tone: ToneLike,
     *,
     layers: Sequence[int] | None = None,
     scope: str | None = None,
@@ -138,14 +137,12 @@ class Steering:
                     hook = partial(self._after, layer)
                     self._handles.append(blocks[layer].register_forward_hook(hook, prepend=True))
             except BaseException:
-                self.__exit__(None, None, None)
+                self.__exit__()
                 raise
             _active.set((*_active.get(), self))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.plan.sites:
             unwatch(self.model)
             compile_stance.leave()
@@ -203,11 +200,11 @@ class Steering:
         import torch
 
         positions = torch.arange(-answer, steered.shape[1] - answer, dtype=torch.float32)
-        scopes = {"all": torch.ones_like(positions), "prompt": positions < 0, "generated": positions >= 0}
-        columns = []
-        for scope, schedule in self.plan.curves:
-            factor = torch.ones_like(positions) if schedule is None else schedule(positions)
-            columns.append(factor * scopes[scope])
+        ones = torch.ones_like(positions)
+        scopes = {"all": ones, "prompt": positions < 0, "generated": positions >= 0}
+        columns = [
+            (ones if schedule is None else schedule(positions)) * scopes[scope] for scope, schedule in self.plan.curves
+        ]
         return steered.unsqueeze(-1) * torch.stack(columns, -1)
 
     def _after(self, layer: int, module: nn.Module, args: Any, output: Any) -> Any:

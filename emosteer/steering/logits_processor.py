@@ -42,7 +42,7 @@ __all__ = ["EmotionLogitsProcessor"]
 
 
 class EmotionLogitsProcessor:
-    """Gives a tone to the scores of `generate` and rules out what the plain model finds implausible.
+    """A logits processor that gives `generate` a tone and rules out what the plain model finds implausible.
 
         calm = emosteer.EmotionLogitsProcessor(model, vectors, {"calm": 2.0})
         model.generate(**inputs, logits_processor=[calm])
@@ -157,12 +157,8 @@ class EmotionLogitsProcessor:
 class _Branch(threading.local):
     """Forward passes beside those of `generate`, token by token, with a cache of their own.
 
-    Each thread has its own state, because `threading.local` calls `__init__` again in each.
-
-    Args:
-        model: The model.
-        plan: The plan to steer by, on top of whatever steers the model around the call.
-        attention_mask: `[batch, tokens]`, of the prompts, or None to infer it from leading padding tokens.
+    The plan applies on top of whatever steers the model around the call. Each thread has its own state, because
+    `threading.local` calls `__init__` again in each.
     """
 
     def __init__(self, model: PreTrainedModel, plan: Plan, attention_mask: Tensor | None) -> None:
@@ -176,15 +172,9 @@ class _Branch(threading.local):
         self._cache: dict[str, Any] = {}  # keyed by the model's name for it
 
     def logits(self, ids: Tensor, outer: tuple[Steering, ...] = ()) -> Tensor:
-        """Return the logits after the last token, `[batch · beams, vocabulary]`.
+        """Return the logits `[batch · beams, vocabulary]` after the last token of ids `[batch · beams, tokens]`.
 
-        Args:
-            ids: `[batch · beams, tokens]`.
-            outer: What steers the model around this call. When it changes, earlier tokens are read again.
-
-        Raises:
-            InputError: The prompt cannot be read from ids alone.
-            ToneError: The number of tones does not fit the batch.
+        When `outer`, the steerings around this call, changes, earlier tokens are read again.
         """
         import torch
 

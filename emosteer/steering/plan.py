@@ -11,7 +11,7 @@ from emosteer.schedules import Schedule, keyframes, product, window
 from emosteer.steering.affect import Affect
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.thermostat import Held, Thermostat
-from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted, checked, named
+from emosteer.steering.tones import Keyframes, Tone, ToneLike, Turns, checked, named
 from emosteer.vectors.emotion_vectors import EmotionVectors
 from emosteer.vectors.types import SCOPES, Dose
 
@@ -37,7 +37,7 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """The steering of each layer.
+    """The steering vectors of each layer, and the tokens to which they apply.
 
     Args:
         sites: Layer → its tensors. Empty if every strength is 0.
@@ -58,14 +58,14 @@ class Plan:
 
     @property
     def deltas(self) -> dict[int, Tensor]:
-        """Layer → what is added to a token at full gain: `[d_model]`, or `[rows, d_model]`."""
+        """The delta that each layer adds to a token at full gain: layer → `[d_model]`, or `[rows, d_model]`."""
         sums = {layer: site.vectors.sum(-2) for layer, site in self.sites.items()}
         return sums if self.rows is not None else {layer: rows[0] for layer, rows in sums.items()}
 
 
 def plan(
     vectors: EmotionVectors,
-    tone: Wanted | Thermostat | Turns,
+    tone: ToneLike | Thermostat | Turns,
     *,
     layers: Sequence[int] | None = None,
     scope: str | None = None,
@@ -211,7 +211,7 @@ def _deltas(vectors: EmotionVectors, column: _Column) -> dict[int, Tensor]:
     return vectors.deltas(column.emotion, replace(column.dose, dose=column.strength * column.dose.dose))
 
 
-def _rows(tone: Wanted | Thermostat | Turns) -> list[Tone | Affect | Keyframes | Thermostat | Turns]:
+def _rows(tone: ToneLike | Thermostat | Turns) -> list[Tone | Affect | Keyframes | Thermostat | Turns]:
     """Return the tone of each row, or a single one that all rows share."""
     if tone is None or isinstance(tone, (Mapping, Affect, Keyframes, Thermostat, Turns)):
         return [tone or {}]

@@ -83,7 +83,7 @@ class Control:
         import torch
 
         self._readout, self._model = readout, model
-        self._prefix: list[int] = list(tokenizer("")["input_ids"])  # special tokens before every text
+        self._lead: list[int] = list(tokenizer("")["input_ids"])  # special tokens before every text
         self._columns = [readout.emotions.index(emotion) for emotion in thermostat.levels]
         self._levels = torch.tensor(list(thermostat.levels.values()), dtype=torch.float32)
         self._limit = thermostat.limit
@@ -105,12 +105,12 @@ class Control:
             state.rows, state.cache = rows, None
             state.deficit = torch.zeros(rows, len(self._levels))
             state.strengths = []
-            if self._prefix:
-                self._read(torch.tensor([self._prefix]).expand(rows, -1))
+            if self._lead:
+                self._read(torch.tensor([self._lead]).expand(rows, -1))
         start = (START * self._levels).clamp(-self._limit, self._limit)
         for column in range(max(0, answer + len(state.strengths)), tokens):
             scores = self._read(ids[:, column : column + 1])
-            if state.strengths or self._prefix:  # the first token of a sequence, the attention sink, has no score
+            if state.strengths or self._lead:  # the first token of a sequence, the attention sink, has no score
                 state.deficit = state.deficit + self._levels - scores
             state.strengths.append((start + state.deficit / TOKENS).clamp(-self._limit, self._limit))
         gain = start.repeat(rows, tokens, 1)

@@ -16,7 +16,7 @@ LIMIT = 10.0
 Tone = Mapping[str, float]
 """Emotion → strength in calibrated doses: 1.0 is the strongest tone that reads naturally, negative steers away."""
 
-__all__ = ["LIMIT", "LOUD", "Keyframes", "Tone", "Turns", "Wanted", "checked", "copies_of_each", "named"]
+__all__ = ["LIMIT", "LOUD", "Keyframes", "Tone", "ToneLike", "Turns", "checked", "copies_of_each", "named"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Keyframes:
 
     def __post_init__(self) -> None:
         if not isinstance(self.tones, Mapping) or not self.tones:
-            raise ToneError(f"{self.tones!r} names no keyframes.", "Give places and tones: {0: {'calm': 1.0}, …}.")
+            raise ToneError(f"{self.tones!r} names no keyframes.", "Give positions and tones: {0: {'calm': 1.0}, …}.")
         keyframes(dict.fromkeys(self.tones, 0.0))  # checks the positions
         for tone in self.tones.values():
             if not (tone is None or isinstance(tone, (Mapping, Affect))):
@@ -66,7 +66,7 @@ class Turns:
     turns: tuple[tuple[Tone | Affect | Keyframes | None, float, float], ...]
 
 
-Wanted = Tone | Affect | Keyframes | Sequence[Tone | Affect | Keyframes | None] | None
+ToneLike = Tone | Affect | Keyframes | Sequence[Tone | Affect | Keyframes | None] | None
 """What `steer` takes: one tone for all rows, or a list with one for each row of the batch."""
 
 

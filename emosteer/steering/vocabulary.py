@@ -47,16 +47,9 @@ def vocabulary(model: PreTrainedModel, vectors: EmotionVectors, tones: Sequence[
 
 
 def _logits_of(model: PreTrainedModel, streams: Tensor) -> Tensor:
-    """Return the standardised logits of directions in the residual stream after the last block.
+    """Return the standardised logits `[n, vocabulary]` of directions `[n, d_model]` after the last block.
 
     The logits of the opposite directions are subtracted, which cancels what norm and head add to every input.
-
-    Args:
-        model: The model.
-        streams: `[n, d_model]`, with the norm that the stream has after that block.
-
-    Returns:
-        `[n, vocabulary]`, each row with mean 0 and standard deviation 1.
     """
     import torch
 
