@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from emosteer._util.numbers import is_finite_number
 from emosteer.errors import InputError, ToneError
+from emosteer.schedules import Schedule
 from emosteer.steering.affect import Affect
+from emosteer.steering.plan import plan
 from emosteer.steering.tones import Tone, copies_of_each, named
 from emosteer.steering.vocabulary import vocabulary
 
@@ -27,10 +29,7 @@ if TYPE_CHECKING:
 
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
-STEADY = "A recipe is made for a tone that is added, and the same along the answer."
-STEADY_HINT = "Leave out the recipe, or schedule, operation, keyframes and thermostat."
-
-__all__ = ["RECIPES", "STEADY", "STEADY_HINT", "Recipe", "Vocabulary", "with_recipe"]
+__all__ = ["RECIPES", "Recipe", "Vocabulary", "with_recipe"]
 
 
 @dataclass(frozen=True)
@@ -63,37 +62,52 @@ RECIPES: Mapping[str, Recipe] = {"natural": Recipe(dose=1.05, bonus=1.5, plausib
 
 
 def with_recipe(
-    recipe: str | Recipe, model: PreTrainedModel, vectors: EmotionVectors, tone: Any, length: int
-) -> tuple[Any, Vocabulary | None]:
-    """Apply a recipe to a tone: return the tone to add, and the logits processor that favours its vocabulary.
+    recipe: str | Recipe,
+    model: PreTrainedModel,
+    vectors: EmotionVectors,
+    tone: Any,
+    schedule: Schedule | None,
+    operation: str,
+    length: int,
+    options: Mapping[str, Any],
+) -> tuple[Any, dict[str, Any]]:
+    """Apply a recipe to a tone and to the options of `generate`.
 
     Args:
         recipe: A recipe, or the name of one.
         model: The model that generates.
         vectors: Vectors made for the model.
         tone: One tone for all rows, or a list with one for each.
-        length: Tokens of the prompt.
+        schedule: The caller's schedule, which must be None.
+        operation: The caller's operation, which must be `"add"`.
+        length: Number of tokens of the prompt.
+        options: Options for `generate`.
 
     Returns:
-        The scaled tone, and the processor, or None if no row has a tone.
+        The scaled tone, and the options with a logits processor that favours the tone's vocabulary.
 
     Raises:
         InputError: The recipe is unknown.
-        ToneError: The tone changes along the answer, or an affect cannot be mixed from these vectors.
+        ToneError: The tone is invalid, or not one that is added and stays the same along the answer.
     """
     if not isinstance(recipe, Recipe):
         if recipe not in RECIPES:
             raise InputError(f"There is no recipe {recipe!r}.", f"There are: {', '.join(RECIPES)}; or make a Recipe.")
         recipe = RECIPES[recipe]
-    shared = tone is None or isinstance(tone, (Mapping, Affect))
+    plan(vectors, tone)  # reports an invalid tone or an unknown emotion
     rows = list(tone) if isinstance(tone, Sequence) else [tone]
-    if not all(row is None or isinstance(row, (Mapping, Affect)) for row in rows):
-        raise ToneError(STEADY, STEADY_HINT)
+    steady = all(row is None or isinstance(row, (Mapping, Affect)) for row in rows)
+    if not steady or schedule is not None or operation != "add":
+        raise ToneError(
+            "A recipe is made for a tone that is added, and the same along the answer.",
+            "Leave out the recipe, or schedule, operation, keyframes and thermostat.",
+        )
     tones = [named(vectors, row) for row in rows]
-    toned = any(any(row.values()) for row in tones)
-    processor = Vocabulary(model, vectors, tones, recipe, length) if toned else None
     scaled = [{name: strength * recipe.dose for name, strength in row.items()} for row in tones]
-    return scaled[0] if shared else scaled, processor
+    if any(any(row.values()) for row in tones):
+        processor = Vocabulary(model, vectors, tones, recipe, length)
+        options = {**options, "logits_processor": [*(options.get("logits_processor") or ()), processor]}
+    return scaled if isinstance(tone, Sequence) else scaled[0], dict(options)
 
 
 class Vocabulary:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emosteer.errors import ToneError, warn
 from emosteer.schedules import keyframes
 from emosteer.steering.affect import Affect, mix
-from emosteer.vectors.emotion_vectors import EmotionVectors, finite_strength
+from emosteer.vectors.algebra import finite_strength
+from emosteer.vectors.emotion_vectors import EmotionVectors
 
 LOUD = 3.0
 LIMIT = 10.0
@@ -64,6 +66,27 @@ class Turns:
     """
 
     turns: tuple[tuple[Tone | Affect | Keyframes | None, float, float], ...]
+
+    @classmethod
+    def of(
+        cls,
+        tones: Sequence[Tone | Affect | Keyframes | None],
+        spans: Sequence[tuple[int, int]],
+        answer: Tone | Affect | Keyframes | None,
+        length: int,
+    ) -> Turns:
+        """Return the turns of a prompt and of the answer that follows it.
+
+        Args:
+            tones: Tones of the messages.
+            spans: Token positions at which each message starts and ends.
+            answer: Tone of the answer.
+            length: Number of tokens of the prompt; those after the last message belong to the answer.
+        """
+        turns = [
+            (tone, float(start - length), float(end - length)) for tone, (start, end) in zip(tones, spans, strict=True)
+        ]
+        return cls((*turns, (answer, spans[-1][1] - length, math.inf)))
 
 
 ToneLike = Tone | Affect | Keyframes | Sequence[Tone | Affect | Keyframes | None] | None

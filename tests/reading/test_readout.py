@@ -20,7 +20,7 @@ from emosteer.models.activations import Passage
 from emosteer.reading.emotion_reading import read, reading_of, token_scores
 from emosteer.reading.fit import TEXTS_AN_EMOTION, fit_readout
 from emosteer.reading.trace import Trace
-from emosteer.vectors.types import AXES, EmotionInfo, Readout
+from emosteer.vectors.types import AXES, EmotionInfo
 from tests.cli.test_cli import one_line, run  # noqa: F401 - a fixture
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
 
