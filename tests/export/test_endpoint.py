@@ -23,7 +23,7 @@ import emosteer
 from emosteer.errors import FormatError, IncompatibleModelError, InputError
 from emosteer.export import write_endpoint
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
-from tests.steering.test_hooks import added, by_hand
+from tests.oracle import added, deltas
 
 SERVER = """
 import importlib.util, json, sys
@@ -101,7 +101,7 @@ def test_requests_at_once_get_the_tones_that_each_asked_for(folder, twin):
     expected = []
     for tone in tones:
         answer = ids
-        with added("llama", twin.model, by_hand(twin.vectors, tone)), torch.no_grad():
+        with added(twin.model.model.layers, deltas(twin.vectors, tone)), torch.no_grad():
             for _ in range(12):  # without a cache
                 answer = torch.cat([answer, twin.model(input_ids=answer).logits[:, -1:].argmax(-1)], dim=1)
         expected.append(twin.tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True))
@@ -246,6 +246,7 @@ def test_a_copy_that_breaks_off_leaves_no_folder(saved, tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_the_embedded_model_answers_as_it_does_here(real, tmp_path):
     real.model.save_pretrained(tmp_path / "model")
