@@ -498,7 +498,7 @@ def test_bytes_that_were_changed_on_the_way_are_not_kept(site, alice, vectors, e
         (HubError, FormatError), match=r"did not arrive as it was sent|cannot be read|not those|not valid"
     ):
         EmotionVectors.from_pretrained(NAME, emotions=emotions)
-    site._faults.clear()
+    site.mend()
     assert same(EmotionVectors.from_pretrained(NAME), vectors)
 
 
@@ -514,7 +514,7 @@ def test_a_stale_answer_is_noticed(site, alice, vectors):
     site.stale("vectors.safetensors", times=50)
     with pytest.raises((HubError, FormatError)):
         EmotionVectors.from_pretrained(NAME)
-    site._faults.clear()
+    site.mend()
     assert same(EmotionVectors.from_pretrained(NAME), made(seed=1))
 
 
@@ -537,7 +537,7 @@ def test_a_push_that_the_hub_does_not_take(site, alice, vectors, path, status):
     with pytest.raises(HubError, match=r"Nothing was written|push again"):
         made(seed=1).push_to_hub(NAME)
     assert NAME not in site.repositories or site.repositories[NAME].commits[0].oid == tip
-    site._faults.clear()
+    site.mend()
     made(seed=1).push_to_hub(NAME)
     assert same(EmotionVectors.from_pretrained(NAME), made(seed=1))
 
@@ -550,7 +550,7 @@ def test_a_push_whose_connection_is_cut(site, alice, vectors, path):
     with pytest.raises(HubError, match=r"connection to the Hub failed.*push again"):
         made(seed=1).push_to_hub(NAME)
     assert site.repositories[NAME].commits[0].oid == tip
-    site._faults.clear()
+    site.mend()
     made(seed=1).push_to_hub(NAME)
     assert same(EmotionVectors.from_pretrained(NAME), made(seed=1))
 
