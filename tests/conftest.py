@@ -6,6 +6,8 @@ import os
 import sys
 import threading
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -32,6 +34,11 @@ CHAT_TEMPLATE = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests first, so that of two processes neither is left with a long one at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def few(values: Iterable[Any], *quick: object) -> list[Any]:
+    """Values for `parametrize`: the quick ones in every run, the others in the full one."""
+    return [value if value in quick else pytest.param(value, marks=pytest.mark.full) for value in values]
 
 
 def tiny_config(**changes) -> LlamaConfig:

@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import emosteer
 from emosteer.vectors.config import Dose
+from tests.conftest import few
 
 COMMON = {"vocab_size": 400, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 DEEP = {"num_hidden_layers": 4, "num_attention_heads": 4}
@@ -53,9 +54,7 @@ QUICK = {"llama", "gemma3_text", "gpt2", "falcon", "mamba"}
 
 def each(architectures: Iterable[str]) -> pytest.MarkDecorator:
     """A parameter `arch`: those of `QUICK` in every run, the others in the full one."""
-    return pytest.mark.parametrize(
-        "arch", [arch if arch in QUICK else pytest.param(arch, marks=pytest.mark.full) for arch in architectures]
-    )
+    return pytest.mark.parametrize("arch", few(architectures, *QUICK))
 
 
 every_architecture = each(ARCHITECTURES)

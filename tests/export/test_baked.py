@@ -123,6 +123,7 @@ def test_where_no_bias_does_what_steering_does_it_refuses(arch):
     assert all(torch.equal(tensor, before[name]) for name, tensor in tensors(model).items())
 
 
+@pytest.mark.full
 def test_a_process_without_emosteer_reads_it_to_the_bit(model, vectors, tmp_path):
     ids = some_ids(12)
     baked = emosteer.bake(model, vectors, {"joy": 0.8})

@@ -110,6 +110,7 @@ def test_requests_at_once_get_the_tones_that_each_asked_for(folder, twin):
     assert served(folder, asked) == [[200, [{"generated_text": one}]] for one in expected * 3]
 
 
+@pytest.mark.full
 def test_messages_recipes_and_seeds_are_what_they_are_in_python(folder, twin):
     tone = {"joy": 2.0}
     drawn = {"temperature": 0.9, "top_k": 20, "top_p": 0.95, "repetition_penalty": 1.1, "seed": 7}
@@ -146,6 +147,7 @@ def test_messages_recipes_and_seeds_are_what_they_are_in_python(folder, twin):
     assert answers[10][0] == 200  # it ends where the model's context does
 
 
+@pytest.mark.full
 def test_what_cannot_be_answered_is_an_error_that_says_why_and_the_next_is_answered(folder):
     wrong = {
         "There is no emotion 'bliss'": request(emotion={"bliss": 1.0}),

@@ -22,7 +22,7 @@ import emosteer
 from emosteer import layers
 from emosteer.errors import IncompatibleModelError, InputError, ToneError
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, with_hidden
-from tests.conftest import tiny_model
+from tests.conftest import few, tiny_model
 from tests.layers.architectures import UNBUILT, check, config, model_types, row, shrunk, summary
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers warns about half of its own default configs
@@ -73,10 +73,8 @@ QUICK = {
 
 
 def quickly(model_types: Iterable[str]) -> pytest.MarkDecorator:
-    """A parameter `model_type`: one of each family in every run, the others in the full one."""
-    return pytest.mark.parametrize(
-        "model_type", [one if one in QUICK else pytest.param(one, marks=pytest.mark.full) for one in model_types]
-    )
+    """A parameter `model_type`."""
+    return pytest.mark.parametrize("model_type", few(model_types, *QUICK))
 
 
 @quickly(model_types())

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 import emosteer
 from emosteer.errors import IncompatibleModelError, ToneError
 from emosteer.vectors.config import Dose
-from tests.conftest import in_threads
+from tests.conftest import few, in_threads
 from tests.oracle import (
     ARCHITECTURES,
     COMMON,
@@ -399,7 +399,7 @@ DECODING = {
 }
 
 
-@pytest.mark.parametrize("decoding", DECODING)
+@pytest.mark.parametrize("decoding", few(DECODING, "cached", "chunks of 4", "token by token"))
 @every_architecture
 def test_rows_of_a_batch_with_padding_on_the_left_equal_each_row_alone_in_its_tone(arch, decoding):
     prompts = [some_ids(length, seed=length) for length in (8, 3, 5, 1)]

@@ -21,7 +21,7 @@ import emosteer
 from emosteer.cli.quickstart import embedded_vectors
 from emosteer.errors import EmosteerError, IncompatibleModelError, InputError, ToneError
 from emosteer.steering.logits_processor import BIAS
-from tests.conftest import in_threads
+from tests.conftest import few, in_threads
 from tests.oracle import (
     ARCHITECTURES,
     STATEFUL,
@@ -144,7 +144,7 @@ DECODING = {
 }
 
 
-@pytest.mark.parametrize("decoding", DECODING)
+@pytest.mark.parametrize("decoding", few(DECODING, "chunks", "looked up"))
 @four_architectures
 def test_every_way_of_decoding_is_given_the_same_scores(arch, decoding):
     ids = some_ids(4).repeat(1, 3)  # repeats itself, so that there is something to look up
@@ -168,7 +168,7 @@ def test_compiled_decoding_with_a_static_cache_is_given_the_same_scores():
     assert torch.equal(found, generate("llama", ids, None, oracle("llama", [JOY])))
 
 
-@pytest.mark.parametrize("returned", [1, 3])
+@pytest.mark.parametrize("returned", few([1, 3], 3))
 @pytest.mark.parametrize("sampled", [False, True])
 @four_architectures
 def test_beams_equal_those_of_a_processor_that_keeps_nothing(arch, sampled, returned):

@@ -18,6 +18,7 @@ from emosteer.errors import ToneError
 from emosteer.schedules import constant, decay, keyframes, ramp, window
 from emosteer.steering import Keyframes
 from emosteer.vectors.config import Dose
+from tests.conftest import few
 from tests.oracle import (
     COMMON,
     added,
@@ -106,7 +107,7 @@ def check(output, row, prompt, oracle) -> None:
     torch.testing.assert_close(found, logits, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", few(CASES, "prompt", "generated", "ramp", "calm to joy"))
 @each(["llama", "gpt2", "gpt_neox", "falcon", "mamba", "rwkv"])
 def test_an_answer_equals_that_of_hooks_by_hand(arch, case):
     tone, options, places = CASES[case]
@@ -132,7 +133,7 @@ DECODING = {
 }
 
 
-@pytest.mark.parametrize("decoding", DECODING)
+@pytest.mark.parametrize("decoding", few(DECODING, "cached", "chunks of 3, the last of one token", "static cache"))
 @four_architectures
 def test_rows_with_padding_on_the_left_equal_each_row_alone_whatever_the_decoding(arch, decoding):
     prompts = [prompt_of(length, seed=length) for length in (7, 3, 5, 1)]
@@ -283,7 +284,7 @@ def test_nested_blocks_of_different_places_add_up(arch):
 # Outside of generate, the prompt is what the first pass of a sequence holds.
 
 
-@pytest.mark.parametrize("case", ["prompt", "generated", "calm to joy", "window"])
+@pytest.mark.parametrize("case", few(["prompt", "generated", "calm to joy", "window"], "generated", "calm to joy"))
 @each(["llama", "gpt2", "falcon", "mamba", "rwkv"])
 def test_in_plain_passes_the_prompt_is_the_first_of_a_sequence(arch, case):
     tone, options, places = CASES[case]

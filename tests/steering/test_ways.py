@@ -36,7 +36,7 @@ from emosteer.errors import ToneError
 from emosteer.steering.hooks import Steering
 from emosteer.steering.plan import plan
 from emosteer.vectors.config import Dose
-from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
+from tests.conftest import few, tiny_config, tiny_model, tiny_tokenizer
 from tests.oracle import added
 
 JOY, FEAR, CALM = {"joy": 1.5}, {"fear": 1.0, "joy": -0.5}, {"calm": 3.0}
@@ -260,7 +260,7 @@ def adapted():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of peft and what it imports
 @pytest.mark.filterwarnings("ignore:These vectors were made from")  # an adapted model is another
-@pytest.mark.parametrize("steered", ["adapted model", "model inside"])
+@pytest.mark.parametrize("steered", few(["adapted model", "model inside"], "model inside"))
 @pytest.mark.parametrize("speaking", ["adapted model", "model inside"])
 def test_a_model_with_an_adapter(adapted, steered, speaking):
     models = {"adapted model": adapted, "model inside": adapted.base_model.model}
@@ -294,7 +294,7 @@ def counting():
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("first", ["before the block", "inside it"])
+@pytest.mark.parametrize("first", few(["before the block", "inside it"], "before the block"))
 @pytest.mark.parametrize("way", ["torch.compile(model)", "model.compile()"])
 def test_a_compiled_model(counting, way, first):
     backend, runs = counting
@@ -416,8 +416,8 @@ LENGTHS, TONES = (9, 4, 6), [JOY, FEAR, CALM]
 
 
 @pytest.mark.filterwarnings("ignore:.*cache_implementation.*:FutureWarning")
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("scope", few(SCOPES, "all", "ramp"))
+@pytest.mark.parametrize("way", few(WAYS, "with a cache", "in chunks, with a static cache"))
 @pytest.mark.parametrize("built", [llama, sliding])
 def test_every_row_says_what_it_says_alone(built, way, scope):
     model, asked = built(), SCOPES[scope]
@@ -462,7 +462,7 @@ DRAWN = {
 }
 
 
-@pytest.mark.parametrize("scope", ["all", "generated"])
+@pytest.mark.parametrize("scope", few(["all", "generated"], "generated"))
 @pytest.mark.parametrize("kind", DRAWN)
 def test_every_kind_of_decoding(kind, scope):
     model, options = llama(), DRAWN[kind]
@@ -545,17 +545,17 @@ def assisted(kind: str) -> dict:
     }[kind]
 
 
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "another model",
-        "its plain self",
-        "another model with a tokenizer of its own",
-        "its own first layers",
-        "the prompt",
-    ],
-)
+ASSISTANTS = [
+    "another model",
+    "its plain self",
+    "another model with a tokenizer of its own",
+    "its own first layers",
+    "the prompt",
+]
+
+
+@pytest.mark.parametrize("scope", few(SCOPES, "all", "generated"))
+@pytest.mark.parametrize("kind", few(ASSISTANTS, "another model", "the prompt"))
 def test_an_assistant_changes_nothing_of_what_is_said(kind, scope):
     model, asked = copy.deepcopy(llama()), SCOPES[scope]
     expected = said(llama(), 9, FEAR, **asked)
