@@ -22,6 +22,8 @@ import emosteer
 from emosteer import cli
 from emosteer import embedded as embedded_model
 from emosteer.concepts import ConceptSet, Emotion, Neutral, Texts
+from emosteer.vectors import storage
+from emosteer.vectors.packing import pack
 
 transformers_logging.disable_progress_bar()
 
@@ -124,6 +126,11 @@ def in_threads(*works) -> None:
         thread.join()
     if errors:
         raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
+
+
+def files_of(vectors: emosteer.EmotionVectors) -> dict[str, bytes]:
+    """The files of a folder with vectors."""
+    return storage.files_of(vectors.config, pack(vectors))
 
 
 @pytest.fixture(scope="session")

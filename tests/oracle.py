@@ -18,7 +18,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import emosteer
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 from tests.conftest import few
 
 COMMON = {"vocab_size": 400, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import emosteer
 from emosteer.errors import IncompatibleModelError, ToneError
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 from tests.conftest import few, in_threads
 from tests.oracle import (
     ARCHITECTURES,

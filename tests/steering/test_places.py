@@ -17,7 +17,7 @@ import emosteer
 from emosteer.errors import ToneError
 from emosteer.schedules import constant, decay, keyframes, ramp, window
 from emosteer.steering import Keyframes
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 from tests.conftest import few
 from tests.oracle import (
     COMMON,

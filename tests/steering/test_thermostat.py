@@ -14,10 +14,10 @@ from tokenizers.processors import TemplateProcessing
 
 import emosteer
 from emosteer.errors import IncompatibleModelError, ToneError
-from emosteer.reading.readout import Readout
 from emosteer.schedules import ramp
 from emosteer.steering import Thermostat
 from emosteer.steering.thermostat import Control
+from emosteer.vectors.types import Readout
 from tests.conftest import in_threads, tiny_tokenizer
 from tests.oracle import added, along, built, generate, hooks_on, logits_of, made_for, padded, some_ids
 

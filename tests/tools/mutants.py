@@ -189,8 +189,8 @@ MUTANTS = (
     ),
     Mutant(
         "tokens taken for independent",
-        "(self.inertia / len(counted)).sqrt()",
-        "(1 / len(counted)) ** 0.5",
+        ".inertia / len(counted)).sqrt()",
+        ".inertia**0 / len(counted)).sqrt()",
         ("tests/reading/test_readout.py",),
     ),
     Mutant(
@@ -218,8 +218,8 @@ MUTANTS = (
     ),
     Mutant(
         "mixture in other units",
-        "shares = total.norm(dim=-1) / self.residual_norm",
-        "shares = total.norm(dim=-1)",
+        "shares = total.norm(dim=-1) / ",
+        "shares = total.norm(dim=-1) + 0 * ",
         (VECTORS,),
     ),
     Mutant("card loses text", "{text[there.stop :] or chr(10)}", "{chr(10)}", ("tests/vectors/test_card.py",)),
