@@ -63,7 +63,7 @@ def test_a_block_gives_its_plain_output_plus_the_delta_and_blocks_below_what_the
     with emosteer.steer(model, vectors, TONE, layers=[15]):
         steered = outputs()
     assert all(torch.equal(one, other) for one, other in zip(plain[:15], steered[:15], strict=True))
-    delta = 10 * deltas(vectors, TONE)[15]  # all of the dose at one layer of ten
+    delta = 10 * deltas(vectors, TONE)[15].float()  # all of the dose at one layer of ten
     torch.testing.assert_close(steered[15][:, 1:], plain[15][:, 1:] + delta, rtol=1e-6, atol=1e-4)
     assert torch.equal(steered[15][:, 0], plain[15][:, 0])  # the attention sink
     assert all(torch.equal(one, other) for one, other in zip(plain, outputs(), strict=True))

@@ -6,8 +6,9 @@
     python -m tests.tools.mutants --list              only look the snippets up
 
 Each mutation replaces one snippet of `emosteer/` or `demo/` in a copy of the tree, and runs the tests that should fail.
-A snippet is searched for in all files, so code may move; where it is reworded, update it here: a snippet that is not
-found, or found twice, is an error. The tests are run once without a mutation first, and must pass.
+The mutations stand in `mutations.py`. A snippet is searched for in all files, so code may move; where it is reworded,
+update it there: a snippet that is not found, or found twice, is an error. The tests are run once without a mutation
+first, and must pass.
 
 `--layout old` is for trees in which all test files stand in `tests/` itself, `--root` for another tree than this one.
 """
@@ -23,8 +24,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from tests.tools.mutations import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
 SEARCHED = ("emosteer", "demo")
@@ -33,287 +35,19 @@ TIMEOUT = 600
 """Seconds after which a mutation counts as killed: it hangs."""
 
 OLD_NAMES = {
-    "tests/demo/test_api.py": "tests/test_demo_api.py",
-    "tests/demo/test_figures.py": "tests/test_demo_figures.py",
-    "tests/demo/test_talk.py": "tests/test_demo_talk.py",
-    "tests/eval/test_judges.py": "tests/test_eval.py",
-    "tests/eval/test_steering.py": "tests/test_eval_steering.py",
-    "tests/export/test_gguf.py": "tests/test_export_gguf.py",
-    "tests/model/test_chat_each.py": "tests/test_each.py",
-    "tests/reading/test_explain.py": "tests/test_explaining.py",
-    "tests/reading/test_token_text.py": "tests/test_pieces.py",
-    "tests/steering/test_logits_processor.py": "tests/test_logits.py",
-    "tests/vectors/test_emotion_vectors.py": "tests/test_vectors.py",
+    "demo/test_api.py": "tests/test_demo_api.py",
+    "demo/test_figures.py": "tests/test_demo_figures.py",
+    "demo/test_talk.py": "tests/test_demo_talk.py",
+    "eval/test_judges.py": "tests/test_eval.py",
+    "eval/test_steering.py": "tests/test_eval_steering.py",
+    "export/test_gguf.py": "tests/test_export_gguf.py",
+    "model/test_chat_each.py": "tests/test_each.py",
+    "reading/test_explain.py": "tests/test_explaining.py",
+    "reading/test_token_text.py": "tests/test_pieces.py",
+    "steering/test_logits_processor.py": "tests/test_logits.py",
+    "vectors/test_emotion_vectors.py": "tests/test_vectors.py",
 }
 """Test files that have changed their names; the others have only moved."""
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A way of being wrong.
-
-    Args:
-        name: Short and unique.
-        before: A snippet that stands once in the searched folders.
-        after: What takes its place.
-        tests: Files or tests, as pytest names them, that should fail.
-    """
-
-    name: str
-    before: str
-    after: str
-    tests: tuple[str, ...]
-
-
-HOOKS, PLACES = "tests/steering/test_hooks.py", "tests/steering/test_places.py"
-FORMAT, VECTORS = "tests/vectors/test_format.py", "tests/vectors/test_emotion_vectors.py"
-HUB, LOOPBACK = "tests/hub/test_hub.py", "tests/hub/test_loopback.py"
-
-MUTANTS = (
-    # steering
-    Mutant(
-        "scopes swapped",
-        '"prompt": places < 0, "generated": places >= 0',
-        '"prompt": places >= 0, "generated": places < 0',
-        (PLACES,),
-    ),
-    Mutant("sink steered", "return positions > sink,", "return positions >= sink,", (HOOKS,)),
-    Mutant("padding taken for text", "seen.argmax(1, keepdim=True)", "(0 * seen.argmax(1, keepdim=True))", (HOOKS,)),
-    Mutant("cache not counted", "return int(cache.get_seq_length())", "return 0", (PLACES,)),
-    Mutant(
-        "hooks left on the model",
-        "            handle.remove()\n        self._handles.clear()\n        self._ready.clear()",
-        "            pass\n        self._handles.clear()\n        self._ready.clear()",
-        (HOOKS,),
-    ),
-    Mutant(
-        "other threads steered",
-        "if self not in _active.get():\n            return None",
-        "if False:\n            return None",
-        (HOOKS,),
-    ),
-    Mutant("hook last in line", "register_forward_hook(hook, prepend=True)", "register_forward_hook(hook)", (HOOKS,)),
-    Mutant(
-        "beams mixed up",
-        "tensor.repeat_interleave(copies, 0)",
-        "tensor.repeat(copies, *[1] * (tensor.ndim - 1))",
-        (HOOKS,),
-    ),
-    Mutant(
-        "cast to the stream missing",
-        "_delta(site.vectors, gain).to(hidden.dtype))",
-        "_delta(site.vectors, gain))",
-        (PLACES,),
-    ),
-    Mutant(
-        "ablation adds",
-        "site.level.unsqueeze(-2) - site.hold",
-        "site.level.unsqueeze(-2) + site.hold",
-        ("tests/steering/test_operations.py",),
-    ),
-    Mutant(
-        "layers not shared",
-        "sum(map(abs, dose.weights)) / len(layers)",
-        "sum(map(abs, dose.weights))",
-        ("tests/steering/test_plan.py",),
-    ),
-    Mutant(
-        "decay to base e", "/ self.half_life).exp2()", "/ self.half_life).exp()", ("tests/steering/test_schedules.py",)
-    ),
-    Mutant("window one longer", "(places < self.stop)", "(places <= self.stop)", ("tests/steering/test_schedules.py",)),
-    Mutant(
-        "arousal turned round",
-        "AROUSAL * affect.arousal",
-        "-AROUSAL * affect.arousal",
-        ("tests/steering/test_affect.py",),
-    ),
-    Mutant(
-        "thermostat runs away",
-        "now.deficit + self._levels - score",
-        "now.deficit - self._levels + score",
-        ("tests/steering/test_thermostat.py",),
-    ),
-    Mutant(
-        "said words favoured again",
-        "bonus.scatter(1, ids[:, self._length :], 0.0)",
-        "bonus.scatter(1, ids[:, :0], 0.0)",
-        ("tests/steering/test_recipes.py",),
-    ),
-    Mutant(
-        "guidance from the wrong end",
-        "torch.lerp(plain, toned, self.guidance)",
-        "torch.lerp(toned, plain, self.guidance)",
-        ("tests/steering/test_logits_processor.py",),
-    ),
-    # models
-    Mutant(
-        "sink pooled",
-        "if i > 0 and ids[i] not in special",
-        "if ids[i] not in special",
-        ("tests/models/test_activations.py",),
-    ),
-    Mutant(
-        "last pools the first",
-        "(content * positions).argmax(1)",
-        "content.argmax(1)",
-        ("tests/models/test_activations.py",),
-    ),
-    Mutant(
-        "padding in the norms",
-        "* kept).sum(1) / kept.sum(1)",
-        "* kept).sum(1) / kept.shape[1]",
-        ("tests/models/test_activations.py",),
-    ),
-    Mutant(
-        "fingerprint of the dtype",
-        "flat[places.to(flat.device)].to(torch.bfloat16)",
-        "flat[places.to(flat.device)].contiguous()",
-        (VECTORS,),
-    ),
-    Mutant(
-        "seed ignored", ".manual_seed(seed).get_state()", ".manual_seed(0).get_state()", ("tests/model/test_model.py",)
-    ),
-    Mutant("answers beyond the context", "min(MAX_NEW_TOKENS, room)", "MAX_NEW_TOKENS", ("tests/model/test_model.py",)),
-    Mutant(
-        "any list is the blocks",
-        "isinstance(child, nn.ModuleList) and len(child) == depth",
-        "isinstance(child, nn.ModuleList)",
-        ("tests/layers/test_layers.py",),
-    ),
-    # reading
-    Mutant(
-        "zero elsewhere",
-        'bias = -torch.einsum("ld,ldc->c"',
-        'bias = torch.einsum("ld,ldc->c"',
-        ("tests/reading/test_readout.py",),
-    ),
-    Mutant(
-        "tokens taken for independent",
-        ".inertia / len(counted)).sqrt()",
-        ".inertia**0 / len(counted)).sqrt()",
-        ("tests/reading/test_readout.py",),
-    ),
-    Mutant(
-        "temperature multiplies",
-        "(scores[0] / temperature)",
-        "(scores[0] * temperature)",
-        ("tests/reading/test_explain.py",),
-    ),
-    # vectors
-    Mutant(
-        "digest not checked",
-        "if hashlib.sha256(data).hexdigest() != self.config.digests[name]:",
-        "if False:",
-        (FORMAT,),
-    ),
-    Mutant("header of any length", "if length > MAX_HEADER or length > size - 8:", "if length > size - 8:", (FORMAT,)),
-    Mutant("gaps between tensors", "if entry.begin != at:", "if entry.begin < at:", (FORMAT,)),
-    Mutant("keys twice in JSON", "if len(result) != len(pairs):", "if False:", (FORMAT,)),
-    Mutant("seal not checked", "if seal is not None and seal not in", "if False and seal not in", (FORMAT,)),
-    Mutant(
-        "dose in other units",
-        "* (dose.dose * weight * float(self.residual_norm[row[layer]]))",
-        "* (dose.dose * weight)",
-        (VECTORS,),
-    ),
-    Mutant(
-        "mixture in other units",
-        "shares = total.norm(dim=-1) / ",
-        "shares = total.norm(dim=-1) + 0 * ",
-        (VECTORS,),
-    ),
-    Mutant("card loses text", "{text[there.stop :] or chr(10)}", "{chr(10)}", ("tests/vectors/test_card.py",)),
-    Mutant("card holds HTML", 'r"[&<>@]"', 'r"[&@]"', ("tests/vectors/test_card.py",)),
-    # hub
-    Mutant("push over others' work", "parent_commit=head.commit", "parent_commit=None", (HUB, LOOPBACK)),
-    Mutant("push deletes others' files", "stale if prefix + VECTORS_FILE in names else []", "stale", (HUB, LOOPBACK)),
-    Mutant(
-        "ranges ignored by the server",
-        "before = 0 if response.status_code == 206 else at",
-        "before = 0",
-        (LOOPBACK, HUB),
-    ),
-    # extraction and calibration
-    Mutant("no contrast", "return means - means.mean(0)", "return means", ("tests/extraction/test_extraction.py",)),
-    Mutant(
-        "component of any sign",
-        "component * torch.sign(differences.mean(0) @ component)",
-        "component",
-        ("tests/extraction/test_extraction.py",),
-    ),
-    Mutant(
-        "neutral components kept",
-        "return rows - rows @ basis.T @ basis",
-        "return rows",
-        ("tests/extraction/test_transfer.py",),
-    ),
-    Mutant(
-        "power law upside down",
-        "(cost / factor) ** (1 / self.exponent)",
-        "(cost / factor) ** self.exponent",
-        ("tests/calibration/test_calibration.py",),
-    ),
-    Mutant(
-        "costs not drawn together",
-        "mean + kept * (factors - mean)",
-        "mean + (factors - mean)",
-        ("tests/calibration/test_calibration.py",),
-    ),
-    # eval
-    Mutant(
-        "ratings from 0 to 1",
-        "(2 * rating - low - high) / (high - low)",
-        "(rating - low) / (high - low)",
-        ("tests/eval/test_norms.py",),
-    ),
-    Mutant(
-        "component of either sign",
-        "sign = -1 if unsigned and value < 0 else 1",
-        "sign = 1",
-        ("tests/eval/test_alignment_statistics.py",),
-    ),
-    Mutant("chance not taken off", "- by_chance) / (1 - by_chance)", "- by_chance)", ("tests/eval/test_judges.py",)),
-    Mutant(
-        "first token not scored",
-        "targets[i, len(prompt) : len(row)] = ids[i, len(prompt) : len(row)]",
-        "targets[i, len(prompt) + 1 : len(row)] = ids[i, len(prompt) + 1 : len(row)]",
-        ("tests/eval/test_steering.py",),
-    ),
-    # concepts, importing, export
-    Mutant(
-        "held-out texts learned from",
-        "for text in both[name] if text not in learned",
-        "for text in both[name]",
-        ("tests/concepts/test_concepts.py",),
-    ),
-    Mutant("coefficient ignored", "factor * torch.stack(", "torch.stack(", ("tests/importing/test_importing.py",)),
-    Mutant(
-        "any size unpacked",
-        "sum(entry.file_size for entry in entries)) > MAX_BYTES",
-        "sum(entry.file_size for entry in entries)) < 0",
-        ("tests/importing/test_importing.py",),
-    ),
-    Mutant(
-        "bias gain ignored",
-        "deltas[layer].to(bias.device) / gain",
-        "deltas[layer].to(bias.device)",
-        ("tests/export/test_baked.py",),
-    ),
-    Mutant(
-        "control vector a layer late",
-        'f"direction.{layer}", delta',
-        'f"direction.{layer + 1}", delta',
-        ("tests/export/test_gguf.py",),
-    ),
-    # cli and demo
-    Mutant("terminal obeys a file", 'c if c.isprintable() or c in "\\n\\t" else "�"', "c", ("tests/cli/test_cli.py",)),
-    Mutant(
-        "page obeys a text",
-        'html.escape(UNPRINTABLE.sub("\\N{REPLACEMENT CHARACTER}", text), quote=True)',
-        'UNPRINTABLE.sub("\\N{REPLACEMENT CHARACTER}", text)',
-        ("tests/demo/test_figures.py",),
-    ),
-)
 
 
 def main() -> int:
@@ -339,7 +73,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tree"
         shutil.copytree(options.root, copy, ignore=LEFT_OUT)
-        tests = sorted({test for mutant in mutants for test in _tests(mutant, options.layout)})
+        tests = sorted({_test(mutant, options.layout) for mutant in mutants})
         status, seconds, output = _run(copy, tests)
         if status != 0:
             print(f"Without a mutation the tests do not pass:\n{output}", file=sys.stderr)
@@ -353,15 +87,11 @@ def main() -> int:
     return len(rows) - killed
 
 
-def _tests(mutant: Mutant, layout: str) -> tuple[str, ...]:
-    """The tests of a mutant by the names that they have in a layout."""
-    if layout == "new":
-        return mutant.tests
-    old = []
-    for test in mutant.tests:
-        path, *name = test.split("::")
-        old.append("::".join([OLD_NAMES.get(path, f"tests/{Path(path).name}"), *name]))
-    return tuple(old)
+def _test(mutant: Mutant, layout: str) -> str:
+    """The test of a mutant by the name that it has in a layout."""
+    path, *name = mutant.test.split("::")
+    path = f"tests/{path}" if layout == "new" else OLD_NAMES.get(path, f"tests/{Path(path).name}")
+    return "::".join([path, *name])
 
 
 def _places(root: Path, mutants: Sequence[Mutant]) -> dict[str, Path | str]:
@@ -385,11 +115,10 @@ def _places(root: Path, mutants: Sequence[Mutant]) -> dict[str, Path | str]:
 def _missing_tests(root: Path, mutants: Sequence[Mutant], layout: str) -> list[str]:
     problems = []
     for mutant in mutants:
-        for test in _tests(mutant, layout):
-            path, *names = test.split("::")
-            text = (root / path).read_text() if (root / path).is_file() else ""
-            if not text or any(f"def {name.partition('[')[0]}(" not in text for name in names):
-                problems.append(f"{mutant.name!r}: there is no test {test}")
+        test = _test(mutant, layout)
+        path, _, name = test.partition("::")
+        if not (root / path).is_file() or f"def {name}" not in (root / path).read_text():
+            problems.append(f"{mutant.name!r}: there is no test {test}")
     return problems
 
 
@@ -398,7 +127,7 @@ def _tried(copy: Path, mutant: Mutant, place: Path | str, layout: str) -> dict[s
     original = path.read_text()
     path.write_text(original.replace(mutant.before, mutant.after))
     try:
-        status, seconds, output = _run(copy, _tests(mutant, layout))
+        status, seconds, output = _run(copy, [_test(mutant, layout)])
     finally:
         path.write_text(original)
     # 1 is a test that failed; a mutation that breaks the import has tested nothing.
