@@ -373,6 +373,7 @@ def test_words_are_a_table_of_their_own(report, folder):
     assert rows[4] == [str(value) for value in expected]
 
 
+@pytest.mark.slow
 def test_figures_are_png_of_a_size_to_look_at_and_the_same_twice(report, folder, tmp_path):
     again = write_figures(report, tmp_path)
     assert set(again) == PICTURES
