@@ -284,6 +284,7 @@ def test_quickstart_fits_the_terminal(run, small_quickstart, monkeypatch):
         assert "SteeredModel.from_pretrained" in out
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_quickstart_on_the_real_model_in_a_process_of_its_own():
     done = subprocess.run(

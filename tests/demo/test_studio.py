@@ -224,6 +224,7 @@ def test_loading_goes_on_when_a_visitor_leaves(studio, home, monkeypatch):
     assert studio.get(pair)
 
 
+@pytest.mark.slow
 def test_who_builds_again_at_once_is_not_forgotten_when_the_first_ends(studio, home, monkeypatch):
     monkeypatch.setattr(Concepts, "load", lambda _: small_concepts())
     gates = [threading.Event(), threading.Event()]

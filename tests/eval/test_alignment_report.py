@@ -326,6 +326,7 @@ def test_words_are_a_table_of_their_own(report, folder):
     assert rows[4] == [str(value) for value in expected]
 
 
+@pytest.mark.slow
 def test_figures_are_png_of_a_size_to_look_at_and_the_same_twice(report, folder):
     again = draw_figures(report)
     assert set(again) == PICTURES

@@ -332,6 +332,7 @@ def test_the_p_of_a_procrustes_map_is_uniform_where_there_is_nothing():
     assert_uniform([one.p for one in found])
 
 
+@pytest.mark.slow
 def test_swapped_names_of_emotions_come_out_at_chance():
     concepts = ConceptSet.load("en")
     rated = [concepts[name] for name in concepts.emotions if concepts[name].valence is not None]

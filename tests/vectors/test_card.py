@@ -471,10 +471,11 @@ def mutated(value, draw):
     return [mutated(inside, draw) for inside in value] if isinstance(value, list) else value
 
 
-def test_whatever_stands_in_measured_the_card_is_written():
+@pytest.mark.parametrize("seeds", [12, pytest.param(120, marks=pytest.mark.full)])
+def test_whatever_stands_in_measured_the_card_is_written(seeds):
     vectors = made()
     whole = 0
-    for seed in range(120):
+    for seed in range(seeds):
         found = mutated(copy.deepcopy(vectors.measured), random.Random(seed))
         if not isinstance(found, dict):
             continue
@@ -484,7 +485,7 @@ def test_whatever_stands_in_measured_the_card_is_written():
         assert Shown(body).tags <= TAGS
         ModelCardData(**yaml.safe_load(text.split("---\n")[1]))
         whole += "\n## What strength" in body and "\n## Do the emotions" in body
-    assert 12 < whole < 116  # some are understood, some are not
+    assert seeds / 10 < whole < seeds - 3  # some are understood, some are not
     for value in VALUES:
         for measured in ({"steering": value, "alignment": value}, {"other": value}):
             assert "## What strength" not in card.new(replace(vectors, measured=measured).config)
