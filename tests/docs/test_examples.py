@@ -1,0 +1,231 @@
+"""Every example of the README and the pages runs: Python as it stands, commands through the real command line.
+
+The embedded model answers as itself, only briefly. Other models of the Hub are a tiny random one, and the Hub is on the
+loopback. What would take minutes is listed with its reason and parsed by what would run it.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import json
+import re
+import shutil
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationMixin, PreTrainedModel
+
+import emosteer
+from emosteer import cli
+from emosteer import embedded as embedded_model
+from emosteer.export import write_gguf
+from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
+from tests.docs.pages import PAGES, ROOT, blocks, commands, inline_commands
+from tests.loopback import LoopbackHub, connected
+
+SHIPPED = "vectors/smollm2-135m-instruct-en"
+SMALL = embedded_model.MODEL_ID
+TINY = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-1.7B")
+TOKENS = 4  # longest answer here
+LARGEST = 1_000_000  # parameters of a model that is written to disk here
+
+PARSED = {
+    "calibrate": "asks the model for 2,000 answers",
+    "eval": "asks for 2,000 answers, or reads thousands of words",
+    "demo": "serves until it is stopped",
+}
+"""Commands that are only parsed, and why."""
+
+COMPILED = {
+    "evaluate_steering(": "asks the model for 2,000 answers",
+    "evaluate_alignment(": "reads thousands of words",
+    "emosteer.calibrate(": "asks the model for hundreds of answers",
+    "emosteer.transfer(": "reads thousands of texts with two models",
+}
+"""What Python blocks hold that are only compiled, and why. Their imports run, and keywords are checked."""
+
+FOREIGN = {
+    "cd": "of the shell",
+    "git": "git's own",
+    "hf": "the Hub client's own",
+    "llama-server": "llama.cpp's own",
+}
+"""Commands of other programs."""
+
+SHOWN = {"text": "output and diagrams", "bibtex": "the citation"}
+"""Blocks that nobody runs."""
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    model = tiny_model(tiny_config(max_position_embeddings=2048))
+    return model, tiny_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny_vectors(tiny):
+    return emosteer.extract(*tiny, emosteer.ConceptSet.load("en").subset(["joy", "sadness", "calm", "awe"]))
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch, embedded, tiny, tiny_vectors):
+    """A folder with the files that examples name, where named models are at hand and answers are brief."""
+    where = tmp_path / "workplace"
+    shutil.copytree(ROOT / SHIPPED, where / SHIPPED)
+    monkeypatch.chdir(where)
+    shipped = emosteer.EmotionVectors.from_pretrained(SHIPPED)
+    write_gguf(shipped, {"joy": 1.0}, "happy.gguf")
+    write_gguf(shipped, {"sadness": 1.0}, "sad.gguf")
+    np.savez("vectors.npz", **{name: shipped.directions[name].numpy() for name in ("joy", "calm")})
+    write_gguf(tiny_vectors, {"joy": 1.0}, "vectors.gguf")
+    tiny_vectors.save_pretrained("my-vectors")
+    for name in ("calibration", "steering", "alignment"):
+        shutil.copy(f"{SHIPPED}/{name}.json", f"{name}.json")
+    Path("my-set.json").write_text(own_set())
+
+    models = {SMALL: embedded, **dict.fromkeys(TINY, tiny)}
+    monkeypatch.setattr(embedded_model, "load", lambda dtype=None: embedded)
+    for part, kind in enumerate((AutoModelForCausalLM, AutoTokenizer)):
+
+        def load(name, *args, part=part, original=kind.from_pretrained, **options):
+            return models[name][part] if name in models else original(name, *args, **options)
+
+        monkeypatch.setattr(kind, "from_pretrained", load)
+
+    generate, save = GenerationMixin.generate, PreTrainedModel.save_pretrained
+
+    def briefly(self, *args, max_new_tokens=TOKENS, **options):
+        return generate(self, *args, max_new_tokens=min(max_new_tokens, TOKENS), **options)
+
+    def save_small(self, *args, **options):
+        if self.num_parameters() < LARGEST:
+            save(self, *args, **options)
+
+    monkeypatch.setattr(GenerationMixin, "generate", briefly)
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", save_small)
+    with LoopbackHub() as hub, connected(hub, tmp_path / "home", token=hub.token("user")):
+        yield where
+
+
+def own_set() -> str:
+    """The concept set that the page about them shows."""
+    (block,) = (block for block in blocks(PAGES["docs/concept-sets.md"].read_text()) if block.language == "json")
+    return block.code
+
+
+@pytest.mark.embedded
+@pytest.mark.filterwarnings("ignore::emosteer.EmosteerWarning")  # made-up vectors are uncalibrated
+@pytest.mark.parametrize("page", PAGES)
+def test_examples_run(page, workplace, command_line):
+    names: dict[str, object] = {"__name__": "example"}
+    for block in blocks(PAGES[page].read_text()):
+        where = f"{page}, line {block.line}"
+        match block.language:
+            case "python":
+                run_python(block.code, names, where)
+            case "bash":
+                for words in commands(block.code):
+                    run_command(words, command_line, where)
+            case "json":
+                json.loads(block.code)
+            case language:
+                assert language in SHOWN, f"{where}: nothing runs a block of {language or 'no language'}"
+                assert not re.search(r"^\s*(emosteer|make|pip|python|import|from) ", block.code, re.MULTILINE), where
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_the_text_exist(page):
+    for words in inline_commands(PAGES[page].read_text()):
+        run_command(words, None, page)
+
+
+def test_exceptions_are_needed():
+    text = "".join(block.code for path in PAGES.values() for block in blocks(path.read_text()))
+    for part in (*COMPILED, *(f"emosteer {name}" for name in PARSED), *FOREIGN):
+        assert part in text, f"no example holds {part}"
+
+
+def run_python(code: str, names: dict, where: str) -> None:
+    tree = ast.parse(code, where)
+    if any(part in code for part in COMPILED):
+        imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        exec(compile(ast.Module(imports, []), where, "exec"), names)
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            check_keywords(call, names, where)
+    else:
+        exec(compile(tree, where, "exec"), names)
+
+
+def check_keywords(call: ast.Call, names: dict, where: str) -> None:
+    try:
+        function = eval(ast.unparse(call.func), names)
+    except NameError:  # of what a block that was not run has made
+        return
+    if callable(function) and function is not print:
+        known = inspect.signature(function).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+            assert {keyword.arg for keyword in call.keywords} <= set(known), f"{where}: {ast.unparse(call)}"
+
+
+def run_command(words: list[str], command_line, where: str) -> None:
+    """Run a command of emosteer, or see that what another command names is there; without a `command_line`, parse."""
+    program, *arguments = words
+    shown = f"{where}: {' '.join(words)}"
+    if program == "emosteer":
+        parse(arguments, shown)
+        if command_line and arguments[0] not in PARSED:
+            status, _, error = command_line(*shortened(arguments))
+            assert status == 0, f"{shown}\n{error}"
+    elif program == "make":
+        assert set(target for target in arguments if "=" not in target) <= make_targets(), shown
+    elif program == "python":
+        assert arguments[0] == "-m", shown
+        check_module(arguments[1:], shown)
+    elif program == "pip":
+        assert set(re.findall(r"\[([\w,]+)\]", " ".join(arguments))) <= extras(), shown
+    else:
+        assert program in FOREIGN, f"{shown}: neither run nor listed"
+
+
+def parse(arguments: list[str], where: str) -> None:
+    """Have the real command line parse a command without running it."""
+    command, name, rest = typer.main.get_command(cli.app), "emosteer", arguments
+    try:
+        while hasattr(command, "commands"):
+            context = command.make_context(name, rest[:1])
+            name, command, rest = *command.resolve_command(context, rest[:1])[:2], rest[1:]
+        command.make_context(name, rest)
+    except typer._click.ClickException as error:
+        pytest.fail(f"{where}: {error.format_message()}")
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    """A command that ends soon: nothing is calibrated, and a model that is written to disk is the tiny one."""
+    if arguments[0] == "extract" and "--model" in arguments and "--no-calibrate" not in arguments:
+        return [*arguments, "--no-calibrate"]
+    if arguments[:2] == ["export", "baked"]:
+        swapped = ["my-vectors" if word == SHIPPED else TINY[0] if word == SMALL else word for word in arguments]
+        return swapped if "--model" in swapped else [*swapped, "--model", TINY[0]]
+    return arguments
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def extras() -> set[str]:
+    names = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    return set(names) | {"demo,gguf"}
+
+
+def check_module(words: list[str], where: str) -> None:
+    spec = importlib.util.find_spec(words[0])
+    assert spec is not None, where
+    if words[0].startswith("tests."):
+        source = Path(spec.origin).read_text()
+        assert all(f'"{word}"' in source for word in words if word.startswith("--")), where
