@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,27 +10,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
+from emosteer._util.numbers import is_finite_number
 from emosteer.errors import InputError, ToneError
 from emosteer.layers import check_blocks, input_device
 from emosteer.models.activations import Passage
 from emosteer.models.fingerprint import base_model_of
-from emosteer.models.messages import Messages, last_said, messages_of, sanitising, tones_of, turns
+from emosteer.models.messages import Messages, last_message, message_spans, parsed, template_options, tones_of
 from emosteer.models.seeded_sampling import drawing
 from emosteer.models.streaming import streamed
-from emosteer.reading.explain import Explanation, choices, is_temperature
-from emosteer.reading.readout import EmotionReading, Readout, Trace
+from emosteer.reading.emotion_reading import EmotionReading, read
+from emosteer.reading.explain import Explanation, choices
+from emosteer.reading.fit import fit_readout
+from emosteer.reading.trace import Trace
 from emosteer.schedules import Schedule
 from emosteer.steering.affect import Affect
 from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import plan
-from emosteer.steering.recipes import Recipe, Vocabulary, recipe_named
+from emosteer.steering.recipes import STEADY, STEADY_HINT, Recipe, with_recipe
 from emosteer.steering.thermostat import Control, Thermostat
-from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted, named
+from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
     from emosteer.vectors.emotion_vectors import EmotionVectors
+    from emosteer.vectors.types import Readout
 
 MAX_NEW_TOKENS = 256
 """How long an answer of `chat` gets unless the caller says otherwise."""
@@ -127,7 +132,7 @@ class SteeredModel:
                 self._readout = self.vectors.readout
             if self._readout is None:
                 with unsteered():
-                    self._readout = Readout.fit(self.model, self.tokenizer, self.vectors)
+                    self._readout = fit_readout(self.model, self.tokenizer, self.vectors)
             return self._readout
 
     def read(self, text: str | Messages) -> EmotionReading:
@@ -142,10 +147,10 @@ class SteeredModel:
         if isinstance(text, str):
             passage: str | Passage = text
         else:
-            passage = last_said(self.tokenizer, text)
+            passage = last_message(self.tokenizer, text)
         readout = self.readout
         with unsteered():
-            return readout.read(self.model, self.tokenizer, passage)
+            return read(readout, self.model, self.tokenizer, passage)
 
     def monitor(self) -> Trace:
         """Scores of every token that the model reads in a `with` block, while it generates.
@@ -197,7 +202,7 @@ class SteeredModel:
             self._check_length(length)
         if recipe is not None:
             length = 0 if ids is None or inputs.get("inputs_embeds") is ids else length
-            emotion, inputs = self._cooked(recipe, emotion, schedule, operation, length, inputs)
+            emotion, inputs = self._with_recipe(recipe, emotion, schedule, operation, length, inputs)
         with (
             self.steer(emotion, scope=scope, schedule=schedule, operation=operation),
             drawing(seed, self.model, inputs) as drawn,
@@ -271,12 +276,12 @@ class SteeredModel:
             InputError: The message is empty or longer than the model's context, or the tokenizer has no chat template.
         """
         inputs = self.prompt(message)
-        said_in = self._turns(message, emotion, inputs["input_ids"][0].tolist())
+        tone: Any = self._turns(message, emotion, inputs["input_ids"][0].tolist())
         if recipe is not None:
             length = inputs["input_ids"].shape[1]
-            said_in, options = self._cooked(recipe, said_in, schedule, operation, length, options)
+            tone, options = self._with_recipe(recipe, tone, schedule, operation, length, options)
         # Before anything is streamed, so that a wrong tone is an error here.
-        steering = self.steer(said_in, scope=scope, schedule=schedule, operation=operation)
+        steering = self.steer(tone, scope=scope, schedule=schedule, operation=operation)
         options = self._answering(inputs["input_ids"].shape[1], options)
 
         def generate(options: dict[str, Any]) -> Any:
@@ -370,7 +375,7 @@ class SteeredModel:
                 "A thermostat reads an answer while it is written, so a finished one cannot be explained by it.",
                 "Give a tone, or Keyframes.",
             )
-        if not is_temperature(temperature):
+        if not is_finite_number(temperature) or temperature <= 0:
             raise InputError(f"The temperature is {temperature!r}, expected a positive number.")
         ids: list[int] = self.tokenizer(answer, add_special_tokens=False)["input_ids"]
         if not ids:
@@ -382,15 +387,15 @@ class SteeredModel:
                 f"{self._context()}.",
                 "Shorten the answer.",
             )
-        said_in: Any = self._turns(message, emotion, prompt)
+        tone: Any = self._turns(message, emotion, prompt)
         options: dict[str, Any] = {}
         if recipe is not None:
-            said_in, options = self._cooked(recipe, said_in, schedule, operation, len(prompt), options)
-        told = self.model, self.tokenizer, prompt, ids
-        with self.steer(said_in, scope=scope, schedule=schedule, operation=operation):
-            toned = choices(*told, processors=options.get("logits_processor", ()), temperature=temperature)
+            tone, options = self._with_recipe(recipe, tone, schedule, operation, len(prompt), options)
+        passage = self.model, self.tokenizer, prompt, ids
+        with self.steer(tone, scope=scope, schedule=schedule, operation=operation):
+            toned = choices(*passage, processors=options.get("logits_processor", ()), temperature=temperature)
         with unsteered():
-            plain = choices(*told, temperature=temperature)
+            plain = choices(*passage, temperature=temperature)
         return Explanation.of(self.tokenizer, ids, plain, toned)
 
     def prompt(self, message: str | Messages) -> BatchEncoding:
@@ -402,13 +407,13 @@ class SteeredModel:
         Raises:
             InputError: It is empty or longer than the model's context, or the tokenizer has no chat template.
         """
-        messages = messages_of(self.tokenizer, message)
+        messages = parsed(self.tokenizer, message)
         encoding: Any = self.tokenizer.apply_chat_template(
             messages,
             add_generation_prompt=True,
             return_tensors="pt",
             return_dict=True,
-            **sanitising(self.tokenizer, messages),
+            **template_options(self.tokenizer, messages),
         )
         self._check_length(encoding["input_ids"].shape[1])
         on_device: BatchEncoding = encoding.to(input_device(self.model))
@@ -435,27 +440,23 @@ class SteeredModel:
             return answer
         if isinstance(answer, Thermostat):
             raise ToneError("A thermostat cannot stand beside tones of single messages.", "Give the answer a tone.")
-        return turns(self.tokenizer, given, answer, ids)
+        spans = message_spans(self.tokenizer, given, ids)
+        turns: list[tuple[Any, float, float]] = [
+            (tone, start - len(ids), end - len(ids)) for tone, (start, end) in zip(tones_of(given), spans, strict=True)
+        ]
+        return Turns((*turns, (answer, spans[-1][1] - len(ids), math.inf)))
 
-    def _cooked(
+    def _with_recipe(
         self, recipe: str | Recipe, tone: Any, schedule: Schedule | None, operation: str, length: int, options: Any
     ) -> tuple[Any, dict[str, Any]]:
         """The tone that is added and the options for the model's `generate`, by a recipe."""
-        found = recipe_named(recipe)
-        plan(self.vectors, tone)  # a tone that is none, or an emotion that is not there, is an error of its own
-        one_for_all = tone is None or isinstance(tone, (Mapping, Affect))
-        tones = [tone] if one_for_all else list(tone) if isinstance(tone, Sequence) else None
-        steady = tones is not None and all(one is None or isinstance(one, (Mapping, Affect)) for one in tones)
-        if tones is None or not steady or schedule is not None or operation != "add":
-            raise ToneError(
-                "A recipe is made for a tone that is added, and the same along the answer.",
-                "Leave out the recipe, or schedule, operation, keyframes and thermostat.",
-            )
-        scaled = [found.scaled(self.vectors, one) for one in tones]
-        if any(any(named(self.vectors, one).values()) for one in tones):
-            favour = Vocabulary(self.model, self.vectors, tones, found, length)
-            options = {**options, "logits_processor": [*(options.get("logits_processor") or ()), favour]}
-        return scaled[0] if one_for_all else scaled, dict(options)
+        plan(self.vectors, tone)  # an invalid tone or an unknown emotion is an error of its own
+        if schedule is not None or operation != "add":
+            raise ToneError(STEADY, STEADY_HINT)
+        tone, processor = with_recipe(recipe, self.model, self.vectors, tone, length)
+        if processor is not None:
+            options = {**options, "logits_processor": [*(options.get("logits_processor") or ()), processor]}
+        return tone, dict(options)
 
     def _check_length(self, tokens: int) -> None:
         if tokens >= self._context():

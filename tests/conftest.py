@@ -19,6 +19,8 @@ import emosteer
 from emosteer import cli
 from emosteer import embedded as embedded_model
 from emosteer.concepts import ConceptSet, Emotion, Neutral, Texts
+from emosteer.vectors import storage
+from emosteer.vectors.packing import pack
 
 transformers_logging.disable_progress_bar()
 
@@ -98,6 +100,11 @@ def small_concepts() -> ConceptSet:
         tuple(f"The {noun} stands at number {i}." for i, noun in enumerate(["table", "bus", "desk", "shop", "mill"]))
     )
     return ConceptSet("small", concepts, {"en": neutral}, "Apache-2.0")
+
+
+def files_of(vectors: emosteer.EmotionVectors) -> dict[str, bytes]:
+    """The files of a folder with vectors."""
+    return storage.files_of(vectors.config, pack(vectors))
 
 
 @pytest.fixture(scope="session")

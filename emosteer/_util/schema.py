@@ -1,81 +1,89 @@
-"""Checks of the fields of a record that may come from elsewhere: each takes a value and what to call it."""
+"""Checks of JSON that may come from a stranger: field by field, with an error that names the field."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from emosteer.errors import FormatError
 
-__all__ = ["bad", "choice", "listed", "mapping", "number", "numbers", "perhaps", "rising", "text", "whole"]
+__all__ = ["Schema"]
 
 
-def bad(found: str) -> NoReturn:
-    """Say what was found.
+@dataclass(frozen=True)
+class Schema:
+    """The checks of one kind of document. Each takes a value and how to call it in a message.
 
-    Raises:
-        FormatError: Always.
+    Args:
+        document: What the document should be, for messages: "a valid emosteer vector file".
+        hint: What to do when it is not.
     """
-    raise FormatError(f"This is not a calibration of emosteer: {found}.", "Measure one: emosteer calibrate VECTORS")
 
+    document: str
+    hint: str | None = None
 
-def mapping(value: Any, name: str, wanted: set[str] | None = None) -> dict[str, Any]:
-    """An object, with just the wanted fields if they are named."""
-    if not isinstance(value, dict):
-        bad(f"{name} is not an object")
-    if wanted is not None and (odd := sorted(wanted ^ set(value))):
-        bad(f"{name} lacks or should not have {odd[0][:70]!r}")
-    return value
+    def fail(self, problem: str, hint: str | None = None) -> NoReturn:
+        """Refuse the document.
 
+        Raises:
+            FormatError: Always.
+        """
+        raise FormatError(f"This is not {self.document}: {problem}.", hint or self.hint)
 
-def listed(value: Any, name: str) -> list[Any]:
-    """A list."""
-    if not isinstance(value, list):
-        bad(f"{name} is not a list")
-    return value
+    def mapping(self, value: Any, name: str, fields: set[str] | None = None) -> dict[str, Any]:
+        """Check an object, and that it has exactly these fields if they are given."""
+        if not isinstance(value, dict):
+            self.fail(f"{name} is not an object")
+        if fields is not None and (odd := sorted(fields ^ set(value))):
+            self.fail(f"{name} lacks or should not have {odd[0][:70]!r}")
+        return value
 
+    def listed(self, value: Any, name: str) -> list[Any]:
+        """Check a list."""
+        if not isinstance(value, list):
+            self.fail(f"{name} is not a list")
+        return value
 
-def text(value: Any, name: str) -> str:
-    """A short printable text."""
-    if not isinstance(value, str) or len(value) > 1_000 or not value.isprintable():
-        bad(f"{name} is not a short printable text")
-    return value
+    def text(self, value: Any, name: str) -> str:
+        """Check a short printable text."""
+        if not isinstance(value, str) or len(value) > 1_000 or not value.isprintable():
+            self.fail(f"{name} is not a short printable text")
+        return value
 
+    def optional_text(self, entry: Mapping[str, Any], key: str, name: str | None = None) -> str | None:
+        """Check a field that is a short printable text, null or missing."""
+        return None if entry.get(key) is None else self.text(entry[key], name or key)
 
-def choice(value: Any, name: str, choices: Sequence[str]) -> str:
-    """One of a few texts."""
-    if value not in choices:
-        bad(f"{name} is {str(value)[:40]!r}, expected one of {', '.join(choices)}")
-    return str(value)
+    def choice(self, value: Any, name: str, choices: Sequence[str]) -> str:
+        """Check one of a few texts."""
+        if value not in choices:
+            self.fail(f"{name} is {str(value)[:40]!r}, expected one of {', '.join(choices)}")
+        return str(value)
 
+    def whole(self, value: Any, name: str, low: int, high: int) -> int:
+        """Check a whole number from `low` to `high`."""
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            self.fail(f"{name} is not a whole number from {low} to {high}")
+        return value
 
-def whole(value: Any, name: str, low: int, high: int) -> int:
-    """A whole number from `low` to `high`."""
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        bad(f"{name} is not a whole number from {low} to {high}")
-    return value
+    def number(self, value: Any, name: str, low: float, high: float) -> float:
+        """Check a number from `low` to `high`, which neither NaN nor infinities are."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            self.fail(f"{name} is not a number from {low:g} to {high:g}")
+        return float(value)
 
+    def optional_number(self, value: Any, name: str, low: float, high: float) -> float | None:
+        """Check a number as `number` does, or None."""
+        return None if value is None else self.number(value, name, low, high)
 
-def number(value: Any, name: str, low: float, high: float) -> float:
-    """A number from `low` to `high`; not NaN or infinite."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        bad(f"{name} is not a number from {low:g} to {high:g}")
-    return float(value)
+    def numbers(self, value: Any, name: str, low: float, high: float) -> tuple[float, ...]:
+        """Check a list of numbers from `low` to `high`."""
+        return tuple(self.number(item, name, low, high) for item in self.listed(value, name))
 
-
-def perhaps(value: Any, name: str, low: float, high: float) -> float | None:
-    """As `number`, or None."""
-    return None if value is None else number(value, name, low, high)
-
-
-def numbers(value: Any, name: str, low: float, high: float) -> tuple[float, ...]:
-    """A list of numbers from `low` to `high`."""
-    return tuple(number(one, name, low, high) for one in listed(value, name))
-
-
-def rising(value: Any, name: str, depth: int) -> tuple[int, ...]:
-    """Layers of a model of so many, rising."""
-    layers = tuple(whole(one, name, 0, depth - 1) for one in listed(value, name))
-    if not layers or list(layers) != sorted(set(layers)):
-        bad(f"{name} do not rise")
-    return layers
+    def layers(self, value: Any, name: str, depth: int) -> tuple[int, ...]:
+        """Check a rising list of layers of a model with `depth` of them, at least one."""
+        layers = tuple(self.whole(layer, f"{name}: a layer", 0, depth - 1) for layer in self.listed(value, name))
+        if not layers or list(layers) != sorted(set(layers)):
+            self.fail(f"{name}: layers are missing or do not rise")
+        return layers

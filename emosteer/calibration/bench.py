@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from emosteer.errors import InputError
 from emosteer.eval.sampling import Answer, Cell, generate_cells
 from emosteer.models.activations import Passage, collect, encode
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,7 +22,7 @@ from emosteer.calibration.results import Calibration, EmotionResult, Point, Wind
 from emosteer.errors import InputError
 from emosteer.eval.judges import BASIC, Judge, heard_as
 from emosteer.eval.prompts import load_prompts
-from emosteer.vectors.emotion_vectors import fallback_dose
+from emosteer.vectors.types import fallback_dose
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel

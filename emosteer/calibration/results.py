@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emosteer._util import schema as checks
 from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
+from emosteer._util.schema import Schema
 from emosteer.concepts.conceptset import NAME
 from emosteer.errors import FormatError, IncompatibleModelError
-from emosteer.vectors.config import SCOPES, BaseModel, Dose
+from emosteer.models.fingerprint import BaseModel
 from emosteer.vectors.emotion_vectors import EmotionVectors
+from emosteer.vectors.types import SCOPES, Dose
 
 SCHEMA = 1
 CALIBRATION_FILE = "calibration.json"
@@ -29,6 +30,8 @@ SAMPLE = 16
 
 SAME = 0.05
 """Share by which they may differ: another machine rounds otherwise, another direction is another."""
+
+checks = Schema("a calibration of emosteer", "Measure one: emosteer calibrate VECTORS")
 
 __all__ = ["CALIBRATION_FILE", "Calibration", "EmotionResult", "Point", "Window", "sample_of"]
 
@@ -189,13 +192,13 @@ class Calibration:
             if getattr(base, name) is not None:
                 checks.text(getattr(base, name), f"base_model.{name}")
         checks.text(base.model_type, "base_model.model_type")
-        layers = checks.rising(entry["layers"], "layers", depth)
+        layers = checks.layers(entry["layers"], "layers", depth)
         weights = checks.numbers(entry["weights"], "weights", -1_000, 1_000)
         if len(weights) != len(layers):
-            checks.bad("it has not one weight a layer")
+            checks.fail("it has not one weight a layer")
         emotions = entry["emotions"]
         if not isinstance(emotions, dict) or not emotions or not all(map(NAME.fullmatch, emotions)):
-            checks.bad("emotions is not an object of emotions")
+            checks.fail("emotions is not an object of emotions")
         return cls(
             base_model=base,
             layers=layers,
@@ -275,7 +278,7 @@ def _names(kind: Any) -> set[str]:
 def _window(value: Any, depth: int) -> Window:
     entry = checks.mapping(value, "a window", _names(Window))
     return Window(
-        checks.rising(entry["layers"], "the layers of a window", depth),
+        checks.layers(entry["layers"], "the layers of a window", depth),
         *(
             checks.number(entry[name], f"the {name} of a window", -1e6, 1e6)
             for name in ("tone", "gain", "standard_error")
@@ -287,12 +290,12 @@ def _emotion(value: Any, name: str) -> EmotionResult:
     entry = checks.mapping(value, name, _names(EmotionResult))
     sample = checks.numbers(entry["sample"], f"the sample of {name}", -1e30, 1e30)
     if len(sample) != SAMPLE:
-        checks.bad(f"the sample of {name} has {len(sample)} numbers, expected {SAMPLE}")
+        checks.fail(f"the sample of {name} has {len(sample)} numbers, expected {SAMPLE}")
     return EmotionResult(
         dose=checks.number(entry["dose"], f"the dose of {name}", 0, 1_000),
         cost=checks.number(entry["cost"], f"the cost of {name}", -1_000, 1_000),
         standard_error=checks.number(entry["standard_error"], f"the standard error of {name}", 0, 1_000),
-        hit_rate=checks.perhaps(entry["hit_rate"], f"the hit rate of {name}", 0, 1),
+        hit_rate=checks.optional_number(entry["hit_rate"], f"the hit rate of {name}", 0, 1),
         stopped=checks.choice(entry["stopped"], f"why {name} stopped", STOPPED),
         factor=checks.number(entry["factor"], f"the factor of {name}", 0, 1e30),
         points=tuple(_point(one, name) for one in checks.listed(entry["points"], f"the points of {name}")),
@@ -306,7 +309,7 @@ def _point(value: Any, name: str) -> Point:
         dose=checks.number(entry["dose"], f"a dose of {name}", 0, 1_000),
         n=checks.whole(entry["n"], f"the number of answers of {name}", 1, 1_000_000),
         cost=checks.number(entry["cost"], f"a cost of {name}", -1_000, 1_000),
-        standard_error=checks.perhaps(entry["standard_error"], f"a standard error of {name}", 0, 1_000),
-        tone=checks.perhaps(entry["tone"], f"a tone of {name}", -1e6, 1e6),
-        hit_rate=checks.perhaps(entry["hit_rate"], f"a hit rate of {name}", 0, 1),
+        standard_error=checks.optional_number(entry["standard_error"], f"a standard error of {name}", 0, 1_000),
+        tone=checks.optional_number(entry["tone"], f"a tone of {name}", -1e6, 1e6),
+        hit_rate=checks.optional_number(entry["hit_rate"], f"a hit rate of {name}", 0, 1),
     )

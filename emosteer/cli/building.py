@@ -63,7 +63,7 @@ def extract(
     """
     from emosteer.model import SteeredModel
     from emosteer.models.loading import load_model
-    from emosteer.reading.readout import Readout
+    from emosteer.reading.fit import fit_readout
     from emosteer.vectors.records import Record, put
 
     require_folder(output)  # known now rather than after minutes of reading
@@ -83,12 +83,12 @@ def extract(
         batch_size=batch_size,
     )
     with suppress(InputError):  # of a context too short for the texts, which can be steered all the same
-        vectors = replace(vectors, readout=Readout.fit(*loaded, vectors))
+        vectors = replace(vectors, readout=fit_readout(*loaded, vectors))
     if found is None and calibrate:
         judge = _judge_if_there()
         found = emosteer.calibrate(SteeredModel(*loaded, vectors), judge=judge, cache=cache or _answers_cache())
     for record in records:
-        record.check(vectors)
+        record.check(vectors.config)
     _save(vectors, found, output)
     if records:
         put(output, records)
@@ -163,10 +163,10 @@ def info(
     Of a repository on the Hub only the beginning of the file is fetched. A file here is read and checked whole.
     """
     from emosteer.vectors import storage
-    from emosteer.vectors.emotion_vectors import FALLBACK_DOSE, summary
+    from emosteer.vectors.types import FALLBACK_DOSE
 
     with storage.opened(vectors, (), subfolder=subfolder, revision=revision) as file:
-        told, made = summary(file.config), file.config.extraction
+        told, made = file.config.summary(), file.config.extraction
         if Path(vectors).exists():
             storage.read(file)
     if as_json:

@@ -72,8 +72,8 @@ def require_folder(folder: Path) -> None:
         InputError: They cannot.
     """
     from emosteer._util.atomic import require_writable
+    from emosteer._util.layout import CARD_FILE
     from emosteer.vectors import card
-    from emosteer.vectors.format import CARD_FILE
 
     require_writable(folder)
     card.existing(folder / CARD_FILE)

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from emosteer._util import layout
 from emosteer.cli import printing
 from emosteer.cli.options import JsonOption, LimitOption, RevisionOption, SubfolderOption
 from emosteer.cli.printing import print_json, printable
@@ -37,12 +38,11 @@ def push(
     The card that is there keeps what people wrote outside of emosteer's part. If somebody else changes the repository
     meanwhile, nothing is written.
     """
-    from emosteer import hub
     from emosteer.vectors import storage
 
     files = storage.files_to_push(folder)
     left_out = sorted(path.name for path in folder.iterdir() if path.name not in files)
-    done = hub.push(  # the client shows its own progress
+    done = storage.push(  # the client shows its own progress
         files,
         repository,
         subfolder=subfolder,
@@ -79,15 +79,14 @@ def pull(
     """Get vectors from the Hub, all files of one commit, and check them; later they load without a connection."""
     from emosteer import hub
     from emosteer._util.atomic import require_new, require_writable, write_folder
-    from emosteer.vectors import format as fmt
     from emosteer.vectors import storage
 
     if output is not None:
         require_new(output)
         require_writable(output)
     found = hub.Repository.at(repository, revision=revision, subfolder=subfolder)
-    needed = (fmt.VECTORS_FILE, fmt.CONFIG_FILE)
-    folder = found.fetch(needed, optional=[name for name in fmt.LIMITS if name not in needed])
+    needed = (layout.VECTORS_FILE, layout.CONFIG_FILE)
+    folder = found.fetch(needed, optional=[name for name in layout.LIMITS if name not in needed])
     files = storage.files_in(folder)
     if output is not None:
         write_folder(output, files)

@@ -15,7 +15,6 @@ The id of a text is its place, `joy/en/situations/3`, and languages of one set r
 from __future__ import annotations
 
 import hashlib
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -25,11 +24,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from emosteer._util import strict_json
+from emosteer._util.names import EMOTION_NAME as NAME
+from emosteer._util.names import LANGUAGE
 from emosteer.errors import ConceptError
 
 SCHEMA_VERSION = 1
-NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 PARTS = ("words", "sentences", "situations")
 MAX_CHARACTERS = 2_000
 _DATA = resources.files("emosteer.concepts") / "data"

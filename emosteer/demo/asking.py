@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emosteer import EmotionVectors
+from emosteer._util.names import is_repo_id
 from emosteer.concepts.conceptset import built_in
 from emosteer.demo.pairs import Concepts
 from emosteer.errors import ConceptError, FormatError, InputError
 from emosteer.vectors import format as fmt
-from emosteer.vectors.config import is_repo_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,14 +96,12 @@ def brought(path: str) -> tuple[EmotionVectors, str]:
     """
     from io import BytesIO
 
-    from emosteer.vectors import storage
-
     file = Path(path)
     name = file.name[:80]
     if (size := file.stat().st_size) > LARGEST_FILE:
         raise FormatError(f"{name} has {gigabytes(size)}, at most {gigabytes(LARGEST_FILE)} are taken.")
     data = file.read_bytes()  # once, and held: what is checked is what is used
-    vectors = storage.read(fmt.VectorFile.over(BytesIO(data), len(data), name))
+    vectors = EmotionVectors.from_file(fmt.VectorFile.over(BytesIO(data), len(data), name))
     return vectors, hashlib.sha256(data).hexdigest()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from emosteer._util.layout import VECTORS_FILE
 from emosteer.concepts import ConceptSet
 from emosteer.demo.asking import LARGE, AskFirst, brought, concepts_named, gigabytes, languages, named, weighed
 from emosteer.demo.pairs import Pair, called
@@ -18,7 +19,6 @@ from emosteer.demo.told import SWIFT, told
 from emosteer.demo.work import Step
 from emosteer.errors import EmosteerError
 from emosteer.models.loading import size_of
-from emosteer.vectors.format import VECTORS_FILE
 
 ANYWAY = f"Load it anyway (over {gigabytes(LARGE)}, or of unknown size)"
 EXPLAINED = """\

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from emosteer._util.names import is_repo_id
 from emosteer.demo.pairs import called
 from emosteer.demo.work import Say, Step
 from emosteer.errors import EmosteerError
 from emosteer.models.loading import EMBEDDED, fetched, size_of
-from emosteer.vectors.config import is_repo_id
 
 PACE = 0.5  # seconds between two looks
 

@@ -14,8 +14,8 @@ from emosteer.eval.fluency import nats_per_token
 
 if TYPE_CHECKING:
     from emosteer import SteeredModel
+    from emosteer.reading.emotion_reading import EmotionReading
     from emosteer.reading.explain import Explanation
-    from emosteer.reading.readout import EmotionReading
 
 WINDOW = 8
 """Tokens that one point of a trace is the mean of: single ones jump about."""

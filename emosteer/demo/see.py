@@ -21,7 +21,7 @@ from emosteer.demo.tone import chat_call, steered_where
 
 if TYPE_CHECKING:
     from emosteer import SteeredModel
-    from emosteer.reading.readout import EmotionReading
+    from emosteer.reading.emotion_reading import EmotionReading
 
 AXES = ("valence", "arousal")
 STRONGEST = 3  # emotions that are named beside a word

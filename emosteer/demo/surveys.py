@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from emosteer import ConceptSet
 from emosteer._util import strict_json
+from emosteer._util.layout import LIMITS
 from emosteer.demo.state import Sampling
 from emosteer.errors import ConceptError, FormatError, InputError
 from emosteer.eval.fluency import nats_per_token
 from emosteer.vectors import storage
-from emosteer.vectors.format import LIMITS
 
 if TYPE_CHECKING:
     from emosteer import SteeredModel

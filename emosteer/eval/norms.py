@@ -20,8 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emosteer._util.names import LANGUAGE
 from emosteer.concepts import ConceptSet
-from emosteer.concepts.conceptset import LANGUAGE, built_in
+from emosteer.concepts.conceptset import built_in
 from emosteer.errors import InputError
 
 if TYPE_CHECKING:

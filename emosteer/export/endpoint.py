@@ -7,16 +7,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emosteer._util import strict_json
+from emosteer._util import layout, strict_json
 from emosteer._util.atomic import new_folder
+from emosteer._util.names import is_repo_id
 from emosteer.errors import IncompatibleModelError, InputError
-from emosteer.vectors import format as fmt
 from emosteer.vectors import storage
-from emosteer.vectors.config import is_repo_id
 from emosteer.vectors.emotion_vectors import EmotionVectors
 
 if TYPE_CHECKING:
-    from emosteer.vectors.config import BaseModel
+    from emosteer.models.fingerprint import BaseModel
 
 MOST_TOKENS = 1024
 """Longest answer that a request may ask for; `endpoint.json` in the folder says it, and may be edited."""
@@ -66,11 +65,11 @@ def write_endpoint(vectors: str | Path, folder: str | Path, *, model: str | Path
         (scratch / "README.md").write_text(_card(loaded, repo_id), encoding="utf-8")
         (scratch / "vectors").mkdir()
         if source.is_dir():
-            for name in (fmt.VECTORS_FILE, fmt.CONFIG_FILE):  # the card shows what is not here
+            for name in (layout.VECTORS_FILE, layout.CONFIG_FILE):  # the card shows what is not here
                 if (source / name).is_file():
                     shutil.copyfile(source / name, scratch / "vectors" / name)
         else:
-            shutil.copyfile(source, scratch / "vectors" / fmt.VECTORS_FILE)
+            shutil.copyfile(source, scratch / "vectors" / layout.VECTORS_FILE)
         if local is not None:
             shutil.copytree(local, scratch / "model", ignore=shutil.ignore_patterns(".*"))
     return repo_id

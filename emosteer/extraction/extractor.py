@@ -13,8 +13,8 @@ from emosteer.errors import ConceptError, InputError, ToneError
 from emosteer.extraction.methods import METHODS, Method
 from emosteer.models.activations import Passage, Progress, collect
 from emosteer.models.fingerprint import base_model_of
-from emosteer.vectors.config import EmotionInfo
 from emosteer.vectors.emotion_vectors import EmotionVectors
+from emosteer.vectors.types import EmotionInfo
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from emosteer._util.names import is_repo_id
 from emosteer.errors import EmosteerError, HubError, InputError
-from emosteer.vectors.config import is_repo_id
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from emosteer._util.names import is_repo_id
 from emosteer.hub.client import client, told
-from emosteer.vectors.config import is_repo_id
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
+from emosteer._util.layout import CARD_FILE, CONFIG_FILE, LIMITS, VECTORS_FILE
 from emosteer.errors import HubError, InputError, warn
 from emosteer.hub.client import check_names, client, told
 from emosteer.hub.repository import COMMIT, Repository
-from emosteer.vectors import card
-from emosteer.vectors.config import Config
-from emosteer.vectors.format import CARD_FILE, CONFIG_FILE, LIMITS, VECTORS_FILE, VectorFile
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo
@@ -51,11 +48,14 @@ def push(
     files: Mapping[str, bytes],
     repo_id: str,
     *,
+    base_model: str | None,
+    licence: str | None,
+    merge_card: Callable[[bytes, bytes, str], bytes],
+    commit_message: str,
     subfolder: str | None = None,
     private: bool | None = None,
     create_pr: bool = False,
     revision: str | None = None,
-    commit_message: str | None = None,
     replace_card: bool = False,
     token: str | bool | None = None,
 ) -> Pushed:
@@ -65,13 +65,17 @@ def push(
     the files are taken out: they belong to other vectors.
 
     Args:
-        files: Name → content, as `storage.files_of` and `storage.files_to_push` give them.
+        files: Name → content.
         repo_id: `user/name`.
+        base_model: The Hub model that the vectors are for, or None.
+        licence: Of the vectors, or None.
+        merge_card: Makes one card of the repository's, ours and the repository's name; raises `InputError` where it
+            cannot.
+        commit_message: Of the commit.
         subfolder: Where in the repository.
         private: Whether a new repository is private; by default as the owner's settings say.
         create_pr: Propose the change as a pull request.
         revision: Branch to commit to, made if it is not there.
-        commit_message: By default one that says what is pushed.
         replace_card: Let the card be exactly the one in `files`.
         token: As for `huggingface_hub`.
 
@@ -88,9 +92,7 @@ def push(
         raise InputError("A push makes a commit, it cannot replace one.", "Name a branch.")
     prefix = f"{subfolder}/" if subfolder else ""
     api = client(token)
-    data = files[VECTORS_FILE]
-    config = VectorFile.over(BytesIO(data), len(data), VECTORS_FILE, files[CONFIG_FILE]).config
-    _check_license(api, config)
+    _check_license(api, base_model, licence)
     with told(repo_id, writing=True):
         if not create_pr:
             api.create_repo(repo_id, private=private, exist_ok=True)
@@ -104,11 +106,16 @@ def push(
     head = Repository(repo_id, cast("str", there.sha), subfolder, token)
     if prefix + CARD_FILE in names and not replace_card:
         theirs = (head.fetch((CARD_FILE,)) / CARD_FILE).read_bytes()
-        files = {**files, CARD_FILE: _merged(theirs, files[CARD_FILE], repo_id)}
+        try:
+            files = {**files, CARD_FILE: merge_card(theirs, files[CARD_FILE], repo_id)}
+        except InputError as error:
+            raise HubError(
+                f"The card of {repo_id} cannot be merged with this one. {error}",
+                "Mend it on the Hub, or replace it (--replace-card). Nothing was written.",
+            ) from error
     # Where no vectors were, files of these names are somebody else's.
     stale = sorted(name for name in LIMITS if prefix + name in names and name not in files)
     stale = stale if prefix + VECTORS_FILE in names else []
-    message = commit_message or f"Emotion vectors for {config.base_model.repo_id or config.base_model.model_type}"
     with told(repo_id, writing=True, committing=True):
         done = api.create_commit(
             repo_id,
@@ -116,7 +123,7 @@ def push(
                 *(CommitOperationAdd(prefix + name, content) for name, content in sorted(files.items())),
                 *(CommitOperationDelete(prefix + name) for name in stale),
             ],
-            commit_message=message,
+            commit_message=commit_message,
             revision=revision,
             create_pr=create_pr,
             parent_commit=head.commit,
@@ -125,9 +132,9 @@ def push(
     return Pushed(url, done.oid, done.pr_num, tuple(sorted(files)), tuple(stale), changed)
 
 
-def _check_license(api: HfApi, config: Config) -> None:
+def _check_license(api: HfApi, base: str | None, licence: str | None) -> None:
     """Warn where the base model's licence may not let the vectors have theirs."""
-    base, ours = config.base_model.repo_id, (config.license or "").lower()
+    ours = (licence or "").lower()
     if not ours:
         warn(
             "These vectors have no licence, so nobody knows what they may do with them. "
@@ -168,19 +175,3 @@ def _names(there: ModelInfo) -> set[str]:
     if there.sha is None or there.siblings is None:
         raise HubError(f"The Hub does not say what {there.id} holds.", "Nothing was written: try again later.")
     return {sibling.rfilename for sibling in there.siblings}
-
-
-def _merged(theirs: bytes, ours: bytes, repo_id: str) -> bytes:
-    try:
-        text = card.merged(theirs.decode(), ours.decode())
-        if card.prose(ours.decode()) not in text:
-            warn(
-                f"The card of {repo_id} keeps its own text; what stands in README.md here outside of emosteer's part "
-                "is not in it. Write it there, or let this card replace that one: --replace-card"
-            )
-        return text.encode()
-    except (UnicodeDecodeError, InputError) as error:
-        raise HubError(
-            f"The card of {repo_id} cannot be merged with this one. {error}",
-            "Mend it on the Hub, or replace it (--replace-card). Nothing was written.",
-        ) from error

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from emosteer._util.layout import LIMITS
+from emosteer._util.names import is_repo_id
 from emosteer.errors import FormatError, HubError
 from emosteer.hub.client import AwayError, away, check_names, client, told
 from emosteer.hub.ranges import Ranges
-from emosteer.vectors.config import is_repo_id
-from emosteer.vectors.format import CONFIG_FILE, LIMITS, VECTORS_FILE, VectorFile
 
 _ETAG = re.compile(r"[\w-][\w.-]{0,127}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -68,38 +68,49 @@ class Repository:
                 raise ValueError(f"a commit of {commit[:80]!r}")
         return cls(name, commit, subfolder, token, local_files_only)
 
-    @contextmanager
-    def opened(self, *, whole: bool = True) -> Iterator[VectorFile]:
-        """Open the vector file: from the cache, after a download, or on the Hub itself.
+    @property
+    def label(self) -> str:
+        """How messages name it: `user/name`, with the subfolder if there is one."""
+        return f"{self.name}/{self.subfolder}" if self.subfolder else self.name
+
+    def stream(self, name: str) -> tuple[BinaryIO, int]:
+        """Return a file that stays on the Hub, of which only what is read is fetched, and its size in bytes.
 
         Args:
-            whole: Download it; else, if it is not in the cache, only what is read of it is fetched, and not kept.
+            name: As in `LIMITS`.
 
         Raises:
-            FormatError: It is damaged, foreign or of a later version.
-            HubError: The Hub does not give it.
+            HubError: There is no such file, or it is too large.
         """
-        if whole or self.local_files_only or self._cached(VECTORS_FILE):
-            folder = self.fetch((VECTORS_FILE, CONFIG_FILE))
-            try:
-                with VectorFile.open(folder, self._shown) as file:
-                    yield file
-            except FormatError as error:
-                for name in (VECTORS_FILE, CONFIG_FILE):
-                    content = (folder / name).resolve()  # the client calls it by its tag
-                    if not Sent(content.stat().st_size, content.name).is_in(content):
-                        raise FormatError(
-                            f"{name} of {self._shown} was damaged in the Hub client's cache.",
-                            f"Delete {content}, and it will be downloaded again.",
-                        ) from error
-                raise
-            return
-        config = (self.fetch((CONFIG_FILE,)) / CONFIG_FILE).read_bytes()
-        sent = self._sent(VECTORS_FILE)
-        if sent is None:
-            raise self._lacks(VECTORS_FILE)
-        stream = Ranges(self.name, self._url(VECTORS_FILE), sent.size, self.token)
-        yield VectorFile.over(cast("BinaryIO", stream), sent.size, self._shown, config)
+        if (remote := self._remote(name)) is None:
+            raise self._lacks(name)
+        return cast("BinaryIO", Ranges(self.name, self._url(name), remote.size, self.token)), remote.size
+
+    def cached(self, name: str) -> Path | None:
+        """Return the file's path in the Hub client's cache, or None if it is not there."""
+        from huggingface_hub import try_to_load_from_cache
+
+        path = try_to_load_from_cache(self.name, self._path(name), revision=self.commit)
+        return Path(path) if isinstance(path, str) else None
+
+    def check_cache(self, folder: Path, names: Sequence[str], cause: Exception) -> None:
+        """Check that cached files are what the Hub sent.
+
+        Args:
+            folder: In the Hub client's cache.
+            names: Of the files.
+            cause: What made the check necessary.
+
+        Raises:
+            FormatError: One was damaged since.
+        """
+        for name in names:
+            content = (folder / name).resolve()  # the client names the content by its tag
+            if not RemoteFile(content.stat().st_size, content.name).is_in(content):
+                raise FormatError(
+                    f"{name} of {self.label} was damaged in the Hub client's cache.",
+                    f"Delete {content}, and it will be downloaded again.",
+                ) from cause
 
     def fetch(self, names: Sequence[str], optional: Sequence[str] = ()) -> Path:
         """Download files into the Hub client's cache, those that are not there yet.
@@ -115,20 +126,20 @@ class Repository:
             HubError: A file is missing, too large, or did not arrive as it was sent; the Hub does not give it.
         """
         for name in names:
-            if self._cached(name):
+            if self.cached(name):
                 continue
             if self.local_files_only:
                 raise away(self.name)
-            if not (sent := self._sent(name)):
+            if not (remote := self._remote(name)):
                 raise self._lacks(name)
-            self._download(name, sent)
+            self._download(name, remote)
         with suppress(AwayError):  # then what is in the cache is what there is
             for name in optional:
-                if not self._cached(name) and not self.local_files_only and (sent := self._sent(name)):
-                    self._download(name, sent)
-        return Path(cast("str", self._cached(names[0]))).parent
+                if not self.cached(name) and not self.local_files_only and (remote := self._remote(name)):
+                    self._download(name, remote)
+        return cast("Path", self.cached(names[0])).parent
 
-    def _sent(self, name: str) -> Sent | None:
+    def _remote(self, name: str) -> RemoteFile | None:
         """What the Hub says of a file, looked at before a byte of it is taken; None if there is no such file.
 
         Raises:
@@ -150,18 +161,18 @@ class Repository:
             or said.size < 0
         ):
             raise HubError(
-                f"What the Hub says of {name} of {self._shown} is not about that file at commit {self.commit[:8]}.",
+                f"What the Hub says of {name} of {self.label} is not about that file at commit {self.commit[:8]}.",
                 "Try again later.",
             )
         size = said.size
         if size > LIMITS[name]:
             raise HubError(
-                f"{name} of {self._shown} has {size:,} bytes, no such file has more than {LIMITS[name]:,}.",
+                f"{name} of {self.label} has {size:,} bytes, no such file has more than {LIMITS[name]:,}.",
                 "It was not downloaded.",
             )
-        return Sent(size, cast("str", said.etag))
+        return RemoteFile(size, cast("str", said.etag))
 
-    def _download(self, name: str, sent: Sent) -> None:
+    def _download(self, name: str, remote: RemoteFile) -> None:
         """Into the cache, where only what arrived as it was sent stays."""
         from huggingface_hub import hf_hub_download
 
@@ -171,33 +182,23 @@ class Repository:
                     self.name, self._path(name), revision=self.commit, token=self.token, force_download=again
                 )
             # A server that is behind may answer for another commit, which the client then takes for this one.
-            if path == self._cached(name) and sent.is_in(Path(path)):
+            if Path(path) == self.cached(name) and remote.is_in(Path(path)):
                 return
             kept = next(folder.parent for folder in Path(path).parents if folder.name == "snapshots")
             for spoilt in (Path(path).resolve(), Path(path), kept / "refs" / self.commit):
                 if spoilt.is_relative_to(kept.resolve()) or spoilt.is_relative_to(kept):
                     spoilt.unlink(missing_ok=True)
         raise HubError(
-            f"{name} of {self._shown} did not arrive as it was sent, twice.", "Nothing of it was kept: try again later."
+            f"{name} of {self.label} did not arrive as it was sent, twice.", "Nothing of it was kept: try again later."
         )
 
     def _lacks(self, name: str) -> HubError:
         return HubError(
-            f"{self._shown} has no {name} at this commit.", "It holds no emotion vectors, or they are in a subfolder."
+            f"{self.label} has no {name} at this commit.", "It holds no emotion vectors, or they are in a subfolder."
         )
-
-    @property
-    def _shown(self) -> str:
-        return f"{self.name}/{self.subfolder}" if self.subfolder else self.name
 
     def _path(self, name: str) -> str:
         return f"{self.subfolder}/{name}" if self.subfolder else name
-
-    def _cached(self, name: str) -> str | None:
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(self.name, self._path(name), revision=self.commit)
-        return found if isinstance(found, str) else None
 
     def _url(self, name: str) -> str:
         from huggingface_hub import hf_hub_url
@@ -206,7 +207,7 @@ class Repository:
 
 
 @dataclass(frozen=True)
-class Sent:
+class RemoteFile:
     """What the Hub says of a file.
 
     Args:

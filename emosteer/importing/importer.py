@@ -9,6 +9,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emosteer._util.names import NAME_RULE
 from emosteer.concepts import ConceptSet
 from emosteer.concepts.conceptset import NAME
 from emosteer.errors import FormatError, IncompatibleModelError, InputError, ToneError, warn
@@ -16,8 +17,8 @@ from emosteer.importing.files import ForeignFile, read
 from emosteer.layers import decoder_layers, hidden_size
 from emosteer.models.activations import collect
 from emosteer.models.fingerprint import base_model_of
-from emosteer.vectors.config import Dose
-from emosteer.vectors.emotion_vectors import NAME_RULE, EmotionVectors
+from emosteer.vectors.emotion_vectors import EmotionVectors
+from emosteer.vectors.types import Dose
 
 if TYPE_CHECKING:
     from torch import Tensor

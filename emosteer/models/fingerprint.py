@@ -1,26 +1,50 @@
-"""Which model is this: what vector files say of it, and whether vectors belong to it."""
+"""Which model is this: how vector files name it, and whether vectors belong to it."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emosteer._util.names import is_repo_id
 from emosteer.errors import IncompatibleModelError, warn
 from emosteer.layers import decoder_layers, hidden_size
-from emosteer.vectors.config import BaseModel, is_repo_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["base_model_of", "check_same"]
+__all__ = ["BaseModel", "base_model_of", "check_same"]
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class BaseModel:
+    """The model that vectors were made from.
+
+    Args:
+        model_type: As transformers calls the architecture.
+        num_hidden_layers: Its depth.
+        hidden_size: Width of its residual stream.
+        repo_id: Its name on the Hub, or None for a local model.
+        revision: The commit, or None.
+        weights_variant: How its weights differ from those published under `repo_id`, or None.
+        fingerprint: sha256 over a small fixed sample of its weights, or None.
+    """
+
+    model_type: str
+    num_hidden_layers: int
+    hidden_size: int
+    repo_id: str | None = None
+    revision: str | None = None
+    weights_variant: str | None = None
+    fingerprint: str | None = None
+
+
 def base_model_of(model: PreTrainedModel) -> BaseModel:
-    """How a model is named in vector files."""
+    """Return how a model is named in vector files."""
     config = model.config
     name = str(getattr(config, "name_or_path", "") or "")
     return BaseModel(
@@ -44,7 +68,7 @@ def _fingerprint(model: PreTrainedModel) -> str | None:
         if parameter.device.type == "meta" or parameter.dtype not in (torch.float64, torch.float32, torch.bfloat16):
             return None  # offloaded, packed, or float16, from which bfloat16 rounds differently
         if type(parameter.detach()) is not torch.Tensor:
-            return None  # packed in a tensor of its own kind, as by torchao
+            return None  # packed in a tensor subclass, as by torchao
         flat = parameter.detach().reshape(-1)
         places = torch.linspace(0, len(flat) - 1, 16).long().clamp(max=len(flat) - 1)  # float32 may round up beyond
         sample = flat[places.to(flat.device)].to(torch.bfloat16)
@@ -52,32 +76,33 @@ def _fingerprint(model: PreTrainedModel) -> str | None:
     return digest.hexdigest()
 
 
-def check_same(ours: BaseModel, theirs: BaseModel) -> None:
-    """Do vectors made for one model belong to another?
+def check_same(expected: BaseModel, actual: BaseModel) -> None:
+    """Check that vectors made for one model belong to another.
 
     Args:
-        ours: The model that the vectors were made from.
-        theirs: The one that they are to steer.
+        expected: The model that the vectors were made from.
+        actual: The model that they are to steer.
 
     Raises:
         IncompatibleModelError: Depth or width differ.
     """
-    if (ours.num_hidden_layers, ours.hidden_size) != (theirs.num_hidden_layers, theirs.hidden_size):
+    if (expected.num_hidden_layers, expected.hidden_size) != (actual.num_hidden_layers, actual.hidden_size):
         raise IncompatibleModelError(
-            f"These vectors are for {_described(ours)}, the model is {_described(theirs)}.",
+            f"These vectors are for {_described(expected)}, the model is {_described(actual)}.",
             "Extract vectors for this model: emosteer extract --model …",
         )
-    if ours.model_type != theirs.model_type:
-        found = f"another architecture ({theirs.model_type} instead of {ours.model_type})"
-    elif None in (ours.fingerprint, theirs.fingerprint) or ours.fingerprint == theirs.fingerprint:
+    if expected.model_type != actual.model_type:
+        difference = f"another architecture ({actual.model_type} instead of {expected.model_type})"
+    elif None in (expected.fingerprint, actual.fingerprint) or expected.fingerprint == actual.fingerprint:
         return
-    elif ours.repo_id is not None and ours.repo_id == theirs.repo_id:
-        variants = ours.weights_variant or "as published", theirs.weights_variant or "as published"
-        _log.info("These vectors were made from other weights of %s (%s; here: %s).", ours.repo_id, *variants)
+    elif expected.repo_id is not None and expected.repo_id == actual.repo_id:
+        variants = expected.weights_variant or "as published", actual.weights_variant or "as published"
+        _log.info("These vectors were made from other weights of %s (%s; here: %s).", expected.repo_id, *variants)
         return
     else:
-        found = f"other weights ({theirs.repo_id or 'a local model'} instead of {ours.repo_id or 'a local model'})"
-    warn(f"These vectors were made from a model like this one with {found}: the tones may be weaker or mixed up.")
+        names = actual.repo_id or "a local model", expected.repo_id or "a local model"
+        difference = "other weights ({} instead of {})".format(*names)
+    warn(f"These vectors were made from a model like this one with {difference}: the tones may be weaker or mixed up.")
 
 
 def _described(base: BaseModel) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emosteer import embedded
+from emosteer._util.names import is_repo_id
 from emosteer.errors import InputError, MissingExtraError
 from emosteer.hub.client import AwayError, client, told
-from emosteer.vectors.config import is_repo_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

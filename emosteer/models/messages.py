@@ -1,16 +1,13 @@
-"""What a user says → messages as a chat template takes them, and the tones that single messages have."""
+"""Messages of a conversation: as a chat template takes them, and where each one stands in what the model reads."""
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emosteer.errors import InputError
 from emosteer.models.activations import Passage
-from emosteer.steering.affect import Affect
-from emosteer.steering.tones import Keyframes, Tone, Turns
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,19 +15,19 @@ if TYPE_CHECKING:
 Messages = Sequence[Mapping[str, Any]]
 """`{"role": …, "content": …}` each, with a tone of its own as `"emotion"` where it has one."""
 
-__all__ = ["Messages", "last_said", "messages_of", "sanitising", "tones_of", "turns"]
+__all__ = ["Messages", "last_message", "message_spans", "parsed", "template_options", "tones_of"]
 
 
-def messages_of(tokenizer: PreTrainedTokenizerBase, given: str | Messages) -> list[dict[str, str]]:
-    """The messages without their tones; a text is what the user says.
+def parsed(tokenizer: PreTrainedTokenizerBase, conversation: str | Messages) -> list[dict[str, str]]:
+    """Return the messages of a conversation without their tones; a text is what the user says.
 
     Raises:
-        InputError: They are none, the last says nothing, or the tokenizer has no chat template.
+        InputError: There are no messages, the last one is empty, or the tokenizer has no chat template.
     """
-    conversation = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    if not isinstance(conversation, Sequence) or not conversation or not all(map(_is_message, conversation)):
+    given: Messages = [{"role": "user", "content": conversation}] if isinstance(conversation, str) else conversation
+    if not isinstance(given, Sequence) or not given or not all(map(_is_message, given)):
         raise InputError("A conversation is a list of messages, each with a role and a text as content.")
-    messages = [{key: value for key, value in one.items() if key != "emotion"} for one in conversation]
+    messages = [{key: value for key, value in message.items() if key != "emotion"} for message in given]
     if not messages[-1]["content"].strip():
         raise InputError("The message is empty.")
     if not tokenizer.chat_template:
@@ -41,8 +38,8 @@ def messages_of(tokenizer: PreTrainedTokenizerBase, given: str | Messages) -> li
     return messages
 
 
-def sanitising(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Options of the chat template with which a user's "<|im_end|>" is text, not the end of the user's turn.
+def template_options(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Return options of the chat template with which a user's "<|im_end|>" is text, not the end of the user's turn.
 
     Raises:
         InputError: This transformers has no such option, and there is a control token in a message.
@@ -58,60 +55,62 @@ def sanitising(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[st
     return {}
 
 
-def last_said(tokenizer: PreTrainedTokenizerBase, given: Messages) -> Passage:
-    """The words of the last message, where they stand in their conversation.
+def last_message(tokenizer: PreTrainedTokenizerBase, conversation: Messages) -> Passage:
+    """Return the words of the last message, where they stand in their conversation.
 
     Raises:
-        InputError: They are not messages, or the chat template changes the words.
+        InputError: These are not messages, or the chat template changes the words.
     """
-    messages = messages_of(tokenizer, given)
-    said = messages[-1]["content"].strip()
+    messages = parsed(tokenizer, conversation)
+    words = messages[-1]["content"].strip()
     # The words may stand elsewhere too, so their place is where another last message would differ.
     others = [*messages[:-1], {**messages[-1], "content": "\ufffc"}]
-    whole, other = (str(tokenizer.apply_chat_template(one, tokenize=False)) for one in (messages, others))
+    whole, other = (str(tokenizer.apply_chat_template(version, tokenize=False)) for version in (messages, others))
     same = next((i for i, (a, b) in enumerate(zip(whole, other, strict=False)) if a != b), len(whole))
-    start = whole.find(said, same)
+    start = whole.find(words, same)
     if start < 0:
         raise InputError("The chat template changes the last message.", "Read its text instead.")
-    return Passage(whole, start, start + len(said), special_tokens=False)
+    return Passage(whole, start, start + len(words), special_tokens=False)
 
 
-def tones_of(given: str | Messages) -> list[Any]:
-    """The tones that messages have of their own, None where one has none."""
-    return [] if isinstance(given, str) else [one.get("emotion") for one in given]
+def tones_of(conversation: str | Messages) -> list[Any]:
+    """Return the tones that messages have of their own, None where one has none."""
+    return [] if isinstance(conversation, str) else [message.get("emotion") for message in conversation]
 
 
-def turns(
-    tokenizer: PreTrainedTokenizerBase, given: Messages, answer: Tone | Affect | Keyframes | None, ids: Sequence[int]
-) -> Turns:
-    """The tone of every turn, where messages have tones of their own.
+def message_spans(
+    tokenizer: PreTrainedTokenizerBase, conversation: Messages, ids: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Return where each message begins and ends among the tokens of a prompt.
 
     Args:
         tokenizer: The tokenizer.
-        given: The messages with their tones.
-        answer: The tone of the answer.
-        ids: The messages as the model reads them, up to where its answer begins.
+        conversation: The messages.
+        ids: The conversation as the model reads it, up to where its answer begins.
+
+    Returns:
+        Start and end of each message, as token positions.
 
     Raises:
         InputError: It cannot be told where a message ends.
     """
-    messages = messages_of(tokenizer, given)
-    found: list[tuple[Any, float, float]] = []
+    messages = parsed(tokenizer, conversation)
+    spans: list[tuple[int, int]] = []
     start = 0
-    for i, tone in enumerate(tones_of(given)):
-        upto: Any = tokenizer.apply_chat_template(
-            messages[: i + 1], tokenize=True, return_dict=True, **sanitising(tokenizer, messages)
+    for end in range(1, len(messages) + 1):
+        encoding: Any = tokenizer.apply_chat_template(
+            messages[:end], tokenize=True, return_dict=True, **template_options(tokenizer, messages)
         )
-        until = list(upto["input_ids"])
+        until = list(encoding["input_ids"])
         if list(ids[: len(until)]) != until:
             raise InputError(
                 "The chat template does not write message after message, so a single one cannot have a tone.",
                 "Give one tone for all, as emotion=.",
             )
-        found.append((tone, start - len(ids), len(until) - len(ids)))
+        spans.append((start, len(until)))
         start = len(until)
-    return Turns((*found, (answer, start - len(ids), math.inf)))
+    return spans
 
 
-def _is_message(one: object) -> bool:
-    return isinstance(one, Mapping) and isinstance(one.get("content"), str) and isinstance(one.get("role"), str)
+def _is_message(value: object) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("content"), str) and isinstance(value.get("role"), str)

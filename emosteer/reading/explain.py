@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +19,7 @@ FAVOURITES = 3
 
 Processor = Callable[["Tensor", "Tensor"], "Tensor"]
 
-__all__ = ["Choice", "Explanation", "choices", "is_temperature"]
+__all__ = ["Choice", "Explanation", "choices"]
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,3 @@ def choices(
             named = tuple((piece_after(tokenizer, before, one), p) for one, p in favourites if p > 0)
             found.append(Choice(float(probabilities[token]), named))
     return found
-
-
-def is_temperature(given: object) -> bool:
-    """Can logits be divided by it?"""
-    return isinstance(given, (int, float)) and not isinstance(given, bool) and math.isfinite(given) and given > 0

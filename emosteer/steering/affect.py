@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 
+from emosteer._util.numbers import is_finite_number
 from emosteer.errors import ToneError, warn
 from emosteer.vectors.emotion_vectors import EmotionVectors
 
@@ -37,7 +37,7 @@ class Affect:
     def __post_init__(self) -> None:
         for name in ("valence", "arousal"):
             given = getattr(self, name)
-            if isinstance(given, bool) or not isinstance(given, Real) or not math.isfinite(given):
+            if not is_finite_number(given):
                 raise ToneError(f"The {name} is {given!r}, expected a number from -1 to 1.")
             if abs(float(given)) > 1:
                 warn(f"The {name} is {given:g}, beyond ±1: {math.copysign(1, given):+.0f} is taken.")

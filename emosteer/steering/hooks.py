@@ -27,7 +27,7 @@ from emosteer.schedules import Schedule
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.plan import Plan, plan
 from emosteer.steering.thermostat import Control, Thermostat
-from emosteer.steering.tones import Wanted
+from emosteer.steering.tones import Wanted, copies_of_each
 
 if TYPE_CHECKING:
     import torch
@@ -238,14 +238,7 @@ class Steering:
 
         # A steady tone is rounded to the stream's dtype once; what changes from token to token stays exact until added.
         dtype = hidden.dtype if self.plan.steady and self.plan.operation == "add" else torch.float32
-        copies = 1
-        if self.plan.rows is not None:
-            # Beams and returned sequences stand next to each other: row 0 k times, row 1 k times, …
-            copies, rest = divmod(hidden.shape[0], self.plan.rows)
-            if rest or not copies:
-                raise ToneError(
-                    f"There are {self.plan.rows} tones for a batch of {hidden.shape[0]} rows.", "Give one for each row."
-                )
+        copies = 1 if self.plan.rows is None else copies_of_each(self.plan.rows, hidden.shape[0])
         site = self.plan.sites[layer]
         tensors: dict[str, Any] = {field.name: getattr(site, field.name) for field in fields(site)}
         for name, tensor in tensors.items():

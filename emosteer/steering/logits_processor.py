@@ -17,13 +17,14 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from emosteer._util.numbers import is_finite_number
 from emosteer.errors import IncompatibleModelError, InputError, ToneError
 from emosteer.layers import decoder_layers, hidden_of, input_device, with_hidden
 from emosteer.models.token_positions import CACHES
 from emosteer.steering.affect import Affect
 from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import Plan, plan
-from emosteer.steering.tones import Tone, named
+from emosteer.steering.tones import Tone, copies_of_each, named
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -104,9 +105,9 @@ class EmotionLogitsProcessor:
             )
         if method not in ("contrast", "bias"):
             raise InputError(f"There is no method {method!r}.", "The methods are 'contrast' and 'bias'.")
-        if not _is_number(guidance):
+        if not is_finite_number(guidance):
             raise InputError(f"The guidance is {guidance!r}, expected a finite number.", "1.0 is the toned model.")
-        if not (_is_number(plausibility) and 0 <= plausibility <= 1):
+        if not (is_finite_number(plausibility) and 0 <= plausibility <= 1):
             raise InputError(f"The plausibility is {plausibility!r}, expected a number from 0 to 1.")
         self.guidance = guidance
         self.plausibility = plausibility
@@ -150,12 +151,7 @@ class EmotionLogitsProcessor:
     def _biased(self, scores: Tensor) -> Tensor:
         if self._bias is None:
             return scores
-        # Beams and returned sequences stand next to each other, as for Steering.
-        copies, rest = divmod(len(scores), len(self._bias))
-        if rest or not copies:
-            raise ToneError(
-                f"There are {len(self._bias)} tones for a batch of {len(scores)} rows.", "Give one for each row."
-            )
+        copies = copies_of_each(len(self._bias), len(scores))
         return scores + self._bias.repeat_interleave(copies, 0).to(scores)
 
 
@@ -339,7 +335,3 @@ def _read_out(model: PreTrainedModel, streams: Tensor) -> Tensor:
     difference = logits[: len(streams)] - logits[len(streams) :]
     standard: Tensor = (difference - difference.mean(1, keepdim=True)) / difference.std(1, keepdim=True)
     return standard
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)

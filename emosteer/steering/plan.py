@@ -12,8 +12,8 @@ from emosteer.steering.affect import Affect
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.thermostat import Held, Thermostat
 from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted, checked, named
-from emosteer.vectors.config import SCOPES, Dose
 from emosteer.vectors.emotion_vectors import EmotionVectors
+from emosteer.vectors.types import SCOPES, Dose
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from emosteer._util.numbers import is_finite_number
 from emosteer.errors import InputError, ToneError
 from emosteer.steering.affect import Affect
 from emosteer.steering.logits_processor import vocabulary
-from emosteer.steering.tones import Tone, named
+from emosteer.steering.tones import Tone, copies_of_each, named
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
-__all__ = ["RECIPES", "Recipe", "Vocabulary", "recipe_named"]
+STEADY = "A recipe is made for a tone that is added, and the same along the answer."
+STEADY_HINT = "Leave out the recipe, or schedule, operation, keyframes and thermostat."
+
+__all__ = ["RECIPES", "STEADY", "STEADY_HINT", "Recipe", "Vocabulary", "recipe_named", "with_recipe"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,7 @@ class Recipe:
     plausibility: float
 
     def __post_init__(self) -> None:
-        numbers = (self.dose, self.bonus, self.plausibility)
-        if not all(isinstance(one, (int, float)) and math.isfinite(one) for one in numbers):
+        if not all(map(is_finite_number, (self.dose, self.bonus, self.plausibility))):
             raise InputError(f"{self!r} holds something that is not a finite number.")
         if not 0 < self.plausibility <= 1:
             raise InputError(f"The plausibility is {self.plausibility!r}, expected a number above 0 up to 1.")
@@ -76,6 +79,36 @@ def recipe_named(recipe: str | Recipe) -> Recipe:
     if recipe not in RECIPES:
         raise InputError(f"There is no recipe {recipe!r}.", f"There are: {', '.join(RECIPES)}; or make a Recipe.")
     return RECIPES[recipe]
+
+
+def with_recipe(
+    recipe: str | Recipe, model: PreTrainedModel, vectors: EmotionVectors, tone: Any, length: int
+) -> tuple[Any, Vocabulary | None]:
+    """Return what a recipe makes of a tone: the tone to add, and the logits processor that favours its vocabulary.
+
+    Args:
+        recipe: Its name, or a recipe.
+        model: The model that generates.
+        vectors: Made for it.
+        tone: One for all rows, or a list with one for each.
+        length: Tokens of the prompt.
+
+    Returns:
+        The scaled tone, and the processor, or None where no row has a tone.
+
+    Raises:
+        InputError: There is no such recipe.
+        ToneError: The tone is not the same along the answer.
+    """
+    recipe = recipe_named(recipe)
+    one_for_all = tone is None or isinstance(tone, (Mapping, Affect))
+    tones = [tone] if one_for_all else list(tone) if isinstance(tone, Sequence) else [tone]
+    if not all(row is None or isinstance(row, (Mapping, Affect)) for row in tones):
+        raise ToneError(STEADY, STEADY_HINT)
+    scaled = [recipe.scaled(vectors, row) for row in tones]
+    toned = any(any(named(vectors, row).values()) for row in tones)
+    processor = Vocabulary(model, vectors, tones, recipe, length) if toned else None
+    return scaled[0] if one_for_all else scaled, processor
 
 
 class Vocabulary:
@@ -117,12 +150,7 @@ class Vocabulary:
         """
         import torch
 
-        # Beams and returned sequences stand next to each other, as for Steering.
-        copies, rest = divmod(len(scores), len(self._bonus))
-        if rest or not copies:
-            raise ToneError(
-                f"There are {len(self._bonus)} tones for a batch of {len(scores)} rows.", "Give one for each row."
-            )
+        copies = copies_of_each(len(self._bonus), len(scores))
         bonus = self._bonus.repeat_interleave(copies, 0).to(scores)
         bonus = bonus.scatter(1, ids[:, self._length :], 0.0)
         favoured = self._plausible(self._plausible(scores) + bonus)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING
 
+from emosteer._util.numbers import is_finite_number
 from emosteer.errors import IncompatibleModelError, ToneError
 from emosteer.layers import decoder, input_device
-from emosteer.reading.readout import Readout, Trace
+from emosteer.reading.trace import Trace
+from emosteer.vectors.types import Readout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,9 +46,9 @@ class Thermostat:
         if not isinstance(self.levels, Mapping) or not self.levels:
             raise ToneError(f"{self.levels!r} is no level to hold.", "Give one such as Thermostat({'joy': 1.5}).")
         for emotion, level in self.levels.items():
-            if isinstance(level, bool) or not isinstance(level, Real) or not math.isfinite(level):
+            if not is_finite_number(level):
                 raise ToneError(f"The level of {emotion!r} is {level!r}, expected a finite number.")
-        if not isinstance(self.limit, Real) or not 0 < self.limit <= 10:
+        if not is_finite_number(self.limit) or not 0 < self.limit <= 10:
             raise ToneError(f"The limit of a thermostat is {self.limit!r}, expected a strength above 0, up to 10.")
 
 

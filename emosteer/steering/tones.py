@@ -16,7 +16,7 @@ LIMIT = 10.0
 Tone = Mapping[str, float]
 """Emotion → strength in calibrated doses: 1.0 is the strongest tone that reads naturally, negative steers away."""
 
-__all__ = ["LIMIT", "LOUD", "Keyframes", "Tone", "Turns", "Wanted", "checked", "named"]
+__all__ = ["LIMIT", "LOUD", "Keyframes", "Tone", "Turns", "Wanted", "checked", "copies_of_each", "named"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,24 @@ def named(vectors: EmotionVectors, tone: Tone | Affect | None) -> Tone:
         ToneError: An affect cannot be mixed from these vectors.
     """
     return mix(vectors, tone) if isinstance(tone, Affect) else tone or {}
+
+
+def copies_of_each(tones: int, rows: int) -> int:
+    """Return how many rows of a batch have each tone.
+
+    Beams and returned sequences stand next to each other: row 0 k times, row 1 k times, …
+
+    Args:
+        tones: How many there are.
+        rows: Of the batch.
+
+    Raises:
+        ToneError: The rows cannot be shared out evenly.
+    """
+    copies, rest = divmod(rows, tones)
+    if rest or not copies:
+        raise ToneError(f"There are {tones} tones for a batch of {rows} rows.", "Give one for each row.")
+    return copies
 
 
 def checked(emotion: str, given: object) -> float:

@@ -1,4 +1,4 @@
-"""The config inside a vector file: what its fields are, and the checks a stranger's file has to pass."""
+"""The config inside a vector file: its fields, and the checks that a stranger's file has to pass."""
 
 from __future__ import annotations
 
@@ -10,88 +10,23 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 from emosteer._util import strict_json
-from emosteer.concepts.conceptset import LANGUAGE, NAME
+from emosteer._util.names import EMOTION_NAME, LANGUAGE, is_repo_id
+from emosteer._util.schema import Schema
 from emosteer.errors import FormatError, warn
+from emosteer.models.fingerprint import BaseModel
+from emosteer.vectors.types import SCOPES, Dose, EmotionInfo, fallback_dose
 
 FORMAT_VERSION = 1
 SITES = ("block_output",)
-SCOPES = ("all", "prompt", "generated")
 MAX_EMOTIONS = 1_000
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Format version → pure function that turns such a config into one of the next version."""
 
-_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_check = Schema("a valid emosteer vector file")
 
-__all__ = ["FORMAT_VERSION", "BaseModel", "Config", "Dose", "EmotionInfo", "is_repo_id"]
-
-
-@dataclass(frozen=True)
-class BaseModel:
-    """The model that vectors were made from.
-
-    Args:
-        model_type: As transformers calls the architecture.
-        num_hidden_layers: Its depth.
-        hidden_size: Width of its residual stream.
-        repo_id: Its name on the Hub, or None for a local model.
-        revision: The commit, or None.
-        weights_variant: How its weights differ from those published under `repo_id`, or None.
-        fingerprint: sha256 over a small fixed sample of its weights, or None.
-    """
-
-    model_type: str
-    num_hidden_layers: int
-    hidden_size: int
-    repo_id: str | None = None
-    revision: str | None = None
-    weights_variant: str | None = None
-    fingerprint: str | None = None
-
-
-@dataclass(frozen=True)
-class EmotionInfo:
-    """What is known of an emotion beside its direction.
-
-    Args:
-        labels: Language code → what speakers call it.
-        valence: Human rating from −1 (unpleasant) to 1 (pleasant), or None.
-        arousal: Human rating from −1 (still) to 1 (stirred up), or None.
-        source: Where the two ratings come from, or None.
-    """
-
-    labels: Mapping[str, str] = field(default_factory=dict)
-    valence: float | None = None
-    arousal: float | None = None
-    source: str | None = None
-
-
-@dataclass(frozen=True)
-class Dose:
-    """How strongly strength 1.0 steers.
-
-    The delta at layer l is strength · dose · weight[l] · residual_norm[l] · direction[l].
-
-    Args:
-        dose: In units of the layer's mean residual norm.
-        layers: Layers that are steered, 0-based.
-        weights: One factor a layer.
-        scope: Tokens that are steered: `"all"`, `"prompt"` or `"generated"`.
-        budget: Fluency that the calibration was allowed to spend, in nats a token, or None.
-        cost: What strength 1.0 was measured to cost, in nats a token, or None.
-        hit_rate: Share of answers at strength 1.0 that a judge found in the emotion, or None.
-        stopped: Why calibration stopped, or None.
-    """
-
-    dose: float
-    layers: tuple[int, ...]
-    weights: tuple[float, ...]
-    scope: str = "all"
-    budget: float | None = None
-    cost: float | None = None
-    hit_rate: float | None = None
-    stopped: str | None = None
+__all__ = ["FORMAT_VERSION", "Config"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +43,7 @@ class Config:
         license: SPDX identifier of the vectors, or None.
         site: Where in the model the directions live; `"block_output"` in version 1.
         digests: Tensor name → sha256 of its bytes.
-        emosteer_version: That wrote the file.
+        emosteer_version: The version that wrote the file.
     """
 
     base_model: BaseModel
@@ -123,7 +58,7 @@ class Config:
     emosteer_version: str = field(default_factory=lambda: version("emosteer"))
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object of format version 1, sealed with the digest of its own fields."""
+        """Return the JSON object of format version 1, sealed with the digest of its own fields."""
         data = asdict(self)
         data["emotions"] = [{"name": name, **info} for name, info in data["emotions"].items()]
         # As JSON reads it back: lists for tuples, and the same sorted keys for the seal.
@@ -132,16 +67,16 @@ class Config:
 
     @classmethod
     def from_dict(cls, data: Any) -> Config:
-        """Check and take a parsed config.
+        """Check a parsed config and return it.
 
-        A field that this version does not know is dropped with a warning, so that files of later emosteers load.
+        A field that this version does not know is dropped with a warning, so that files of later versions load.
 
         Raises:
             FormatError: A field is missing, of the wrong kind, out of range or changed after writing; the file is of
                 a later format; or it holds a field that it calls critical and this version does not know.
         """
         if not isinstance(data, dict):
-            _bad("its config is not a JSON object")
+            _check.fail("its config is not a JSON object")
         _check_version(data)
         data = dict(data)
         seal = data.pop("config_digest", None)
@@ -150,27 +85,37 @@ class Config:
             data = MIGRATIONS[data["format_version"]](data)
         known, unknown = _known(data)
         _check_critical(data, unknown)
-        checked = _Checker(known)
-        config = cls(
-            base_model=checked.base_model(),
-            layers=checked.layers(),
-            emotions=checked.emotions(),
-            doses=checked.doses(),
-            extraction=checked.extraction(),
-            measured=checked.mapping("measured"),
-            license=checked.text(known, "license", "license"),
-            site=checked.choice(known.get("site"), "site", SITES),
-            digests=checked.digests(),
-            emosteer_version=checked.text(known, "emosteer_version", "emosteer_version") or "unknown",
-        )
+        config = _parse(known)
         if seal is not None and seal not in (written, _seal(known)):  # fields added by hand do no harm
-            _bad("its config was changed after it was written", "Load it from where it came, or save it anew.")
+            _check.fail("its config was changed after it was written", "Load it from where it came, or save it anew.")
         if unknown:
             warn(
                 f"The vector file has fields this emosteer does not know ({', '.join(sorted(unknown))}): they are "
                 "ignored. A later emosteer may understand them: pip install -U emosteer"
             )
         return config
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the vectors say of themselves as plain data: what `emosteer info --json` prints."""
+        stability = self.extraction.get("stability", {})
+        fallback = fallback_dose(self.layers, self.base_model.num_hidden_layers)
+        return {
+            "base_model": asdict(self.base_model),
+            "layers": list(self.layers),
+            "license": self.license,
+            "extraction": dict(self.extraction),
+            "measured": dict(self.measured),
+            "emotions": [
+                {
+                    "name": name,
+                    **asdict(info),
+                    "dose": asdict(self.doses.get(name, fallback)),
+                    "calibrated": name in self.doses,
+                    "stability": stability.get(name),
+                }
+                for name, info in self.emotions.items()
+            ],
+        }
 
 
 _TOP = {
@@ -182,15 +127,6 @@ _EMOTION = {"name", *EmotionInfo.__dataclass_fields__}
 _DOSE = set(Dose.__dataclass_fields__)
 
 
-def is_repo_id(name: str) -> bool:
-    """Could this be the name of a repository on the Hub?"""
-    return _REPO_ID.fullmatch(name) is not None
-
-
-def _bad(found: str, hint: str | None = None) -> NoReturn:
-    raise FormatError(f"This is not a valid emosteer vector file: {found}.", hint)
-
-
 def _seal(known: Mapping[str, Any]) -> str:
     return hashlib.sha256(strict_json.canonical(known).encode()).hexdigest()
 
@@ -198,27 +134,27 @@ def _seal(known: Mapping[str, Any]) -> str:
 def _check_version(data: Mapping[str, Any]) -> None:
     number = data.get("format_version")
     if not isinstance(number, int) or isinstance(number, bool) or number < min(MIGRATIONS, default=FORMAT_VERSION):
-        _bad(f"its format_version is {str(number)[:20]!r}, expected a whole number from 1 to {FORMAT_VERSION}")
+        _check.fail(f"its format_version is {str(number)[:20]!r}, expected a whole number from 1 to {FORMAT_VERSION}")
     if number > FORMAT_VERSION:
-        _later(data, f"it is of format version {number}, this emosteer reads up to {FORMAT_VERSION}")
+        _needs_later(data, f"it is of format version {number}, this emosteer reads up to {FORMAT_VERSION}")
 
 
-def _later(data: Mapping[str, Any], found: str) -> NoReturn:
-    wrote = str(data.get("emosteer_version"))
-    wanted = wrote if re.fullmatch(r"\d{1,6}(\.\d{1,6}){0,3}", wrote) else "unknown"
-    install = "pip install -U emosteer" if wanted == "unknown" else f"pip install 'emosteer>={wanted}'"
+def _needs_later(data: Mapping[str, Any], reason: str) -> NoReturn:
+    writer = str(data.get("emosteer_version"))
+    needed = writer if re.fullmatch(r"\d{1,6}(\.\d{1,6}){0,3}", writer) else "unknown"
+    install = "pip install -U emosteer" if needed == "unknown" else f"pip install 'emosteer>={needed}'"
     raise FormatError(
-        f"This vector file needs a later emosteer: {found}.", f"It was written by emosteer {wanted}: {install}"
+        f"This vector file needs a later emosteer: {reason}.", f"It was written by emosteer {needed}: {install}"
     )
 
 
 def _known(data: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
-    """The fields that version 1 knows, at every level, and the dotted names of the others."""
+    """Return the fields that version 1 knows, at every level, and the dotted names of the others."""
     unknown: set[str] = set()
 
     def keep(value: Any, names: set[str], prefix: str) -> Any:
         if not isinstance(value, dict):
-            return value  # of the wrong kind, which the checks will say
+            return value  # of the wrong kind, which the checks will report
         unknown.update(f"{prefix}{name}"[:100] for name in value.keys() - names)
         return {name: value[name] for name in value if name in names}
 
@@ -234,154 +170,116 @@ def _known(data: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
 def _check_critical(data: Mapping[str, Any], unknown: set[str]) -> None:
     critical = data.get("critical", [])
     if not isinstance(critical, list) or not all(isinstance(name, str) for name in critical):
-        _bad("its field critical is not a list of field names")
+        _check.fail("its field critical is not a list of field names")
     understood = _TOP | {f"base_model.{n}" for n in _BASE} | {f"emotions.{n}" for n in _EMOTION}
     understood |= {f"doses.{n}" for n in _DOSE}
     if beyond := [name for name in critical if name not in understood]:
-        _later(data, f"it depends on {', '.join(map(repr, sorted(beyond)[:5]))}, which this emosteer does not know")
+        names = ", ".join(map(repr, sorted(beyond)[:5]))
+        _needs_later(data, f"it depends on {names}, which this emosteer does not know")
 
 
-@dataclass(frozen=True)
-class _Checker:
-    """Field by field: is it there, of the right kind, in range."""
+def _parse(data: Mapping[str, Any]) -> Config:
+    """Check the known fields one by one, those that others refer to first."""
+    base_model = _base_model(_check.mapping(data.get("base_model"), "base_model"))
+    layers = _check.layers(data.get("layers"), "layers", base_model.num_hidden_layers)
+    emotions = _emotions(data.get("emotions"))
+    doses = {
+        name: _dose(name, entry, data, emotions, base_model.num_hidden_layers)
+        for name, entry in _check.mapping(data.get("doses", {}), "doses").items()
+    }
+    digests = _check.mapping(data.get("digests"), "digests")
+    for name, digest in digests.items():
+        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+            _check.fail(f"the digest of {name[:70]!r} is not a sha256")
+    return Config(
+        base_model=base_model,
+        layers=layers,
+        emotions=emotions,
+        doses=doses,
+        extraction=_extraction(_check.mapping(data.get("extraction", {}), "extraction")),
+        measured=_check.mapping(data.get("measured", {}), "measured"),
+        license=_check.optional_text(data, "license"),
+        site=_choice(data, data.get("site"), "site", SITES),
+        digests=digests,
+        emosteer_version=_check.optional_text(data, "emosteer_version") or "unknown",
+    )
 
-    data: Mapping[str, Any]
 
-    def base_model(self) -> BaseModel:
-        entry = self.mapping("base_model", required=True)
-        numbers = {
-            name: self.whole(entry.get(name), f"base_model.{name}", 1, 1_000_000)
-            for name in ("num_hidden_layers", "hidden_size")
-        }
-        model_type = self.text(entry, "model_type", "base_model.model_type")
-        repo_id = self.text(entry, "repo_id", "base_model.repo_id")
-        if repo_id is not None and not is_repo_id(repo_id):
-            _bad("base_model.repo_id is not the name of a repository")
-        fingerprint = self.text(entry, "fingerprint", "base_model.fingerprint")
-        if fingerprint is not None and not _SHA256.fullmatch(fingerprint):
-            _bad("base_model.fingerprint is not a sha256")
-        if model_type is None:
-            _bad("base_model.model_type is missing")
-        return BaseModel(
-            model_type,
-            **numbers,
-            repo_id=repo_id,
-            revision=self.text(entry, "revision", "base_model.revision"),
-            weights_variant=self.text(entry, "weights_variant", "base_model.weights_variant"),
-            fingerprint=fingerprint,
+def _base_model(entry: Mapping[str, Any]) -> BaseModel:
+    texts = {
+        name: _check.optional_text(entry, name, f"base_model.{name}")
+        for name in ("repo_id", "revision", "weights_variant", "fingerprint")
+    }
+    if texts["repo_id"] is not None and not is_repo_id(texts["repo_id"]):
+        _check.fail("base_model.repo_id is not the name of a repository")
+    if texts["fingerprint"] is not None and not _SHA256.fullmatch(texts["fingerprint"]):
+        _check.fail("base_model.fingerprint is not a sha256")
+    return BaseModel(
+        _check.text(entry.get("model_type"), "base_model.model_type"),
+        _check.whole(entry.get("num_hidden_layers"), "base_model.num_hidden_layers", 1, 1_000_000),
+        _check.whole(entry.get("hidden_size"), "base_model.hidden_size", 1, 1_000_000),
+        **texts,
+    )
+
+
+def _emotions(entries: Any) -> dict[str, EmotionInfo]:
+    if not isinstance(entries, list) or not 0 < len(entries) <= MAX_EMOTIONS:
+        _check.fail(f"emotions is not a list of 1 to {MAX_EMOTIONS} entries")
+    emotions: dict[str, EmotionInfo] = {}
+    for entry in entries:
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not EMOTION_NAME.fullmatch(name) or name in emotions:
+            _check.fail(f"{str(name)[:70]!r} is not the name of an emotion, or stands twice")
+        labels = entry.get("labels", {})
+        if not isinstance(labels, dict) or not all(map(LANGUAGE.fullmatch, labels)):
+            _check.fail(f"the labels of {name} are not an object of languages")
+        emotions[name] = EmotionInfo(
+            {language: _check.optional_text(labels, language, f"a label of {name}") or "" for language in labels},
+            _check.optional_number(entry.get("valence"), f"the valence of {name}", -1, 1),
+            _check.optional_number(entry.get("arousal"), f"the arousal of {name}", -1, 1),
+            _check.optional_text(entry, "source", f"the source of {name}"),
         )
+    return emotions
 
-    def layers(self) -> tuple[int, ...]:
-        return self.rising(self.data.get("layers"), "layers", self.data["base_model"]["num_hidden_layers"])
 
-    def emotions(self) -> dict[str, EmotionInfo]:
-        entries = self.data.get("emotions")
-        if not isinstance(entries, list) or not 0 < len(entries) <= MAX_EMOTIONS:
-            _bad(f"emotions is not a list of 1 to {MAX_EMOTIONS} entries")
-        found: dict[str, EmotionInfo] = {}
-        for entry in entries:
-            name = entry.get("name") if isinstance(entry, dict) else None
-            if not isinstance(name, str) or not NAME.fullmatch(name) or name in found:
-                _bad(f"{str(name)[:70]!r} is not the name of an emotion, or stands twice")
-            labels = entry.get("labels", {})
-            if not isinstance(labels, dict) or not all(map(LANGUAGE.fullmatch, labels)):
-                _bad(f"the labels of {name} are not an object of languages")
-            found[name] = EmotionInfo(
-                {language: self.text(labels, language, f"a label of {name}") or "" for language in labels},
-                self.number(entry.get("valence"), f"the valence of {name}", -1, 1),
-                self.number(entry.get("arousal"), f"the arousal of {name}", -1, 1),
-                self.text(entry, "source", f"the source of {name}"),
-            )
-        return found
+def _dose(name: str, entry: Any, data: Mapping[str, Any], emotions: Mapping[str, EmotionInfo], depth: int) -> Dose:
+    at = f"the dose of {name[:70]!r}"
+    if name not in emotions or not isinstance(entry, dict):
+        _check.fail(f"{at} is of no emotion in the file, or not an object")
+    layers = _check.layers(entry.get("layers"), at, depth)
+    if not set(layers) <= set(data["layers"]):
+        _check.fail(f"{at} names layers that the file does not have")
+    weights = _check.numbers(entry.get("weights"), f"{at}: weights", -1_000, 1_000)
+    if len(weights) != len(layers):
+        _check.fail(f"{at} has not one weight a layer")
+    return Dose(
+        _check.number(entry.get("dose"), at, 0, 1_000),
+        layers,
+        weights,
+        _choice(data, entry.get("scope", "all"), f"{at}: scope", SCOPES),
+        _check.optional_number(entry.get("budget"), f"{at}: budget", 0, 1_000),
+        _check.optional_number(entry.get("cost"), f"{at}: cost", -1_000, 1_000),
+        _check.optional_number(entry.get("hit_rate"), f"{at}: hit_rate", 0, 1),
+        _check.optional_text(entry, "stopped", f"{at}: stopped"),
+    )
 
-    def doses(self) -> dict[str, Dose]:
-        names = {entry["name"] for entry in self.data["emotions"]}
-        found = {}
-        for name, entry in self.mapping("doses").items():
-            at = f"the dose of {name[:70]!r}"
-            if name not in names or not isinstance(entry, dict):
-                _bad(f"{at} is of no emotion in the file, or not an object")
-            layers = self.rising(entry.get("layers"), at, self.data["base_model"]["num_hidden_layers"])
-            weights = entry.get("weights")
-            if not set(layers) <= set(self.data["layers"]):
-                _bad(f"{at} names layers that the file does not have")
-            if not isinstance(weights, list) or len(weights) != len(layers):
-                _bad(f"{at} has not one weight a layer")
-            found[name] = Dose(
-                self.required(entry.get("dose"), at, 0, 1_000),
-                layers,
-                tuple(self.required(weight, f"a weight of {at}", -1_000, 1_000) for weight in weights),
-                self.choice(entry.get("scope", "all"), f"{at}: scope", SCOPES),
-                self.number(entry.get("budget"), f"{at}: budget", 0, 1_000),
-                self.number(entry.get("cost"), f"{at}: cost", -1_000, 1_000),
-                self.number(entry.get("hit_rate"), f"{at}: hit_rate", 0, 1),
-                self.text(entry, "stopped", f"{at}: stopped"),
-            )
-        return found
 
-    def extraction(self) -> dict[str, Any]:
-        found = self.mapping("extraction")
-        for name in ("method", "pooling", "concepts", "concepts_digest"):
-            self.text(found, name, f"extraction.{name}")
-        for name in ("stability", "counts"):
-            numbers = found.get(name, {})
-            if not isinstance(numbers, dict):
-                _bad(f"extraction.{name} is not an object")
-            for key, value in numbers.items():
-                self.number(value, f"extraction.{name} of {key[:70]!r}", -1e9, 1e9)
-        languages = found.get("languages", [])
-        if not isinstance(languages, list) or not all(isinstance(n, str) and LANGUAGE.fullmatch(n) for n in languages):
-            _bad("extraction.languages is not a list of languages")
-        return found
+def _extraction(entry: dict[str, Any]) -> dict[str, Any]:
+    for name in ("method", "pooling", "concepts", "concepts_digest"):
+        _check.optional_text(entry, name, f"extraction.{name}")
+    for name in ("stability", "counts"):
+        for key, value in _check.mapping(entry.get(name, {}), f"extraction.{name}").items():
+            _check.optional_number(value, f"extraction.{name} of {key[:70]!r}", -1e9, 1e9)
+    languages = entry.get("languages", [])
+    if not isinstance(languages, list) or not all(isinstance(n, str) and LANGUAGE.fullmatch(n) for n in languages):
+        _check.fail("extraction.languages is not a list of languages")
+    return entry
 
-    def digests(self) -> dict[str, str]:
-        digests = self.mapping("digests", required=True)
-        for name, digest in digests.items():
-            if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-                _bad(f"the digest of {name[:70]!r} is not a sha256")
-        return digests
 
-    def mapping(self, name: str, *, required: bool = False) -> dict[str, Any]:
-        value = self.data.get(name, None if required else {})
-        if not isinstance(value, dict):
-            _bad(f"{name} is missing or not an object")
-        return value
-
-    def rising(self, value: Any, name: str, depth: int) -> tuple[int, ...]:
-        if not isinstance(value, list) or not 0 < len(value) <= depth:
-            _bad(f"{name}: layers are not a list of 1 to {depth} numbers")
-        layers = tuple(self.whole(layer, f"{name}: a layer", 0, depth - 1) for layer in value)
-        if list(layers) != sorted(set(layers)):
-            _bad(f"{name}: layers do not rise")
-        return layers
-
-    def choice(self, value: Any, name: str, choices: tuple[str, ...]) -> str:
-        if not isinstance(value, str):
-            _bad(f"{name} is missing or not a text")
-        if value not in choices:
-            _later(self.data, f"its {name} is {value[:40]!r}, this emosteer knows {', '.join(choices)}")
-        return value
-
-    @staticmethod
-    def text(entry: Mapping[str, Any], key: str, name: str) -> str | None:
-        value = entry.get(key)
-        if value is not None and (not isinstance(value, str) or len(value) > 1_000 or not value.isprintable()):
-            _bad(f"{name} is not a short printable text")
-        return value
-
-    @staticmethod
-    def whole(value: Any, name: str, low: int, high: int) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            _bad(f"{name} is not a whole number from {low} to {high}")
-        return value
-
-    def number(self, value: Any, name: str, low: float, high: float) -> float | None:
-        return None if value is None else self.required(value, name, low, high)
-
-    @staticmethod
-    def required(value: Any, name: str, low: float, high: float) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            _bad(f"{name} is not a number")
-        if not low <= value <= high:  # NaN and infinities are not
-            _bad(f"{name} is not between {low} and {high}")
-        return float(value)
+def _choice(data: Mapping[str, Any], value: Any, name: str, choices: tuple[str, ...]) -> str:
+    """Check one of a few texts; any other may be of a later version."""
+    if not isinstance(value, str):
+        _check.fail(f"{name} is missing or not a text")
+    if value not in choices:
+        _needs_later(data, f"its {name} is {value[:40]!r}, this emosteer knows {', '.join(choices)}")
+    return value

@@ -1,35 +1,29 @@
-"""EmotionVectors: directions, residual norms and doses of one set of emotions for one model; algebra."""
+"""EmotionVectors: the directions, residual norms and doses of a set of emotions for one model."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from numbers import Real
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from emosteer.concepts.conceptset import NAME
+from emosteer._util.names import EMOTION_NAME, NAME_RULE
+from emosteer._util.numbers import is_finite_number
 from emosteer.errors import FormatError, IncompatibleModelError, ToneError, warn
-from emosteer.layers import decoder_layers, hidden_of, hidden_size, run_blocks
-from emosteer.models.fingerprint import base_model_of, check_same
-from emosteer.vectors.config import BaseModel, Config, Dose, EmotionInfo
+from emosteer.models.fingerprint import BaseModel, base_model_of, check_same
+from emosteer.vectors import algebra, storage
+from emosteer.vectors.config import Config
+from emosteer.vectors.packing import pack, unpack
+from emosteer.vectors.types import Dose, EmotionInfo, Readout, fallback_dose
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
+    from torch import Tensor
     from transformers import PreTrainedModel
 
     from emosteer.hub import Pushed
-    from emosteer.reading.readout import Readout
+    from emosteer.vectors.format import VectorFile
 
-FALLBACK_DOSE = 0.25
-"""Dose of an emotion that has not been calibrated, spread over the fallback layers: stated in `emosteer info`."""
-
-NAME_RULE = "Use lower-case letters, digits, - and _, a letter first, at most 64."
-
-__all__ = ["FALLBACK_DOSE", "EmotionVectors", "fallback_dose", "finite_strength", "summary"]
+__all__ = ["EmotionVectors", "finite_strength"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +66,7 @@ class EmotionVectors:
     def __post_init__(self) -> None:
         rows, width = len(self.layers), self.base_model.hidden_size
         for name, direction in self.directions.items():
-            if not NAME.fullmatch(name):
+            if not EMOTION_NAME.fullmatch(name):
                 raise FormatError(f"{name!r} is not a name for an emotion.", NAME_RULE)
             if tuple(direction.shape) != (rows, width):
                 raise FormatError(
@@ -137,10 +131,35 @@ class EmotionVectors:
         }
 
     def summary(self) -> dict[str, Any]:
-        """What the set holds, as plain data: what `emosteer info --json` prints."""
-        from emosteer.vectors import storage
+        """Return what the set holds as plain data: what `emosteer info --json` prints."""
+        return self.config.summary()
 
-        return summary(storage.config_of(self))
+    @property
+    def config(self) -> Config:
+        """What the file of these vectors says, but for the digests of its tensors."""
+        return Config(
+            self.base_model,
+            self.layers,
+            self.info,
+            self.doses,
+            self.extraction,
+            self.measured,
+            self.license,
+        )
+
+    @classmethod
+    def from_file(cls, file: VectorFile, emotions: Sequence[str] | None = None) -> EmotionVectors:
+        """Read vectors from an open file.
+
+        Args:
+            file: From `emosteer.vectors.storage.opened`.
+            emotions: Read only these; all by default.
+
+        Raises:
+            FormatError: A tensor is damaged.
+            ToneError: An emotion asked for is not in the file.
+        """
+        return cls(**unpack(*storage.read(file, emotions)))
 
     # Algebra. Every operation gives a new object and leaves this one as it was.
 
@@ -170,12 +189,15 @@ class EmotionVectors:
             raise ToneError(f"Both sets have {', '.join(twice)}.", "Select from one of them before merging.")
         if self.base_model != other.base_model:
             warn(f"Merging vectors of two models: {self!r} and {other!r}.")
+        norms = zip(self.layers, other.residual_norm.tolist(), self.residual_norm.tolist(), strict=True)
+        ratios = {layer: theirs / ours for layer, theirs, ours in norms}
+        doses = {name: algebra.rescaled(dose, ratios) for name, dose in other.doses.items()}
         stability = {**self.extraction.get("stability", {}), **other.extraction.get("stability", {})}
         return replace(
             self,
             directions={**self.directions, **other.directions},
             info={**self.info, **other.info},
-            doses={**self.doses, **{name: self._in_own_norms(dose, other) for name, dose in other.doses.items()}},
+            doses={**self.doses, **doses},
             extraction={**self.extraction, **({"stability": stability} if stability else {})},
             license=self.license if self.license == other.license else None,
             readout=None,
@@ -193,7 +215,7 @@ class EmotionVectors:
         named = dict(factors) if isinstance(factors, Mapping) else dict.fromkeys(self.emotions, factors)
         doses = dict(self.doses)
         for name, factor in named.items():
-            if not isinstance(factor, Real) or not 0 < factor < float("inf"):
+            if not is_finite_number(factor) or factor <= 0:
                 raise ToneError(f"The factor of {name!r} is {factor!r}, it must be a positive number.")
             dose = self.dose(name)
             # What was measured at the old dose is not true of the new one.
@@ -213,32 +235,16 @@ class EmotionVectors:
             ToneError: The name is taken or not a name, an emotion is not here, a strength is not a finite number, the
                 emotions are steered at different tokens, or the mixture cancels out.
         """
-        import torch
-
-        if name in self.directions or not NAME.fullmatch(name):
-            raise ToneError(
-                f"{name!r} is taken or not a name for an emotion.",
-                NAME_RULE,
-            )
-        total = torch.zeros(len(self.layers), self.hidden_size)
-        row = {layer: i for i, layer in enumerate(self.layers)}
-        for emotion, given in mixture.items():
-            strength = finite_strength(emotion, given)
-            for layer, delta in self.deltas(emotion).items():
-                total[row[layer]] += strength * delta
+        if name in self.directions or not EMOTION_NAME.fullmatch(name):
+            raise ToneError(f"{name!r} is taken or not a name for an emotion.", NAME_RULE)
+        parts = [(finite_strength(emotion, strength), self.deltas(emotion)) for emotion, strength in mixture.items()]
         scopes = {self.dose(emotion).scope for emotion in mixture}
         if len(scopes) > 1:
             raise ToneError(f"The emotions of {name!r} are steered at different tokens: {', '.join(sorted(scopes))}.")
-        shares = total.norm(dim=-1) / self.residual_norm
-        steered = shares > 1e-6
-        if not bool(steered.any()):
-            raise ToneError(f"The mixture for {name!r} cancels out.", "Give it other strengths.")
-        unit = total / total.norm(dim=-1, keepdim=True).clamp_min(1e-30)
-        unit[~steered] = _mean_direction(list(self.directions.values()))[~steered]  # a row must be a unit vector
-        layers = tuple(layer for layer, used in zip(self.layers, steered.tolist(), strict=True) if used)
-        peak = float(shares.max())
-        dose = Dose(peak, layers, tuple(float(shares[row[layer]]) / peak for layer in layers), scopes.pop())
-        directions, doses = {**self.directions, name: unit}, {**self.doses, name: dose}
+        scope = next(iter(scopes), "all")
+        default = algebra.mean_direction(self.directions.values())
+        rows, dose = algebra.mixture(name, parts, self.layers, self.residual_norm, default, scope)
+        directions, doses = {**self.directions, name: rows}, {**self.doses, name: dose}
         return replace(self, directions=directions, doses=doses, readout=None)
 
     def cosines(self, layer: int | None = None) -> Tensor:
@@ -253,7 +259,7 @@ class EmotionVectors:
         import torch
 
         if layer is not None and layer not in self.layers:
-            raise ToneError(f"The vectors have no layer {layer}.", f"They have {_span(self.layers)}.")
+            raise ToneError(f"The vectors have no layer {layer}.", f"They have {', '.join(map(str, self.layers))}.")
         stacked = torch.stack(list(self.directions.values()), dim=1)  # [n_layers, n_emotions, d_model]
         table = stacked @ stacked.transpose(1, 2)
         return table.mean(0) if layer is None else table[self.layers.index(layer)]
@@ -262,7 +268,7 @@ class EmotionVectors:
 
     @classmethod
     def random(cls, model: PreTrainedModel, emotions: Sequence[str], *, seed: int = 0) -> EmotionVectors:
-        """Random unit directions for a model: what vectors without any meaning do.
+        """Return random unit directions for a model: what vectors without any meaning do.
 
         Args:
             model: Whose shape they take; its residual norms are measured on 64 random tokens.
@@ -274,39 +280,24 @@ class EmotionVectors:
         """
         import torch
 
+        from emosteer.vectors.controls import random_units, residual_norms
+
         generator = torch.Generator().manual_seed(seed)
-        blocks, width = decoder_layers(model), hidden_size(model)
-        tokens = torch.randint(_vocabulary(model), (1, 64), generator=generator)
-        norms = torch.zeros(len(blocks))
-
-        def measure(layer: int, block: nn.Module, _args: Any, output: Any) -> None:
-            norms[layer] = hidden_of(output, block)[0, 1:].float().norm(dim=-1).mean()
-
-        handles = [
-            block.register_forward_hook(partial(measure, layer), prepend=True) for layer, block in enumerate(blocks)
-        ]
-        try:
-            run_blocks(model, tokens)
-        finally:
-            for handle in handles:
-                handle.remove()
-        for layer in (norms == 0).nonzero().flatten().tolist():  # a block that runs only where there is an image
-            norms[layer] = norms[layer - 1]
-        return cls(
-            {name: _random_units(len(blocks), width, generator) for name in emotions},
-            norms,
-            tuple(range(len(blocks))),
-            base_model_of(model),
-        )
+        base = base_model_of(model)
+        norms = residual_norms(model, generator)
+        directions = {name: random_units(len(norms), base.hidden_size, generator) for name in emotions}
+        return cls(directions, norms, tuple(range(len(norms))), base)
 
     @classmethod
     def random_like(cls, vectors: EmotionVectors, *, seed: int = 0) -> EmotionVectors:
-        """The control of equal norm: the same emotions, doses, layers and residual norms with random directions."""
+        """Return the control of equal norm: the same emotions, doses, layers and norms with random directions."""
         import torch
+
+        from emosteer.vectors.controls import random_units
 
         generator = torch.Generator().manual_seed(seed)
         shape = len(vectors.layers), vectors.hidden_size
-        directions = {name: _random_units(*shape, generator) for name in vectors.emotions}
+        directions = {name: random_units(*shape, generator) for name in vectors.emotions}
         return replace(
             vectors, directions=directions, extraction={"method": "random", "seed": seed}, measured={}, readout=None
         )
@@ -325,9 +316,7 @@ class EmotionVectors:
         Raises:
             InputError: The dtype is neither, or the folder cannot be written; nothing is left half-written.
         """
-        from emosteer.vectors import storage
-
-        storage.save(self, Path(folder), dtype)
+        storage.save(self.config, pack(self), Path(folder), dtype)
 
     def push_to_hub(
         self,
@@ -358,11 +347,8 @@ class EmotionVectors:
         Raises:
             HubError: The Hub does not take it, or somebody else changed the repository meanwhile; nothing was written.
         """
-        from emosteer import hub
-        from emosteer.vectors import storage
-
-        return hub.push(
-            storage.files_of(self, repo_id=repo_id),
+        return storage.push(
+            storage.files_of(self.config, pack(self), repo_id=repo_id),
             repo_id,
             private=private,
             create_pr=create_pr,
@@ -402,8 +388,6 @@ class EmotionVectors:
             HubError: The Hub does not give it.
             ToneError: An emotion asked for is not in it.
         """
-        from emosteer.vectors import storage
-
         with storage.opened(
             source,
             emotions,
@@ -412,7 +396,7 @@ class EmotionVectors:
             token=token,
             local_files_only=local_files_only,
         ) as file:
-            return storage.read(file, emotions)
+            return cls.from_file(file, emotions)
 
     def check_model(self, model: PreTrainedModel) -> None:
         """Do these vectors belong to this model?
@@ -425,12 +409,6 @@ class EmotionVectors:
         """
         check_same(self.base_model, base_model_of(model))
 
-    def _in_own_norms(self, dose: Dose, other: EmotionVectors) -> Dose:
-        """A dose of another set that adds here what it adds there."""
-        row = {layer: i for i, layer in enumerate(self.layers)}
-        ratios = [float(other.residual_norm[row[n]]) / float(self.residual_norm[row[n]]) for n in dose.layers]
-        return replace(dose, weights=tuple(w * ratio for w, ratio in zip(dose.weights, ratios, strict=True)))
-
     def _require(self, emotion: str) -> None:
         if emotion not in self.directions:
             from difflib import get_close_matches
@@ -440,81 +418,19 @@ class EmotionVectors:
             raise ToneError(f"There is no emotion {str(emotion)[:64]!r} in these vectors.", hint)
 
 
-def summary(config: Config) -> dict[str, Any]:
-    """What a set of vectors says of itself, as plain data.
-
-    Args:
-        config: Of its file.
-    """
-    stability = config.extraction.get("stability", {})
-    fallback = fallback_dose(config.layers, config.base_model.num_hidden_layers)
-    return {
-        "base_model": asdict(config.base_model),
-        "layers": list(config.layers),
-        "license": config.license,
-        "extraction": dict(config.extraction),
-        "measured": dict(config.measured),
-        "emotions": [
-            {
-                "name": name,
-                **asdict(info),
-                "dose": asdict(config.doses.get(name, fallback)),
-                "calibrated": name in config.doses,
-                "stability": stability.get(name),
-            }
-            for name, info in config.emotions.items()
-        ],
-    }
-
-
-def fallback_dose(layers: Sequence[int], depth: int) -> Dose:
-    """The dose of an emotion without calibration: `FALLBACK_DOSE`, shared evenly by the middle third of the layers.
-
-    Args:
-        layers: Those that the vectors have.
-        depth: Number of blocks of the model.
-    """
-    middle = tuple(layer for layer in layers if depth // 3 <= layer < 2 * depth // 3) or tuple(layers)
-    return Dose(FALLBACK_DOSE, middle, (1 / len(middle),) * len(middle))
-
-
-def finite_strength(emotion: str, given: object) -> float:
-    """A strength as a float.
+def finite_strength(emotion: str, value: object) -> float:
+    """Return a strength as a float.
 
     Args:
         emotion: Of which, for the message.
-        given: What the caller gave.
+        value: What the caller gave.
 
     Raises:
         ToneError: It is not a finite number.
     """
-    try:
-        strength = float(given) if isinstance(given, Real) and not isinstance(given, bool) else math.nan
-    except OverflowError:
-        strength = math.inf
-    if not math.isfinite(strength):
+    if not is_finite_number(value):
         raise ToneError(
-            f"The strength of {emotion!r} is {str(given)[:20]!r}, it must be a finite number.",
+            f"The strength of {emotion!r} is {str(value)[:20]!r}, it must be a finite number.",
             "1.0 is the calibrated dose.",
         )
-    return strength
-
-
-def _vocabulary(model: PreTrainedModel) -> int:
-    return cast("Tensor", model.get_input_embeddings().weight).shape[0]
-
-
-def _random_units(rows: int, width: int, generator: torch.Generator) -> Tensor:
-    import torch
-
-    return torch.nn.functional.normalize(torch.randn(rows, width, generator=generator), dim=-1)
-
-
-def _mean_direction(directions: Sequence[Tensor]) -> Tensor:
-    import torch
-
-    return torch.nn.functional.normalize(torch.stack(list(directions)).mean(0), dim=-1)
-
-
-def _span(layers: Sequence[int]) -> str:
-    return ", ".join(map(str, layers))
+    return float(value)

@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from emosteer._util import strict_json
+from emosteer._util.layout import CONFIG_FILE, LIMITS, MAX_CONFIG, VECTORS_FILE
 from emosteer.errors import FormatError, ToneError
 from emosteer.vectors.config import Config
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-VECTORS_FILE = "vectors.safetensors"
-CONFIG_FILE = "config.json"
-CARD_FILE = "README.md"
 METADATA_KEY = "emosteer"
 DIRECTION = "direction."
 RESIDUAL_NORM = "residual_norm"
@@ -34,35 +32,9 @@ RESERVED = ("readout.", "affect.", "direction@")
 READOUT_WEIGHTS = "readout.weights."
 READOUT_PARTS = ("readout.bias", "readout.spread", "readout.inertia")
 MAX_HEADER = 16 * 2**20
-MAX_CONFIG = 2 * 2**20  # that of a thousand emotions has half of it
 DTYPES = {"F32": ("<f4", 1e-4), "F16": ("<f2", 4e-3)}  # safetensors name → numpy name, tolerance of a unit norm
 
-RECORDS = ("calibration.json", "steering.json", "alignment.json")
-FIGURES = (
-    *("dose_response.png", "confusion.png", "tone_and_cost.png"),
-    *(f"alignment_{name}.png" for name in ("circumplex", "similarity", "scree", "layers", "words")),
-    *(f"alignment_{name}.png" for name in ("languages", "shared")),
-)
-LIMITS = {
-    VECTORS_FILE: 2 * 2**30,
-    CONFIG_FILE: 2 * MAX_CONFIG,  # with room for its spaces
-    CARD_FILE: 2**20,
-    **dict.fromkeys(RECORDS, 16 * 2**20),
-    **dict.fromkeys(FIGURES, 4 * 2**20),
-}
-"""All that a folder of vectors may hold, with the most bytes that each may have."""
-
-__all__ = [
-    "CARD_FILE",
-    "CONFIG_FILE",
-    "FIGURES",
-    "LIMITS",
-    "RECORDS",
-    "VECTORS_FILE",
-    "VectorFile",
-    "config_json",
-    "serialise",
-]
+__all__ = ["VectorFile", "config_json", "serialise"]
 
 
 @dataclass(frozen=True)

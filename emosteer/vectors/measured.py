@@ -23,11 +23,25 @@ MOST = 1_000
 LARGEST = 1e9
 """Of a number; none that is measured comes near it."""
 
-__all__ = ["DECIMALS", "SUMMARIES", "Alignment", "Ceiling", "Figure", "Heard", "Shape", "Steering", "Tone", "Words"]
+__all__ = [
+    "DECIMALS",
+    "SUMMARIES",
+    "AlignmentSummary",
+    "Ceiling",
+    "Geometry",
+    "Measurement",
+    "PerEmotion",
+    "SteeringSummary",
+    "ToneResult",
+    "WordRatings",
+    "known",
+    "rounded",
+    "to_json",
+]
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """A number with what is needed to believe it; low and high are the ends of its interval.
 
     Args:
@@ -46,7 +60,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Heard:
+class PerEmotion:
     """What answers in one emotion came to.
 
     Args:
@@ -63,7 +77,7 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Tone:
+class ToneResult:
     """One way of being asked for an emotion: means over the basic emotions.
 
     Args:
@@ -79,14 +93,14 @@ class Tone:
     way: str
     n: int
     control: str | None = None
-    cost: Figure | None = None
-    hit_rate: Mapping[str, Figure] = field(default_factory=dict)
-    probability: Mapping[str, Figure] = field(default_factory=dict)
-    emotions: Mapping[str, Heard] = field(default_factory=dict)
+    cost: Measurement | None = None
+    hit_rate: Mapping[str, Measurement] = field(default_factory=dict)
+    probability: Mapping[str, Measurement] = field(default_factory=dict)
+    emotions: Mapping[str, PerEmotion] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Steering:
+class SteeringSummary:
     """What `emosteer eval steering` found.
 
     Args:
@@ -114,11 +128,11 @@ class Steering:
     temperature: float
     seed: int
     confidence_percent: int
-    ways: tuple[Tone, ...]
-    controls: tuple[Tone, ...] = ()
+    ways: tuple[ToneResult, ...]
+    controls: tuple[ToneResult, ...] = ()
 
     @classmethod
-    def of(cls, report: Mapping[str, Any]) -> Steering:
+    def of(cls, report: Mapping[str, Any]) -> SteeringSummary:
         """From a report as JSON has it; whatever is not of its form raises KeyError, TypeError and the like."""
         about, cells = report["about"], report["cells"]
         strength = about["strengths"][-1]
@@ -142,7 +156,7 @@ class Steering:
 
 
 @dataclass(frozen=True)
-class Shape:
+class Geometry:
     """The shape of the emotions in one language against one set of human ratings.
 
     Args:
@@ -158,12 +172,12 @@ class Shape:
     ratings: str
     layer: int
     n: int
-    measures: Mapping[str, Figure]
-    input_embeddings: Mapping[str, Figure] = field(default_factory=dict)
+    measures: Mapping[str, Measurement]
+    input_embeddings: Mapping[str, Measurement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Words:
+class WordRatings:
     """Ratings of held-out words predicted from the model: axis → r.
 
     Args:
@@ -179,10 +193,10 @@ class Words:
     norms: str
     language: str
     n: int
-    full: Mapping[str, Figure]
-    directions: Mapping[str, Figure] = field(default_factory=dict)
-    gain_over_random: Mapping[str, Figure] = field(default_factory=dict)
-    input_embeddings: Mapping[str, Figure] = field(default_factory=dict)
+    full: Mapping[str, Measurement]
+    directions: Mapping[str, Measurement] = field(default_factory=dict)
+    gain_over_random: Mapping[str, Measurement] = field(default_factory=dict)
+    input_embeddings: Mapping[str, Measurement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -190,11 +204,11 @@ class Ceiling:
     """How well two sets of human ratings of the emotions agree with each other, by RSA."""
 
     between: tuple[str, ...]
-    rsa: Figure
+    rsa: Measurement
 
 
 @dataclass(frozen=True)
-class Alignment:
+class AlignmentSummary:
     """What `emosteer eval alignment` found.
 
     Args:
@@ -211,12 +225,12 @@ class Alignment:
     permutations: int
     seed: int
     confidence_percent: int
-    geometry: tuple[Shape, ...] = ()
-    words: tuple[Words, ...] = ()
+    geometry: tuple[Geometry, ...] = ()
+    words: tuple[WordRatings, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
 
     @classmethod
-    def of(cls, report: Mapping[str, Any]) -> Alignment:
+    def of(cls, report: Mapping[str, Any]) -> AlignmentSummary:
         """From a report as JSON has it; whatever is not of its form raises KeyError, TypeError and the like."""
         about = report["about"]
         return cls(
@@ -234,14 +248,17 @@ class Alignment:
         )
 
 
-SUMMARIES: Mapping[str, type[Steering] | type[Alignment]] = {"steering": Steering, "alignment": Alignment}
+SUMMARIES: Mapping[str, type[SteeringSummary] | type[AlignmentSummary]] = {
+    "steering": SteeringSummary,
+    "alignment": AlignmentSummary,
+}
 """Key in `measured` → what stands there."""
 
 CHIEF = ("rsa", "pc1_valence", "pc2_arousal_given_valence")
 """Measures of a geometry that the file holds."""
 
 
-def to_json(summary: Steering | Alignment) -> dict[str, Any]:
+def to_json(summary: SteeringSummary | AlignmentSummary) -> dict[str, Any]:
     """As it goes into `measured`: numbers to four decimals, nothing that is not known."""
     found: dict[str, Any] = rounded(_without_none(asdict(summary)))
     return found
@@ -256,7 +273,7 @@ def rounded(value: Any) -> Any:
     return round(value, DECIMALS) + 0.0 if isinstance(value, float) else value  # + 0.0: never minus zero
 
 
-Known = TypeVar("Known", bound=Steering | Alignment)
+Known = TypeVar("Known", bound=SteeringSummary | AlignmentSummary)
 
 
 def known(kind: type[Known], data: object) -> Known | None:
@@ -328,23 +345,23 @@ def _without_none(value: Any) -> Any:
     return [_without_none(inside) for inside in value] if isinstance(value, list | tuple) else value
 
 
-def _figure(found: Mapping[str, Any] | None) -> Figure | None:
+def _figure(found: Mapping[str, Any] | None) -> Measurement | None:
     """None where nothing was found; p is never rounded to zero, which it cannot be."""
     if found is None or found["value"] is None:
         return None
     p = found.get("p")
-    return Figure(
+    return Measurement(
         found["value"], found["low"], found["high"], None if p is None else max(p, 10**-DECIMALS), found.get("n")
     )
 
 
-def _figures(found: Mapping[str, Any], names: Any = None) -> dict[str, Figure]:
+def _figures(found: Mapping[str, Any], names: Any = None) -> dict[str, Measurement]:
     return {name: one for name in names or found if (one := _figure(found.get(name)))}
 
 
-def _tone(cell: Mapping[str, Any], emotions: Mapping[str, Heard]) -> Tone:
+def _tone(cell: Mapping[str, Any], emotions: Mapping[str, PerEmotion]) -> ToneResult:
     judged = cell["judged"]
-    return Tone(
+    return ToneResult(
         cell["way"],
         cell["n"],
         cell["control"],
@@ -355,9 +372,9 @@ def _tone(cell: Mapping[str, Any], emotions: Mapping[str, Heard]) -> Tone:
     )
 
 
-def _heard(cell: Mapping[str, Any]) -> Heard:
+def _heard(cell: Mapping[str, Any]) -> PerEmotion:
     tone = _tone(cell, {})
-    return Heard(
+    return PerEmotion(
         tone.n,
         tone.cost.value if tone.cost else None,
         {judge: found.value for judge, found in tone.hit_rate.items()},
@@ -365,14 +382,14 @@ def _heard(cell: Mapping[str, Any]) -> Heard:
     )
 
 
-def _shape(one: Mapping[str, Any]) -> Shape:
+def _shape(one: Mapping[str, Any]) -> Geometry:
     measures, control = _figures(one["measures"], CHIEF), _figures(one["control"], CHIEF)
-    return Shape(one["language"], one["ratings"], one["layer"], len(one["emotions"]), measures, control)
+    return Geometry(one["language"], one["ratings"], one["layer"], len(one["emotions"]), measures, control)
 
 
-def _words(one: Mapping[str, Any]) -> Words:
+def _words(one: Mapping[str, Any]) -> WordRatings:
     full = _figures(one["full"]["r"])
-    return Words(
+    return WordRatings(
         one["norms"],
         one["language"],
         max((figure.n or 0 for figure in full.values()), default=0),

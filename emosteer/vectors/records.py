@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
+from emosteer._util.layout import CARD_FILE, CONFIG_FILE, LIMITS, VECTORS_FILE
 from emosteer.errors import FormatError, InputError
 from emosteer.vectors import card, measured, storage
 from emosteer.vectors import format as fmt
 
 if TYPE_CHECKING:
-    from emosteer.vectors.emotion_vectors import EmotionVectors
+    from emosteer.vectors.config import Config
 
 __all__ = ["Record", "put"]
 
@@ -31,7 +32,7 @@ class Record:
     """
 
     kind: str
-    summary: measured.Steering | measured.Alignment
+    summary: measured.SteeringSummary | measured.AlignmentSummary
     files: dict[str, bytes]
 
     @classmethod
@@ -50,8 +51,8 @@ class Record:
                 f"{file} is no report on vectors.", "Name a steering.json or an alignment.json of `emosteer eval`."
             )
         try:
-            if file.stat().st_size > fmt.LIMITS[file.name]:
-                raise ValueError(f"it is larger than {fmt.LIMITS[file.name] // 2**20} MiB")
+            if file.stat().st_size > LIMITS[file.name]:
+                raise ValueError(f"it is larger than {LIMITS[file.name] // 2**20} MiB")
             report = measured.rounded(strict_json.loads(file.read_bytes()))
             summary = measured.SUMMARIES[kind].of(report)
             if measured.known(type(summary), measured.to_json(summary)) != summary:
@@ -66,30 +67,30 @@ class Record:
             ) from error
         return cls(kind, summary, {file.name: strict_json.canonical(report).encode() + b"\n", **figures})
 
-    def check(self, vectors: EmotionVectors) -> None:
-        """See that it can be of these vectors.
+    def check(self, config: Config) -> None:
+        """Check that it can be of the vectors that have this config.
 
         Raises:
             InputError: It is of another model or of other emotions.
         """
-        depth, summary = vectors.base_model.num_hidden_layers, self.summary
-        if isinstance(summary, measured.Steering):
-            heard = {name for way in summary.ways for name in way.emotions}
-            fits = heard <= set(vectors.emotions)
+        summary = self.summary
+        if isinstance(summary, measured.SteeringSummary):
+            heard = {emotion for way in summary.ways for emotion in way.emotions}
+            fits = heard <= set(config.emotions)
         else:
-            fits = all(0 <= shape.layer < depth for shape in summary.geometry)
+            fits = all(0 <= shape.layer < config.base_model.num_hidden_layers for shape in summary.geometry)
         if not fits:
+            model = config.base_model.repo_id or config.base_model.model_type
             raise InputError(
-                f"{self.kind}.json is not of these vectors: {vectors!r}.", "Measure them with `emosteer eval`."
+                f"{self.kind}.json is not of these vectors, {len(config.emotions)} emotions for {model}.",
+                "Measure them with `emosteer eval`.",
             )
 
 
 def put(folder: Path, records: Sequence[Record]) -> None:
     """Make a folder of vectors hold what was measured: in its file, in its card and beside it.
 
-    Tensors stay as they are, byte for byte.
-
-    All files are written, or none.
+    The tensors stay as they are, byte for byte. All files are written, or none.
 
     Args:
         folder: Of the vectors.
@@ -97,23 +98,22 @@ def put(folder: Path, records: Sequence[Record]) -> None:
 
     Raises:
         FormatError: The vectors cannot be read.
-        InputError: A record is not of these vectors, the card that is there cannot be read, or the folder cannot be
-            written.
+        InputError: A record is not of these vectors, the existing card cannot be read, or the folder cannot be written.
     """
     import safetensors.torch
 
-    with fmt.VectorFile.open(folder) as opened:
-        vectors, config = storage.read(opened), opened.config
+    with fmt.VectorFile.open(folder) as file:
+        config, _ = storage.read(file)
     for record in records:
-        record.check(vectors)
+        record.check(config)
     beside = {name: content for record in records for name, content in record.files.items()}
     results: dict[str, Any] = {record.kind: measured.to_json(record.summary) for record in records}
-    vectors = replace(vectors, measured={**vectors.measured, **results})
+    updated = replace(config, measured={**config.measured, **results}, emosteer_version=version("emosteer"))
     # The tensors as they are stored: read as vectors, those of half precision would be float32 now.
-    tensors = safetensors.torch.load((folder / fmt.VECTORS_FILE).read_bytes())
-    data, new = fmt.serialise(tensors, replace(config, measured=vectors.measured, emosteer_version=version("emosteer")))
-    if new.digests != config.digests:
+    tensors = safetensors.torch.load((folder / VECTORS_FILE).read_bytes())
+    data, sealed = fmt.serialise(tensors, updated)
+    if sealed.digests != config.digests:
         raise FormatError(f"The tensors in {folder} are not those that were written.", "Copy or download it again.")
-    text = card.updated(folder / fmt.CARD_FILE, vectors, figures=tuple(beside))
-    written = {fmt.VECTORS_FILE: data, fmt.CONFIG_FILE: fmt.config_json(new), fmt.CARD_FILE: text.encode()}
+    text = card.updated(folder / CARD_FILE, updated, figures=tuple(beside))
+    written = {VECTORS_FILE: data, CONFIG_FILE: fmt.config_json(sealed), CARD_FILE: text.encode()}
     write_folder(folder, {**beside, **written})

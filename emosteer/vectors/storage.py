@@ -1,14 +1,20 @@
-"""Vectors as files: what a folder of them holds, and reading them from a folder, a file or the Hub."""
+"""Vectors as files: what a folder of them holds, reading from a folder, a file or the Hub, and publishing.
+
+Everything here works on a config and tensors by their names in the file; `EmotionVectors` is built on top.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emosteer import hub
 from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
+from emosteer._util.layout import CARD_FILE, CONFIG_FILE, FIGURES, LIMITS, RECORDS, VECTORS_FILE
 from emosteer.errors import FormatError, InputError
 from emosteer.vectors import card, measured
 from emosteer.vectors import format as fmt
@@ -17,101 +23,119 @@ from emosteer.vectors.config import Config
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from emosteer.reading.readout import Readout
-    from emosteer.vectors.emotion_vectors import EmotionVectors
-
-__all__ = ["config_of", "files_in", "files_of", "files_to_push", "located", "opened", "read", "save"]
+__all__ = ["files_in", "files_of", "files_to_push", "located", "opened", "push", "read", "save"]
 
 
-def config_of(vectors: EmotionVectors) -> Config:
-    """What the file of vectors says, but for the digests of its tensors."""
-    return Config(
-        vectors.base_model,
-        vectors.layers,
-        vectors.info,
-        vectors.doses,
-        vectors.extraction,
-        vectors.measured,
-        vectors.license,
-    )
-
-
-def files_of(vectors: EmotionVectors, dtype: str = "float32", repo_id: str | None = None) -> dict[str, bytes]:
-    """The files of a new folder of vectors, the same for the same vectors.
+def files_of(
+    config: Config, tensors: Mapping[str, Tensor], dtype: str = "float32", repo_id: str | None = None
+) -> dict[str, bytes]:
+    """Return the files of a new folder of vectors, the same for the same vectors.
 
     Args:
-        vectors: What to write.
+        config: What the vectors say of themselves; digests are added.
+        tensors: Name in the file → float32 tensor.
         dtype: Of the directions: `"float32"`, or `"float16"` for half the size.
         repo_id: Of the vectors on the Hub, where it is known.
 
     Raises:
         InputError: The dtype is neither.
-        FormatError: They say more of themselves than a file may hold.
+        FormatError: The config says more than a file may hold.
     """
     import torch
 
     dtypes = {"float32": torch.float32, "float16": torch.float16}
     if dtype not in dtypes:
         raise InputError(f"Vectors are saved as float32 or float16, not as {dtype!r}.")
-    tensors = {fmt.DIRECTION + name: _unit(rows).to(dtypes[dtype]) for name, rows in vectors.directions.items()}
-    tensors[fmt.RESIDUAL_NORM] = vectors.residual_norm
-    if vectors.center is not None:
-        tensors[fmt.CENTER] = vectors.center
-    if vectors.neutral_basis is not None:
-        tensors[fmt.NEUTRAL_BASIS] = vectors.neutral_basis.to(dtypes[dtype])
-    if (readout := vectors.readout) is not None:
-        tensors |= {fmt.READOUT_WEIGHTS + str(layer): weights for layer, weights in readout.weights.items()}
-        tensors |= dict(zip(fmt.READOUT_PARTS, (readout.bias, readout.spread, readout.inertia), strict=True))
-    data, config = fmt.serialise(tensors, config_of(vectors))
-    text = card.new(vectors, repo_id=repo_id)
-    return {fmt.VECTORS_FILE: data, fmt.CONFIG_FILE: fmt.config_json(config), fmt.CARD_FILE: text.encode()}
+    stored = dict(tensors)
+    for name, tensor in tensors.items():
+        if name.startswith(fmt.DIRECTION):
+            stored[name] = _unit(tensor).to(dtypes[dtype])
+        elif name == fmt.NEUTRAL_BASIS:
+            stored[name] = tensor.to(dtypes[dtype])
+    data, sealed = fmt.serialise(stored, config)
+    text = card.new(config, repo_id=repo_id)
+    return {VECTORS_FILE: data, CONFIG_FILE: fmt.config_json(sealed), CARD_FILE: text.encode()}
 
 
-def save(vectors: EmotionVectors, folder: Path, dtype: str = "float32") -> None:
-    """Write vectors into a folder; a card that is there keeps what people wrote. As `EmotionVectors.save_pretrained`.
+def save(config: Config, tensors: Mapping[str, Tensor], folder: Path, dtype: str = "float32") -> None:
+    """Write vectors into a folder; an existing card keeps what people wrote. See `EmotionVectors.save_pretrained`.
 
     Raises:
-        InputError: As `files_of`, or the folder cannot be written; nothing is left half-written.
+        InputError: As for `files_of`, or the folder cannot be written; nothing is left half-written.
     """
-    files = files_of(vectors, dtype)
+    files = files_of(config, tensors, dtype)
     try:
-        text = card.updated(folder / fmt.CARD_FILE, vectors)
+        text = card.updated(folder / CARD_FILE, config)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{str(folder)[:300]} cannot be written ({error}).") from error
-    write_folder(folder, {**files, fmt.CARD_FILE: text.encode()})
+    write_folder(folder, {**files, CARD_FILE: text.encode()})
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    """The files of a folder of vectors as they are, every one checked.
+    """Return the files of a folder of vectors as they are, each one checked.
 
     Args:
-        folder: With vectors in it; what else it holds, records and figures of other vectors too, is left out.
+        folder: With vectors in it. Anything else it holds, records and figures of other vectors included, is left out.
 
     Raises:
-        FormatError: The vectors are damaged or not complete, or a record is no JSON.
+        FormatError: The vectors are damaged or incomplete, or a record is not JSON.
         InputError: The card cannot be read, or a file is too large or unreadable.
     """
     return _checked(folder)[1]
 
 
 def files_to_push(folder: Path) -> dict[str, bytes]:
-    """The same, with emosteer's part of the card as the file says, whatever somebody made of it; raises the same."""
-    vectors, files = _checked(folder)
-    text = files.get(fmt.CARD_FILE, b"").decode()
-    text = card.rewritten(text, vectors, files) if text else card.new(vectors, files)
-    return {**files, fmt.CARD_FILE: text.encode()}
+    """Return the same files with emosteer's part of the card written anew from the vector file.
+
+    Raises:
+        FormatError: As for `files_in`.
+        InputError: As for `files_in`.
+    """
+    config, files = _checked(folder)
+    text = files.get(CARD_FILE, b"").decode()
+    text = card.rewritten(text, config, files) if text else card.new(config, files)
+    return {**files, CARD_FILE: text.encode()}
 
 
-def _checked(folder: Path) -> tuple[EmotionVectors, dict[str, bytes]]:
+def push(
+    files: Mapping[str, bytes], repo_id: str, *, commit_message: str | None = None, **options: bool | str | None
+) -> hub.Pushed:
+    """Publish the files of a set of vectors in one commit.
+
+    Args:
+        files: Name → content, from `files_of` or `files_to_push`.
+        repo_id: `user/name`.
+        commit_message: By default one that names the model.
+        **options: For `emosteer.hub.push`: `private`, `create_pr`, `revision`, `subfolder`, `replace_card`, `token`.
+
+    Raises:
+        HubError: The Hub does not take it, or somebody else changed the repository; nothing was written.
+        InputError: The name cannot be one, or a branch is named for a pull request.
+    """
+    data = files[VECTORS_FILE]
+    config = fmt.VectorFile.over(BytesIO(data), len(data), VECTORS_FILE, files[CONFIG_FILE]).config
+    base = config.base_model
+    return hub.push(
+        files,
+        repo_id,
+        base_model=base.repo_id,
+        licence=config.license,
+        merge_card=card.merged_over,
+        commit_message=commit_message or f"Emotion vectors for {base.repo_id or base.model_type}",
+        **options,  # type: ignore[arg-type]  # each is what hub.push says
+    )
+
+
+def _checked(folder: Path) -> tuple[Config, dict[str, bytes]]:
     if folder.is_file():
-        raise InputError(f"{folder} is no folder.", "Vectors that are to be pushed are a folder with their card.")
+        raise InputError(f"{folder} is not a folder.", "To push vectors, name the folder with their card.")
     with fmt.VectorFile.open(folder) as file:
-        vectors = read(file)
+        config, _ = read(file)
     files = {}
-    for name in _belonging(vectors):
-        path, largest = folder / name, fmt.LIMITS[name]
+    for name in _belonging(config):
+        path, largest = folder / name, LIMITS[name]
         if not path.exists():
             continue
         try:
@@ -120,16 +144,16 @@ def _checked(folder: Path) -> tuple[EmotionVectors, dict[str, bytes]]:
             files[name] = path.read_bytes()
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}).") from error
-    card.existing(folder / fmt.CARD_FILE)
-    for name in files.keys() & set(fmt.RECORDS):
+    card.existing(folder / CARD_FILE)
+    for name in files.keys() & set(RECORDS):
         try:
             strict_json.loads(files[name])
         except ValueError as error:
             raise FormatError(f"{folder / name} cannot be read: {error}.") from None
-    for name in files.keys() & set(fmt.FIGURES):
+    for name in files.keys() & set(FIGURES):
         if not files[name].startswith(b"\x89PNG\r\n"):
-            raise FormatError(f"{folder / name} is no PNG picture.")
-    return vectors, files
+            raise FormatError(f"{folder / name} is not a PNG picture.")
+    return config, files
 
 
 @contextmanager
@@ -147,91 +171,85 @@ def opened(
     Raises:
         FormatError: It is missing, damaged, foreign or of a later version.
         HubError: The Hub does not give it.
-        InputError: A revision of something that is not on the Hub.
+        InputError: A revision was given of something that is not on the Hub.
     """
-    from emosteer import hub
-
     if hub.is_remote(source):
         repository = hub.Repository.at(
             str(source), subfolder=subfolder, revision=revision, token=token, local_files_only=local_files_only
         )
-        with repository.opened(whole=emotions is None) as file:
+        with _opened_remote(repository, whole=emotions is None) as file:
             yield file
         return
     if revision is not None or local_files_only:
-        raise InputError(f"{source} is no repository on the Hub.", "revision and local_files_only are for those.")
+        raise InputError(f"{source} is not a repository on the Hub.", "revision and local_files_only are for those.")
     with fmt.VectorFile.open(Path(source, subfolder) if subfolder else Path(source)) as file:
         yield file
 
 
+@contextmanager
+def _opened_remote(repository: hub.Repository, *, whole: bool) -> Iterator[fmt.VectorFile]:
+    """Open the vector file from the cache, after a download, or by ranges on the Hub itself.
+
+    Args:
+        repository: That holds it.
+        whole: Download it; else, if it is not in the cache, only what is read of it is fetched, and not kept.
+    """
+    if whole or repository.local_files_only or repository.cached(VECTORS_FILE):
+        folder = repository.fetch((VECTORS_FILE, CONFIG_FILE))
+        try:
+            with fmt.VectorFile.open(folder, repository.label) as file:
+                yield file
+        except FormatError as error:
+            repository.check_cache(folder, (VECTORS_FILE, CONFIG_FILE), error)
+            raise
+        return
+    config = (repository.fetch((CONFIG_FILE,)) / CONFIG_FILE).read_bytes()
+    stream, size = repository.stream(VECTORS_FILE)
+    yield fmt.VectorFile.over(stream, size, repository.label, config)
+
+
 def located(source: str | Path, *, also: Sequence[str] = ()) -> Path:
-    """The folder or file of vectors on this machine; of a repository, the folder in the Hub client's cache.
+    """Return the folder or file of vectors on this machine; for a repository, the folder in the Hub client's cache.
 
     Args:
         source: A folder, a file or `user/name` on the Hub.
-        also: Names of files that stand beside the vectors and are wanted too, where they are there.
+        also: Names of files beside the vectors that are fetched too where they exist.
 
     Raises:
         HubError: The Hub does not give it.
     """
-    from emosteer import hub
-
     if hub.is_remote(source):
-        wanted = (fmt.VECTORS_FILE, fmt.CONFIG_FILE)
-        return hub.Repository.at(str(source)).fetch(wanted, optional=(fmt.CARD_FILE, *also))
+        return hub.Repository.at(str(source)).fetch((VECTORS_FILE, CONFIG_FILE), optional=(CARD_FILE, *also))
     return Path(source)
 
 
-def read(file: fmt.VectorFile, emotions: Sequence[str] | None = None) -> EmotionVectors:
-    """The vectors in an open file.
+def read(file: fmt.VectorFile, emotions: Sequence[str] | None = None) -> tuple[Config, dict[str, Tensor]]:
+    """Return the config and the tensors of an open file, the tensors as float32 by their names in the file.
 
     Args:
-        file: It stays open.
-        emotions: Read only these; all by default.
+        file: Stays open.
+        emotions: Read only these; all by default. With a selection, `neutral_basis` (large, and of no use for
+            steering) and the readout are left out.
 
     Raises:
         FormatError: A tensor is damaged.
-        ToneError: An emotion asked for is not in it.
+        ToneError: An emotion asked for is not in the file.
     """
-    from emosteer.vectors.emotion_vectors import EmotionVectors
-
-    config = file.config
-    # Large, and of no use for steering.
-    basis = emotions is None and fmt.NEUTRAL_BASIS in file
-    readout = emotions is None and fmt.READOUT_PARTS[0] in file
-    return EmotionVectors(
-        directions=file.directions(emotions),
-        residual_norm=file.read(fmt.RESIDUAL_NORM),
-        layers=config.layers,
-        base_model=config.base_model,
-        info=config.emotions if emotions is None else {name: config.emotions[name] for name in emotions},
-        doses=config.doses,
-        extraction=config.extraction,
-        measured=config.measured,
-        license=config.license,
-        center=file.read(fmt.CENTER) if fmt.CENTER in file else None,
-        neutral_basis=file.read(fmt.NEUTRAL_BASIS) if basis else None,
-        readout=_readout(file) if readout else None,
-    )
+    tensors = {fmt.DIRECTION + name: rows for name, rows in file.directions(emotions).items()}
+    names = [fmt.RESIDUAL_NORM, *([fmt.CENTER] if fmt.CENTER in file else [])]
+    if emotions is None:
+        readout = [f"{fmt.READOUT_WEIGHTS}{layer}" for layer in file.config.layers]
+        names += [name for name in (fmt.NEUTRAL_BASIS, *readout, *fmt.READOUT_PARTS) if name in file]
+    return file.config, tensors | {name: file.read(name) for name in names}
 
 
-def _readout(file: fmt.VectorFile) -> Readout:
-    from emosteer.reading.readout import AXES, Readout
-
-    names = {layer: f"{fmt.READOUT_WEIGHTS}{layer}" for layer in file.config.layers}
-    weights = {layer: file.read(name) for layer, name in names.items() if name in file}
-    bias, spread, inertia = map(file.read, fmt.READOUT_PARTS)
-    emotions = tuple(file.config.emotions)
-    return Readout(emotions, AXES if len(bias) > len(emotions) else (), weights, bias, spread, inertia)
-
-
-def _belonging(vectors: EmotionVectors) -> list[str]:
+def _belonging(config: Config) -> list[str]:
     """Names of the files that may stand beside these vectors: records and figures of what their own file holds."""
-    names = [fmt.VECTORS_FILE, fmt.CONFIG_FILE, fmt.CARD_FILE]
-    if vectors.doses:
+    names = [VECTORS_FILE, CONFIG_FILE, CARD_FILE]
+    if config.doses:
         names.append("calibration.json")
-    for kind, shape in measured.SUMMARIES.items():
-        if summary := measured.known(shape, vectors.measured.get(kind)):
+    for kind, summary_type in measured.SUMMARIES.items():
+        if summary := measured.known(summary_type, config.measured.get(kind)):
             names += [f"{kind}.json", *card.figures_of(summary)]
     return names
 

@@ -19,7 +19,8 @@ from emosteer.errors import FormatError, IncompatibleModelError, InputError, Ton
 from emosteer.eval.prompts import load_prompts
 from emosteer.eval.sampling import Cell
 from emosteer.models.activations import Passage
-from emosteer.vectors.config import Dose
+from emosteer.reading.emotion_reading import read
+from emosteer.vectors.types import Dose
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
 
 PROMPTS = ("What is new?", "Hm?", "Well, how?", "And then?", "So?", "What of it?")
@@ -321,7 +322,7 @@ def test_points_are_what_the_answers_cost_and_carry(steered, record):
         said = answer["text"].strip()
         text = f"{answer['prompt']} {said}"
         passage = Passage(text, len(text) - len(said), len(text))
-        return steered.readout.read(steered.model, steered.tokenizer, passage).scores["joy"]
+        return read(steered.readout, steered.model, steered.tokenizer, passage).scores["joy"]
 
     def above_plain(answer, value):
         return value(answer) - np.mean([value(one) for one in plain if one["prompt"] == answer["prompt"]])

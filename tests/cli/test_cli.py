@@ -17,7 +17,7 @@ from rich.console import Console
 import emosteer
 from emosteer import cli, embedded
 from emosteer.cli import printing
-from emosteer.reading.readout import Readout
+from emosteer.reading.fit import fit_readout
 from tests.conftest import small_concepts, tiny_config, tiny_model, tiny_tokenizer
 
 
@@ -77,7 +77,7 @@ def test_extract_writes_vectors_that_info_describes(run, folder, tmp_path):
     assert json.loads(out)["emotions"] == ["joy", "fear", "calm"]
     model, tokenizer = tiny_model(), tiny_tokenizer()
     vectors = emosteer.EmotionVectors.from_pretrained(folder / "vectors")
-    replace(vectors, readout=Readout.fit(model, tokenizer, vectors, progress=False)).save_pretrained(tmp_path / "same")
+    replace(vectors, readout=fit_readout(model, tokenizer, vectors, progress=False)).save_pretrained(tmp_path / "same")
     assert (tmp_path / "new" / "vectors.safetensors").read_bytes() == (
         tmp_path / "same" / "vectors.safetensors"
     ).read_bytes()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from emosteer import ConceptSet
+from emosteer._util.layout import LIMITS
 from emosteer.demo.explore import LONGEST_PROMPT, LONGEST_TEXT, PEOPLE, Explore
 from emosteer.demo.pairs import Concepts, Pair
 from emosteer.demo.state import Sampling
@@ -26,7 +27,6 @@ from emosteer.demo.surveys import (
     where_read,
 )
 from emosteer.errors import EmosteerError, FormatError, InputError, ToneError
-from emosteer.vectors.format import LIMITS
 from tests.demo.test_see import nats
 from tests.demo.visitor import EMOTIONS, HOSTILE, RATED, Held, speaking
 

@@ -17,7 +17,7 @@ from emosteer.demo.figures.circumplex import trace
 from emosteer.demo.readings import Seen, path, seen
 from emosteer.demo.state import VOICES, Conversation, Sampling, Scene, Turn, Visit
 from emosteer.demo.tone import Mix, Point
-from emosteer.reading.readout import EmotionReading
+from emosteer.reading.emotion_reading import EmotionReading
 from tests.demo.visitor import HOSTILE, RATED, Held, laid_out, speaking
 
 NAN = math.nan

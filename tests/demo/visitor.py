@@ -13,7 +13,7 @@ from tokenizers import decoders
 
 import emosteer
 from emosteer.demo.pairs import Pair, places_of
-from emosteer.vectors.config import Dose, EmotionInfo
+from emosteer.vectors.types import Dose, EmotionInfo
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
 
 Made = TypeVar("Made")

@@ -27,7 +27,7 @@ from emosteer.eval.alignment.statistics import Measure
 from emosteer.eval.alignment.summary import summary
 from emosteer.eval.alignment.tables import method, notes, sheets, tables
 from emosteer.vectors import card
-from emosteer.vectors.measured import Alignment
+from emosteer.vectors.measured import AlignmentSummary
 from emosteer.vectors.records import Record, put
 from tests.conftest import tiny_config, tiny_model
 
@@ -451,7 +451,7 @@ def test_what_the_file_holds_of_a_report_is_what_the_report_says(report, folder,
 
 def test_a_figure_that_was_not_found_is_not_in_the_file(report):
     none = changed(replace(report, words=()), rsa=Measure(None, n=N))
-    held = Alignment.of(json.loads(json.dumps(none.to_dict())))
+    held = AlignmentSummary.of(json.loads(json.dumps(none.to_dict())))
     assert set(held.geometry[0].measures) == {"pc1_valence", "pc2_arousal_given_valence"}
     assert held.words == ()
 

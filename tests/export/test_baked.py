@@ -21,7 +21,7 @@ from transformers.utils.quantization_config import BitsAndBytesConfig
 
 import emosteer
 from emosteer.errors import IncompatibleModelError, ToneError
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 from tests.conftest import tiny_config, tiny_model
 from tests.steering.test_hooks import (
     ARCHITECTURES,

@@ -13,7 +13,7 @@ import torch
 import emosteer
 from emosteer.errors import InputError, MissingExtraError, ToneError
 from emosteer.export import write_gguf
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 from tests.steering.test_hooks import by_hand
 
 TEXT, INT32, FLOAT32 = 8, 5, 0

@@ -18,8 +18,8 @@ import pytest
 import typer.main
 
 from emosteer import EmotionVectors, hub
+from emosteer._util.layout import LIMITS
 from emosteer.errors import EmosteerError, FormatError, InputError
-from emosteer.vectors.format import LIMITS
 from tests.hub import hostile
 from tests.hub.hostile import CANARY, NAME, Hostile, HostileServer
 from tests.loopback import connected

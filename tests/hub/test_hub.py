@@ -18,10 +18,12 @@ from huggingface_hub import ModelCard, ModelInfo
 
 import emosteer
 from emosteer import EmotionVectors, hub
+from emosteer._util import layout
 from emosteer.errors import EmosteerWarning, FormatError, HubError, InputError, ToneError
+from emosteer.models.fingerprint import BaseModel
 from emosteer.vectors import card, storage
-from emosteer.vectors import format as fmt
-from emosteer.vectors.config import BaseModel, Dose, EmotionInfo
+from emosteer.vectors.types import Dose, EmotionInfo
+from tests.conftest import files_of
 from tests.loopback import LoopbackHub, connected, environment
 
 SHIPPED = Path("vectors") / "smollm2-135m-instruct-en"
@@ -98,7 +100,7 @@ def test_a_push_is_one_commit_with_its_message(site, alice, vectors):
 
 
 def test_the_shipped_folder_is_exactly_what_is_pushed(site, alice):
-    hub.push(storage.files_to_push(SHIPPED), NAME)
+    storage.push(storage.files_to_push(SHIPPED), NAME)
     pushed = site.repositories[NAME].files()
     pushed.pop(".gitattributes", None)
     assert pushed == {path.name: path.read_bytes() for path in SHIPPED.iterdir()}
@@ -107,7 +109,7 @@ def test_the_shipped_folder_is_exactly_what_is_pushed(site, alice):
 def test_all_files_are_of_one_commit(site, alice, vectors):
     vectors.push_to_hub(NAME)
     newer = made(seed=1)
-    site.before("resolve/.*/config.json", lambda: site.commit(NAME, storage.files_of(newer)))
+    site.before("resolve/.*/config.json", lambda: site.commit(NAME, files_of(newer)))
     assert same(EmotionVectors.from_pretrained(NAME), vectors)
     assert same(EmotionVectors.from_pretrained(NAME), newer)
 
@@ -125,7 +127,7 @@ def test_a_revision_can_be_named(site, alice, vectors):
 
 def test_a_repository_may_hold_several_sets(site, alice, vectors):
     vectors.push_to_hub(NAME)
-    hub.push(storage.files_of(made(seed=1)), NAME, subfolder="small/en")
+    storage.push(files_of(made(seed=1)), NAME, subfolder="small/en")
     assert same(EmotionVectors.from_pretrained(NAME), vectors)
     assert same(EmotionVectors.from_pretrained(NAME, subfolder="small/en"), made(seed=1))
     assert same(
@@ -140,7 +142,7 @@ def test_a_repository_may_hold_several_sets(site, alice, vectors):
 
 
 def test_only_vectors_and_config_are_fetched(site, alice, vectors):
-    site.create(NAME, {**storage.files_of(vectors), "evil.py": b"boom", "pytorch_model.bin": b"x" * 10_000})
+    site.create(NAME, {**files_of(vectors), "evil.py": b"boom", "pytorch_model.bin": b"x" * 10_000})
     EmotionVectors.from_pretrained(NAME)
     got = {request.path.rpartition("/")[2] for request in site.requests if "/resolve/" in request.path}
     assert got == {"vectors.safetensors", "config.json"}
@@ -152,7 +154,7 @@ def test_records_of_other_vectors_are_taken_out(site, alice, vectors, tmp_path):
         (tmp_path / name).write_text("{}")
     files = storage.files_in(tmp_path)  # they are calibrated, and hold nothing that was measured
     assert sorted(files) == ["README.md", "calibration.json", "config.json", "vectors.safetensors"]
-    hub.push(files, NAME)
+    storage.push(files, NAME)
     site.commit(NAME, {"theirs.md": b"kept", "steering.json": b"{}"})
     done = made(seed=1, doses={}).push_to_hub(NAME)
     assert done.deleted == ("calibration.json", "steering.json")
@@ -225,12 +227,12 @@ def test_a_card_that_cannot_be_merged_stops_the_push(site, alice, vectors):
     with pytest.raises(HubError, match=r"(?s)card of alice/tones cannot be merged.*Nothing was written"):
         vectors.push_to_hub(NAME)
     assert len(site.repositories[NAME].commits) == 2
-    hub.push(storage.files_of(vectors), NAME, replace_card=True)
+    storage.push(files_of(vectors), NAME, replace_card=True)
     assert "Mine" not in site.repositories[NAME].files()["README.md"].decode()
 
 
 def test_the_card_is_valid_to_the_hub(alice, vectors):
-    ModelCard(card.new(vectors)).validate()
+    ModelCard(card.new(vectors.config)).validate()
     ModelCard((SHIPPED / "README.md").read_text()).validate()
 
 
@@ -247,13 +249,13 @@ def test_a_card_that_was_changed_by_hand_is_pushed_as_the_file_says(site, alice,
     vectors.save_pretrained(tmp_path)
     honest = (tmp_path / "README.md").read_text()
     (tmp_path / "README.md").write_text(honest.replace("0.75", "0.99") + PROSE)
-    hub.push(storage.files_to_push(tmp_path), NAME)
+    storage.push(storage.files_to_push(tmp_path), NAME)
     text = site.repositories[NAME].files()["README.md"].decode()
     assert "0.99" not in text
     assert "0.75" in text
     assert PROSE.strip() in text.replace("\r", "") or PROSE in text
     (tmp_path / "README.md").write_text("# mine\n")
-    hub.push(storage.files_to_push(tmp_path), "alice/other")
+    storage.push(storage.files_to_push(tmp_path), "alice/other")
     assert card.metadata(site.repositories["alice/other"].files()["README.md"].decode())["library_name"] == "emosteer"
 
 
@@ -263,15 +265,15 @@ def test_own_text_that_the_card_there_does_not_have_is_told(site, alice, vectors
     with (tmp_path / "README.md").open("a") as stream:
         stream.write("\nA word of mine.\n")
     with pytest.warns(EmosteerWarning, match="keeps its own text.*--replace-card"):
-        hub.push(storage.files_to_push(tmp_path), NAME)
-    hub.push(storage.files_to_push(tmp_path), NAME, replace_card=True)
+        storage.push(storage.files_to_push(tmp_path), NAME)
+    storage.push(storage.files_to_push(tmp_path), NAME, replace_card=True)
     assert "A word of mine." in site.repositories[NAME].files()["README.md"].decode()
-    assert not hub.push(storage.files_to_push(tmp_path), NAME).changed
+    assert not storage.push(storage.files_to_push(tmp_path), NAME).changed
 
 
 def test_a_card_that_names_its_repository_goes_on_naming_it(site, alice, vectors, tmp_path):
     vectors.push_to_hub(NAME)
-    hub.push(storage.files_of(made(seed=1)), NAME)
+    storage.push(files_of(made(seed=1)), NAME)
     text = site.repositories[NAME].files()["README.md"].decode()
     assert f'vectors="{NAME}"' in text
     assert "path/to/this/folder" not in text
@@ -288,7 +290,7 @@ def test_what_former_vectors_said_of_their_model_goes(site, alice, vectors):
 
 
 def test_a_pull_request_onto_the_repository_of_somebody_else(site, alice, vectors):
-    site.create("bob/tones", storage.files_of(made(seed=1)))
+    site.create("bob/tones", files_of(made(seed=1)))
     with pytest.raises(HubError, match=r"You may not do that to bob/tones.*pull request"):
         vectors.push_to_hub("bob/tones")
     done = vectors.push_to_hub("bob/tones", create_pr=True)
@@ -324,7 +326,7 @@ def test_a_public_repository_is_not_taken_for_a_private_one(site, alice, vectors
 
 
 def test_a_gated_repository(site, alice, vectors):
-    site.create("bob/tones", storage.files_of(vectors), gated="manual")
+    site.create("bob/tones", files_of(vectors), gated="manual")
     for emotions in (None, ["tone0"]):
         with pytest.raises(HubError, match=r"bob/tones is gated.*See its page"):
             EmotionVectors.from_pretrained("bob/tones", emotions=emotions)
@@ -376,7 +378,7 @@ def test_a_folder_of_that_name_comes_first(alice, vectors, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     vectors.save_pretrained("alice/tones")
     assert same(EmotionVectors.from_pretrained(NAME), vectors)
-    with pytest.raises(InputError, match="no repository on the Hub"):
+    with pytest.raises(InputError, match="not a repository on the Hub"):
         EmotionVectors.from_pretrained(NAME, revision="main")
 
 
@@ -609,7 +611,7 @@ def test_two_concurrent_pushes_end_in_one_clean_history(site, alice, vectors):
     whole = [
         seed
         for seed in pushed
-        if storage.files_of(made(seed=seed))["config.json"] == site.repositories[NAME].files()["config.json"]
+        if files_of(made(seed=seed))["config.json"] == site.repositories[NAME].files()["config.json"]
     ]
     assert len(whole) == 1
     assert same(EmotionVectors.from_pretrained(NAME), made(seed=whole[0]))
@@ -622,7 +624,7 @@ def test_list_finds_by_tag_and_base_model(site, alice, vectors):
     vectors.push_to_hub(NAME)
     site.create(
         "bob/calm",
-        storage.files_of(made(base_model=BaseModel("llama", 4, 32, repo_id="org/large"))),
+        files_of(made(base_model=BaseModel("llama", 4, 32, repo_id="org/large"))),
         downloads=70,
         likes=3,
         last_modified=datetime(2026, 11, 20, tzinfo=UTC),
@@ -694,7 +696,7 @@ def test_processes_of_their_own_find_the_hub_by_the_environment(site, vectors, t
     ("arguments", "said"),
     [
         (("push", "{tmp}/nowhere", NAME), "cannot be read"),
-        (("push", "{tmp}/mine/config.json", NAME), "is no folder"),
+        (("push", "{tmp}/mine/config.json", NAME), "is not a folder"),
         (("push", "x" * 300, NAME), "File name too long"),
         (("pull", "bob/nothing", "-o", "x" * 300), "File name too long"),
         (("push", "{tmp}/empty", NAME), "cannot be read"),
@@ -740,19 +742,19 @@ def test_a_folder_is_checked_before_anything_is_sent(site, alice, vectors, tmp_p
 def test_a_figure_is_a_picture(tmp_path):
     shutil.copytree(SHIPPED, tmp_path / "copy")
     (tmp_path / "copy" / "confusion.png").write_bytes(b"<script>")
-    with pytest.raises(FormatError, match="no PNG"):
+    with pytest.raises(FormatError, match="not a PNG"):
         storage.files_in(tmp_path / "copy")
 
 
 def test_a_pull_gives_the_card_as_it_is_there(site, alice, vectors, tmp_path, command_line):
-    theirs = card.new(vectors).replace("An emotion is", "To me an emotion is").encode()
-    site.create(NAME, {**storage.files_of(vectors), "README.md": theirs})
+    theirs = card.new(vectors.config).replace("An emotion is", "To me an emotion is").encode()
+    site.create(NAME, {**files_of(vectors), "README.md": theirs})
     assert command_line("pull", NAME, "--output", tmp_path / "new")[0] == 0
     assert (tmp_path / "new" / "README.md").read_bytes() == theirs
 
 
 def test_nothing_is_left_of_a_pull_that_fails(site, alice, vectors, tmp_path, command_line):
-    site.create(NAME, {**storage.files_of(vectors), "calibration.json": b"{"})
+    site.create(NAME, {**files_of(vectors), "calibration.json": b"{"})
     status, _, err = command_line("pull", NAME, "-o", tmp_path / "new")
     assert status == 1
     assert "calibration.json" in err
@@ -775,9 +777,9 @@ def test_steered_from_the_hub(site, alice, vectors, tmp_path):
 
 
 def test_sizes_are_looked_at_before_a_download(site, alice, vectors, monkeypatch):
-    files = storage.files_of(vectors)
+    files = files_of(vectors)
     site.create(NAME, files)
-    monkeypatch.setitem(fmt.LIMITS, "vectors.safetensors", len(files["vectors.safetensors"]) - 1)
+    monkeypatch.setitem(layout.LIMITS, "vectors.safetensors", len(files["vectors.safetensors"]) - 1)
     for emotions in (None, ["tone0"]):
         with pytest.raises(HubError, match="no such file has more than"):
             EmotionVectors.from_pretrained(NAME, emotions=emotions)

@@ -34,7 +34,7 @@ import emosteer
 from emosteer import EmotionVectors
 from emosteer.errors import IncompatibleModelError
 from emosteer.layers import decoder_layers
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 
 PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
 

@@ -11,7 +11,7 @@ from tokenizers import decoders
 import emosteer
 from emosteer import Keyframes, Thermostat
 from emosteer.errors import InputError, ToneError
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 from tests.conftest import tiny_model, tiny_tokenizer
 
 MESSAGE = "How was your morning?"

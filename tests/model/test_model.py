@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LogitsProcessor, Text
 
 import emosteer
 from emosteer.errors import EmosteerError, IncompatibleModelError, InputError, ToneError
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
 
 SHIPPED = Path("vectors") / "smollm2-135m-instruct-en"

@@ -14,7 +14,7 @@ from emosteer import Keyframes, Thermostat
 from emosteer.errors import InputError, ToneError
 from emosteer.eval import nats_per_token
 from emosteer.schedules import decay
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 from tests.conftest import tiny_model, tiny_tokenizer
 
 MESSAGE = "How was your morning?"

@@ -17,8 +17,10 @@ import emosteer
 from emosteer.concepts import ConceptSet
 from emosteer.errors import FormatError, InputError, ToneError
 from emosteer.models.activations import Passage
-from emosteer.reading.readout import AXES, TEXTS_AN_EMOTION, Readout, Trace
-from emosteer.vectors.config import EmotionInfo
+from emosteer.reading.emotion_reading import read, reading_of, token_scores
+from emosteer.reading.fit import TEXTS_AN_EMOTION, fit_readout
+from emosteer.reading.trace import Trace
+from emosteer.vectors.types import AXES, EmotionInfo
 from tests.cli.test_cli import one_line, run  # noqa: F401 - a fixture
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
 
@@ -49,7 +51,7 @@ def vectors(pair):
 
 @pytest.fixture(scope="module")
 def readout(pair, vectors):
-    return Readout.fit(*pair, vectors, layers=LAYERS, progress=False)
+    return fit_readout(*pair, vectors, layers=LAYERS, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +124,8 @@ def test_scores_equal_those_worked_out_by_hand(pair, readout, by_hand):
     for text in (SAID, "No!", "Zwölf Boxkämpfer — 12 ✓"):
         ids = ids_of(pair, text)
         expected = by_hand.scores(pair, ids)
-        np.testing.assert_allclose(readout.scores(pair[0], ids).numpy(), expected, atol=2e-3, rtol=1e-3)
-        reading = readout.read(*pair, text)
+        np.testing.assert_allclose(token_scores(readout, pair[0], ids).numpy(), expected, atol=2e-3, rtol=1e-3)
+        reading = read(readout, *pair, text)
         np.testing.assert_allclose(column(reading), expected[1:].mean(0), atol=2e-3, rtol=1e-3)
         found = np.array(list(reading.token_scores.values()) + list(reading.token_axes.values())).T
         np.testing.assert_allclose(found[1:], expected[1:], atol=2e-3, rtol=1e-3)
@@ -132,7 +134,7 @@ def test_scores_equal_those_worked_out_by_hand(pair, readout, by_hand):
 
 
 def test_neutral_texts_have_mean_0_and_deviation_1(pair, readout, by_hand):
-    scores = np.stack([column(readout.read(*pair, text))[:4] for text in by_hand.neutral])
+    scores = np.stack([column(read(readout, *pair, text))[:4] for text in by_hand.neutral])
     np.testing.assert_allclose(scores.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(scores.std(0, ddof=1), 1, atol=1e-3)
 
@@ -145,7 +147,7 @@ def test_uncertainty_is_that_of_a_mean_of_tokens_that_resemble_their_neighbours(
     np.testing.assert_allclose(readout.inertia.numpy(), inertia, rtol=0.01)
     scores = by_hand.scores(pair, ids_of(pair, SAID))[1:]
     expected = scores.std(0, ddof=1) * np.sqrt(inertia / len(scores))
-    reading = readout.read(*pair, SAID)
+    reading = read(readout, *pair, SAID)
     np.testing.assert_allclose([*reading.uncertainty.values(), *reading.axis_uncertainty.values()], expected, rtol=0.01)
 
 
@@ -155,8 +157,8 @@ def test_uncertainty_covers_and_shrinks_with_the_length(pair, readout):
     for length in (17, 65, 257):
         for _ in range(24):
             ids = torch.randint(10, 263, (length,), generator=generator).tolist()
-            scores = readout.scores(pair[0], ids)
-            reading = readout.reading(pair[1], ids, scores, [False] + [True] * (length - 1))
+            scores = token_scores(readout, pair[0], ids)
+            reading = reading_of(readout, pair[1], ids, scores, [False] + [True] * (length - 1))
             errors = [*reading.uncertainty.values(), *reading.axis_uncertainty.values()]
             found.setdefault(length, []).append((column(reading), np.array(errors)))
     truth = np.mean([mean for mean, _ in found[257]], 0)
@@ -169,7 +171,7 @@ def test_uncertainty_covers_and_shrinks_with_the_length(pair, readout):
 
 
 def test_one_token_has_the_uncertainty_of_a_neutral_one(pair, readout):
-    reading = readout.read(*pair, "ab")  # of which the first is the sink
+    reading = read(readout, *pair, "ab")  # of which the first is the sink
     expected = (readout.spread * readout.inertia.sqrt()).tolist()
     assert [*reading.uncertainty.values(), *reading.axis_uncertainty.values()] == pytest.approx(expected)
 
@@ -203,7 +205,7 @@ def test_a_template_that_does_not_show_the_last_message_is_one_clear_error(pair,
 
 def test_a_passage_is_read_in_its_context(pair, readout, by_hand):
     text = "First this. Then that! At last."
-    reading = readout.read(*pair, Passage(text, 12, 22))
+    reading = read(readout, *pair, Passage(text, 12, 22))
     assert "".join(reading.tokens) == "Then that!"
     expected = by_hand.scores(pair, ids_of(pair, text))[12:22].mean(0)
     np.testing.assert_allclose(column(reading), expected, atol=2e-3, rtol=1e-3)
@@ -211,7 +213,7 @@ def test_a_passage_is_read_in_its_context(pair, readout, by_hand):
 
 def test_control_tokens_do_not_count(pair, readout, by_hand):
     ids = ids_of(pair, "so <end> be it")
-    reading = readout.read(*pair, "so <end> be it")
+    reading = read(readout, *pair, "so <end> be it")
     at = ids.index(pair[1].convert_tokens_to_ids("<end>"))
     assert np.isnan(reading.token_scores["joy"][at])
     kept = [i for i in range(1, len(ids)) if i != at]
@@ -247,7 +249,7 @@ def test_a_template_that_changes_the_message_is_an_error(pair, vectors):
 
 def test_layers_that_are_not_there_are_refused(pair, vectors):
     with pytest.raises(ToneError, match="no layer 9"):
-        Readout.fit(*pair, vectors, layers=[9], progress=False)
+        fit_readout(*pair, vectors, layers=[9], progress=False)
 
 
 # Never in a tone.
@@ -279,7 +281,7 @@ def test_threads_that_read_first_at_once_fit_once(pair, vectors, readout, monkey
         barrier.wait(30)
         found.append(fresh.read(SAID).scores)
 
-    monkeypatch.setattr(Readout, "fit", fit)
+    monkeypatch.setattr("emosteer.model.fit_readout", fit)
     threads = [threading.Thread(target=read) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -313,7 +315,7 @@ def beside(work):
 
 
 def test_reading_and_fitting_are_not_disturbed_by_another_threads_passes_nor_disturb_them(pair, vectors, readout):
-    model, plain = pair[0], readout.read(*pair, SAID).to_dict()
+    model, plain = pair[0], read(readout, *pair, SAID).to_dict()
     other = torch.arange(20, 43).repeat(2, 1)
     with torch.no_grad():
         expected = model(other).logits
@@ -324,8 +326,8 @@ def test_reading_and_fitting_are_not_disturbed_by_another_threads_passes_nor_dis
 
     with beside(work):
         for _ in range(20):
-            assert readout.read(*pair, SAID).to_dict() == plain
-        again = Readout.fit(*pair, vectors, layers=LAYERS, progress=False)
+            assert read(readout, *pair, SAID).to_dict() == plain
+        again = fit_readout(*pair, vectors, layers=LAYERS, progress=False)
     assert torch.equal(again.bias, readout.bias)
 
 
@@ -374,7 +376,7 @@ def test_a_reading_inside_is_not_heard_and_the_trace_goes_on_after_it(pair, read
         steered.read(SAID)
         pair[0](ids[:, :3])
     assert live.scores.shape == (1, 13, 6)
-    torch.testing.assert_close(live.scores[0, :10], readout.scores(pair[0], ids[0].tolist()))
+    torch.testing.assert_close(live.scores[0, :10], token_scores(readout, pair[0], ids[0].tolist()))
 
 
 def test_nothing_is_left_on_the_model(pair, steered):
@@ -430,21 +432,21 @@ def test_a_readout_comes_back_with_its_vectors_bit_for_bit(pair, vectors, readou
         back = emosteer.EmotionVectors.from_pretrained(tmp_path / dtype).readout
         assert (back.emotions, back.axes, tuple(back.weights)) == (readout.emotions, AXES, LAYERS)
         ids = list(range(5, 40))
-        assert torch.equal(back.scores(pair[0], ids), readout.scores(pair[0], ids))
+        assert torch.equal(token_scores(back, pair[0], ids), token_scores(readout, pair[0], ids))
         assert torch.equal(back.spread, readout.spread)
         assert torch.equal(back.inertia, readout.inertia)
 
 
 def test_without_axes_it_comes_back_without(pair, vectors, tmp_path):
     unrated = replace(vectors, info={})
-    replace(unrated, readout=Readout.fit(*pair, unrated, layers=(1,), progress=False)).save_pretrained(tmp_path)
+    replace(unrated, readout=fit_readout(*pair, unrated, layers=(1,), progress=False)).save_pretrained(tmp_path)
     back = emosteer.EmotionVectors.from_pretrained(tmp_path).readout
     assert (back.axes, len(back.bias), tuple(back.weights)) == ((), len(vectors.emotions), (1,))
 
 
 def test_it_is_used_in_the_model_that_it_was_fitted_to_and_in_no_other(pair, vectors, readout, monkeypatch):
     fitted = []
-    monkeypatch.setattr(Readout, "fit", lambda *args, **_: fitted.append(args) or readout)
+    monkeypatch.setattr("emosteer.model.fit_readout", lambda *args, **_: fitted.append(args) or readout)
     stored = replace(vectors, readout=replace(readout))
     assert emosteer.SteeredModel(*pair, stored).readout is stored.readout
     assert not fitted
@@ -459,7 +461,7 @@ def test_it_is_used_in_the_model_that_it_was_fitted_to_and_in_no_other(pair, vec
 
 def test_some_of_its_emotions_are_read_as_before(pair, vectors, readout):
     chosen = replace(vectors, readout=readout).select(["relief", "joy"])
-    some, whole = chosen.readout.read(*pair, SAID), readout.read(*pair, SAID)
+    some, whole = read(chosen.readout, *pair, SAID), read(readout, *pair, SAID)
     assert some.scores == pytest.approx({name: whole.scores[name] for name in ("relief", "joy")}, abs=1e-5)
     assert some.uncertainty == pytest.approx({name: whole.uncertainty[name] for name in ("relief", "joy")}, abs=1e-5)
     assert (some.valence, some.arousal) == pytest.approx((whole.valence, whole.arousal), abs=1e-5)

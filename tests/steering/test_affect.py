@@ -15,7 +15,7 @@ from emosteer.errors import EmosteerWarning, ToneError
 from emosteer.steering import Affect, Keyframes
 from emosteer.steering.affect import mix
 from emosteer.steering.plan import plan
-from emosteer.vectors.config import Dose, EmotionInfo
+from emosteer.vectors.types import Dose, EmotionInfo
 from tests.conftest import tiny_model
 
 SHIPPED = Path("vectors") / "smollm2-135m-instruct-en"

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import emosteer
 from emosteer.errors import IncompatibleModelError, ToneError
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 
 COMMON = {"vocab_size": 400, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 DEEP = {"num_hidden_layers": 4, "num_attention_heads": 4}

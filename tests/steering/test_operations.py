@@ -10,7 +10,7 @@ import torch
 import emosteer
 from emosteer.errors import ToneError
 from emosteer.schedules import ramp
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 from tests.steering.test_hooks import (
     block_outputs,
     blocks_of,

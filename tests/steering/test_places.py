@@ -18,7 +18,7 @@ import emosteer
 from emosteer.errors import ToneError
 from emosteer.schedules import constant, decay, keyframes, ramp, window
 from emosteer.steering import Keyframes
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 from tests.steering.test_hooks import COMMON, blocks_of, built, generate, logits_of, made_for, padded, some_ids
 
 JOY = {"joy": 1.5}

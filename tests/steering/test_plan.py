@@ -12,7 +12,7 @@ import torch
 import emosteer
 from emosteer.errors import EmosteerWarning, ToneError
 from emosteer.steering.plan import plan
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 
 JOY = Dose(0.5, (1, 2), (1.0, -0.25))
 FEAR = Dose(0.125, (2, 3), (0.5, 2.0))

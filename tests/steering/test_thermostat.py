@@ -13,10 +13,10 @@ from tokenizers.processors import TemplateProcessing
 
 import emosteer
 from emosteer.errors import IncompatibleModelError, ToneError
-from emosteer.reading.readout import Readout
 from emosteer.schedules import ramp
 from emosteer.steering import Thermostat
 from emosteer.steering.thermostat import Control
+from emosteer.vectors.types import Readout
 from tests.conftest import tiny_tokenizer
 from tests.steering.test_hooks import built, generate, hooks_on, in_threads, logits_of, made_for, padded, some_ids
 from tests.steering.test_places import by_hand

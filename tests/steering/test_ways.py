@@ -35,7 +35,7 @@ from emosteer import schedules
 from emosteer.errors import ToneError
 from emosteer.steering.hooks import Steering
 from emosteer.steering.plan import plan
-from emosteer.vectors.config import Dose
+from emosteer.vectors.types import Dose
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
 
 JOY, FEAR, CALM = {"joy": 1.5}, {"fear": 1.0, "joy": -0.5}, {"calm": 3.0}

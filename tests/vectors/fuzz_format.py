@@ -50,7 +50,8 @@ def make_good(folder: Path, *, emotions: int = 34, layers: int = 30, width: int 
     import torch
 
     from emosteer import EmotionVectors
-    from emosteer.vectors.config import BaseModel, Dose, EmotionInfo
+    from emosteer.models.fingerprint import BaseModel
+    from emosteer.vectors.types import Dose, EmotionInfo
 
     generator = torch.Generator().manual_seed(seed)
     names = [f"feeling-{i:02}" for i in range(emotions)]

@@ -19,10 +19,12 @@ from markdown_it import MarkdownIt
 
 from emosteer._util import strict_json
 from emosteer.errors import InputError
-from emosteer.vectors import card, storage
-from emosteer.vectors.config import BaseModel, Dose, EmotionInfo
+from emosteer.models.fingerprint import BaseModel
+from emosteer.vectors import card
 from emosteer.vectors.emotion_vectors import EmotionVectors
-from emosteer.vectors.measured import Alignment, Steering, known, to_json
+from emosteer.vectors.measured import AlignmentSummary, SteeringSummary, known, to_json
+from emosteer.vectors.types import Dose, EmotionInfo
+from tests.conftest import files_of
 
 SHIPPED = Path("vectors") / "smollm2-135m-instruct-en"
 PICTURES = ("dose_response.png", "confusion.png", "alignment_circumplex.png", "alignment_words.png", "mine.png")
@@ -131,7 +133,7 @@ def made(seed: int = 0, *, calibrated: bool = True, results: bool = True) -> Emo
 
 
 def config_of(vectors: EmotionVectors) -> dict:
-    return strict_json.loads(storage.files_of(vectors)["config.json"])
+    return strict_json.loads(files_of(vectors)["config.json"])
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -178,7 +180,7 @@ def shipped():
 
 
 def test_the_card_of_the_shipped_vectors_has_no_number_that_their_file_does_not_hold(shipped):
-    text, config = card.new(shipped), json.loads((SHIPPED / "config.json").read_text())
+    text, config = card.new(shipped.config), json.loads((SHIPPED / "config.json").read_text())
     assert len(NUMBER.findall(SAID.sub(" ", text))) > 500
     assert invented(text, config) == []
 
@@ -187,7 +189,7 @@ def test_the_card_of_the_shipped_vectors_has_no_number_that_their_file_does_not_
 @pytest.mark.parametrize("options", [{}, {"calibrated": False}, {"results": False, "calibrated": False}])
 def test_no_card_has_a_number_that_the_file_does_not_hold(seed, options):
     vectors = made(seed, **options)
-    text = card.new(vectors, PICTURES)
+    text = card.new(vectors.config, PICTURES)
     assert len(NUMBER.findall(SAID.sub(" ", text))) > 10
     assert invented(text, config_of(vectors)) == []
 
@@ -195,7 +197,7 @@ def test_no_card_has_a_number_that_the_file_does_not_hold(seed, options):
 def test_an_invented_number_is_found():
     """That is, the test above can fail: of the numbers of a card, each changed by itself, nearly all are found out."""
     vectors = made(3)
-    config, body = config_of(vectors), SAID.sub(" ", card.new(vectors))
+    config, body = config_of(vectors), SAID.sub(" ", card.new(vectors.config))
     places = list(NUMBER.finditer(body))
     changed = [f"{float(place[0].replace('−', '-')) + 3.07:.2f}" for place in places]
     caught = sum(
@@ -216,7 +218,7 @@ def rows(text: str, first: str) -> list[dict[str, str]]:
 
 def test_every_cell_of_the_table_of_emotions_is_the_number_of_its_column(shipped):
     config = json.loads((SHIPPED / "config.json").read_text())
-    found = rows(card.render(shipped), "emotion")
+    found = rows(card.render(shipped.config), "emotion")
     (additive,) = [way for way in config["measured"]["steering"]["ways"] if way["way"] == "additive"]
 
     def shown(value):
@@ -239,7 +241,7 @@ def test_every_cell_of_the_table_of_emotions_is_the_number_of_its_column(shipped
 
 def test_means_controls_and_alignment_stand_in_tables():
     vectors = made()
-    text, measured = card.new(vectors), vectors.measured
+    text, measured = card.new(vectors.config), vectors.measured
     means = rows(text, "tone by")
     expected = [*measured["steering"]["ways"], *measured["steering"]["controls"]]
     assert [row["n"] for row in means] == ["66", "67", "68", "69"]
@@ -254,24 +256,26 @@ def test_means_controls_and_alignment_stand_in_tables():
 
 
 def test_a_card_without_results_shows_what_calibration_found():
-    (joy, _, awe) = rows(card.new(made(results=False)), "emotion")
+    (joy, _, awe) = rows(card.new(made(results=False).config), "emotion")
     assert joy["hit rate"] == f"{made().doses['joy'].hit_rate:.2f}"
     assert (awe["dose"], awe["layers"]) == ("fallback", "–")
 
 
 def test_figures_are_shown_that_stand_beside_and_are_of_what_the_file_holds():
-    text = card.render(made(), PICTURES)
+    text = card.render(made().config, PICTURES)
     assert re.findall(r"\]\((\S+\.png)\)", text) == list(PICTURES[:4])
-    assert ".png" not in card.render(made(results=False), PICTURES)
+    assert ".png" not in card.render(made(results=False).config, PICTURES)
     lesser = copy.deepcopy(made().measured)
     del lesser["alignment"]["words"], lesser["steering"]
-    assert re.findall(r"\]\((\S+\.png)\)", card.render(replace(made(), measured=lesser), PICTURES)) == [PICTURES[2]]
+    assert re.findall(r"\]\((\S+\.png)\)", card.render(replace(made(), measured=lesser).config, PICTURES)) == [
+        PICTURES[2]
+    ]
 
 
 def test_the_repository_is_named_in_the_code_where_it_is_known():
-    assert 'from_pretrained("me/mine")' in card.new(made(), repo_id="me/mine")
-    assert 'from_pretrained("path/to/this/folder")' in card.new(made())
-    assert "import os" not in card.new(made(), repo_id='x")\nimport os\n("')
+    assert 'from_pretrained("me/mine")' in card.new(made().config, repo_id="me/mine")
+    assert 'from_pretrained("path/to/this/folder")' in card.new(made().config)
+    assert "import os" not in card.new(made().config, repo_id='x")\nimport os\n("')
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -280,7 +284,7 @@ def test_the_repository_is_named_in_the_code_where_it_is_known():
 
 def test_the_hub_reads_the_front_matter():
     vectors = made()
-    text = card.new(vectors)
+    text = card.new(vectors.config)
     data = ModelCard(text).data
     assert data.to_dict() == yaml.safe_load(text.split("---\n")[1])
     assert (data.library_name, data.license, data.base_model) == ("emosteer", "cc-by-4.0", "someone/tiny")
@@ -305,7 +309,7 @@ def test_the_hub_reads_the_front_matter():
     rsa = by_name["en", "RSA, n = 23"]
     assert rsa.metric_value == alignment["geometry"][0]["measures"]["rsa"]["value"]
     assert rsa.metric_args["p"] == alignment["geometry"][0]["measures"]["rsa"]["p"]
-    assert "model-index" not in card.metadata(card.new(made(results=False)))
+    assert "model-index" not in card.metadata(card.new(made(results=False).config))
 
 
 @pytest.mark.parametrize(
@@ -318,7 +322,7 @@ def test_the_hub_reads_the_front_matter():
     ],
 )
 def test_a_license_is_one_that_the_hub_knows_or_other(given, front):
-    found = card.metadata(card.new(replace(made(), license=given)))
+    found = card.metadata(card.new(replace(made(), license=given).config))
     assert {name: value for name, value in found.items() if name.startswith("license")} == front
 
 
@@ -346,7 +350,7 @@ My words.
 def test_what_people_wrote_stays_in_front_matter_and_body(tmp_path, ending):
     path = tmp_path / "README.md"
     path.write_bytes(THEIRS.replace("\n", ending).encode())
-    text = card.updated(path, made())
+    text = card.updated(path, made().config)
     data = ModelCard(text).data
     assert data.tags == ["a", "b", "emotion", "emosteer", "steering-vectors"]
     assert (data.license, data.model_name, data.to_dict()["mine"]) == ("cc-by-4.0", "ours", "kept")
@@ -355,34 +359,22 @@ def test_what_people_wrote_stays_in_front_matter_and_body(tmp_path, ending):
     assert f"# what we ran ourselves{ending}" in text
     assert f"mine:   kept{ending}" in text
     assert f"{ending}# Mine{ending}{ending}My words.{ending}" in text
-    assert card.rewritten(text, made()) == text
-    less = card.rewritten(text, made(results=False))
+    assert card.rewritten(text, made().config) == text
+    less = card.rewritten(text, made(results=False).config)
     assert [one.metric_value for one in ModelCard(less).data.eval_results] == [0.5]
 
 
 def test_a_card_of_emosteers_alone_comes_out_as_a_new_one():
-    text = card.rewritten(card.new(made(1), PICTURES), made(2))
-    assert text == card.new(made(2))
-    without = card.rewritten(card.new(made(1)), made(1, results=False))
-    assert without == card.new(made(1, results=False))
-
-
-def test_sections_with_marks_of_their_own_go_and_all_around_them_stays():
-    former = (
-        "\n<!-- emosteer: measured, written by `emosteer eval steering --card` -->\n## What strength 1.0 does\n"
-        "<!-- /emosteer: measured -->\n\nBetween.\n\n<!-- emosteer: alignment, written by `emosteer eval alignment "
-        "--card` -->\n## How its emotions align\n<!-- /emosteer: alignment -->\nAfter.\n"
-    )
-    new = card.new(made())
-    assert card.rewritten(new + former, made()) == f"{new}\n\nBetween.\n\nAfter.\n"
-    cut = f"{new}<!-- emosteer: measured, written by hand -->\nno end\n"
-    assert card.rewritten(cut, made()) == cut
+    text = card.rewritten(card.new(made(1).config, PICTURES), made(2).config)
+    assert text == card.new(made(2).config)
+    without = card.rewritten(card.new(made(1).config), made(1, results=False).config)
+    assert without == card.new(made(1, results=False).config)
 
 
 @pytest.mark.parametrize("front", ["a: [", "- a", "model-index: 3", "a: &x 1\nb: *x", "[" * 5000])
 def test_front_matter_that_cannot_be_read_is_an_error(front, tmp_path):
     (tmp_path / "README.md").write_text(f"---\n{front}\n---\n")
-    for ask in (lambda path: card.updated(path, made()), card.existing):
+    for ask in (lambda path: card.updated(path, made().config), card.existing):
         with pytest.raises(InputError, match="front matter of the card"):
             ask(tmp_path / "README.md")
 
@@ -426,7 +418,7 @@ def hostile() -> EmotionVectors:
 
 
 def test_nothing_of_a_file_acts_in_the_card():
-    text = card.new(hostile(), PICTURES)
+    text = card.new(hostile().config, PICTURES)
     body = text.split("\n---\n", 1)[1]
     assert text.count("\n---\n") == 1
     assert body.count("<!--") == body.count("-->") == 2
@@ -444,7 +436,7 @@ def test_nothing_of_a_file_acts_in_the_card():
 
 
 def test_the_fields_of_a_hostile_file_are_data_in_the_front_matter():
-    found = card.metadata(card.new(hostile()))
+    found = card.metadata(card.new(hostile().config))
     assert set(found) == {"library_name", "tags", "license", "license_name", "model-index"}
     assert found["license"] == "other"
     assert re.fullmatch(r"[a-z0-9.-]+", found["license_name"])
@@ -486,7 +478,7 @@ def test_whatever_stands_in_measured_the_card_is_written():
         found = mutated(copy.deepcopy(vectors.measured), random.Random(seed))
         if not isinstance(found, dict):
             continue
-        text = card.new(replace(vectors, measured=found), PICTURES)
+        text = card.new(replace(vectors, measured=found).config, PICTURES)
         body = text.split("\n---\n", 1)[1]
         assert body.count("<!--") == 2
         assert Shown(body).tags <= TAGS
@@ -495,11 +487,11 @@ def test_whatever_stands_in_measured_the_card_is_written():
     assert 12 < whole < 116  # some are understood, some are not
     for value in VALUES:
         for measured in ({"steering": value, "alignment": value}, {"other": value}):
-            assert "## What strength" not in card.new(replace(vectors, measured=measured))
+            assert "## What strength" not in card.new(replace(vectors, measured=measured).config)
 
 
 def test_what_is_known_is_read_back_as_it_was_written():
-    for kind, name in ((Steering, "steering"), (Alignment, "alignment")):
+    for kind, name in ((SteeringSummary, "steering"), (AlignmentSummary, "alignment")):
         data = strict_json.loads(strict_json.canonical(made().measured[name]))
         found = known(kind, data)
         assert to_json(known(kind, to_json(found))) == to_json(found)
@@ -510,12 +502,12 @@ def test_what_is_known_is_read_back_as_it_was_written():
 def test_where_vectors_were_moved_or_read_from_stands_in_the_card():
     lost = {"halves": {"value": 0.498, "low": 0.457, "high": 0.536}, "ceiling": {"value": 0.624}}
     moved = replace(made(), extraction={"method": "transferred", "source": {"repo_id": "org/first"}, "held_out": lost})
-    text = card.new(moved)
+    text = card.new(moved.config)
     assert "Moved from: org/first: emotions that the map had not seen" in text
     assert "0.50 across halves of the texts, its own with each other to 0.62" in text
     assert not invented(text, config_of(moved))
     files = {"joy": {"format": "GGUF", "producer": "re<b>peng", "coefficient": 1.0}, "fear": {"format": "npz"}}
-    text = card.new(replace(made(), extraction={"method": "imported", "sources": files}))
+    text = card.new(replace(made(), extraction={"method": "imported", "sources": files}).config)
     assert "Read from: GGUF of re&lt;b&gt;peng, npz; doses are the producer's" in text
     for odd in ({"sources": 5, "held_out": []}, {"sources": {"joy": None}, "held_out": {"halves": 1, "ceiling": None}}):
-        assert "Moved from" not in card.new(replace(made(), extraction=odd))
+        assert "Moved from" not in card.new(replace(made(), extraction=odd).config)

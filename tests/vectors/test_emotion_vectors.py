@@ -20,10 +20,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import emosteer
 from emosteer.errors import EmosteerWarning, FormatError, IncompatibleModelError, InputError, ToneError
-from emosteer.models.fingerprint import base_model_of
+from emosteer.models.fingerprint import BaseModel, base_model_of
 from emosteer.vectors import card
-from emosteer.vectors.config import BaseModel, Dose, EmotionInfo
-from emosteer.vectors.emotion_vectors import FALLBACK_DOSE, EmotionVectors, fallback_dose
+from emosteer.vectors.emotion_vectors import EmotionVectors
+from emosteer.vectors.types import FALLBACK_DOSE, Dose, EmotionInfo, fallback_dose
 from tests.conftest import tiny_config, tiny_model
 
 LAYERS, WIDTH = (1, 2, 4, 5), 8
@@ -583,7 +583,7 @@ def test_steering_another_model_is_refused_and_leaves_it_alone(vectors):
 
 def test_the_card_has_front_matter_and_a_row_an_emotion():
     vectors = made(extraction={"method": "pca", "languages": ["en", "zh"], "stability": {"joy": 0.9}})
-    text = card.updated(_missing(), vectors)
+    text = card.updated(_missing(), vectors.config)
     front, body = text.removeprefix("---\n").split("\n---\n", 1)
     assert front.splitlines() == [
         "library_name: emosteer",
@@ -611,7 +611,7 @@ def _missing():
 
 
 def test_the_card_of_a_local_model_names_no_repository():
-    text = card.updated(_missing(), made(base_model=replace(BASE, repo_id=None), license=None))
+    text = card.updated(_missing(), made(base_model=replace(BASE, repo_id=None), license=None).config)
     assert "base_model" not in text.split("\n---\n")[0]
     assert "license" not in text.split("\n---\n")[0]
     assert "a local llama model" in text
@@ -619,38 +619,38 @@ def test_the_card_of_a_local_model_names_no_repository():
 
 def test_what_people_wrote_around_the_generated_part_is_kept(tmp_path):
     path = tmp_path / "README.md"
-    path.write_text(card.updated(path, made()), encoding="utf-8")
+    path.write_text(card.updated(path, made().config), encoding="utf-8")
     first = path.read_text(encoding="utf-8")
     path.write_text(
         first.replace("---\n\n", "---\n\nMy words before.\n", 1) + "\nMy words after: ü.\n", encoding="utf-8"
     )
-    text = card.updated(path, made().select(["fear"]))
+    text = card.updated(path, made().select(["fear"]).config)
     assert text.startswith("---\nlibrary_name")
     assert text.index("My words before.") < text.index("| fear |") < text.index("My words after: ü.")
     assert "| joy |" not in text
     assert text.count(card.BEGIN) == text.count(card.END) == 1
     path.write_text(text, encoding="utf-8")
-    assert card.updated(path, made().select(["fear"])) == text  # settled
+    assert card.updated(path, made().select(["fear"]).config) == text  # settled
 
 
 @pytest.mark.parametrize("ending", ["\n", ""])
 def test_a_card_whose_last_line_break_an_editor_took_is_still_edited_in_place(ending, tmp_path):
     path = tmp_path / "README.md"
-    text = card.updated(path, made())
+    text = card.updated(path, made().config)
     path.write_text(text.rstrip("\n") + ending, encoding="utf-8")
-    assert card.updated(path, made()) == text
+    assert card.updated(path, made().config) == text
 
 
 @pytest.mark.parametrize("theirs", ["# My vectors\n\nWritten by hand.\n", "---\nlicense: mit\n---\n\nWritten by hand."])
 def test_a_card_without_the_marks_is_kept(theirs, tmp_path):
     path = tmp_path / "README.md"
     path.write_text(theirs, encoding="utf-8")
-    text = card.updated(path, made())
+    text = card.updated(path, made().config)
     assert "Written by hand." in text
     assert "| joy |" in text
     assert text.count("\n---\n") <= 1  # one front matter
     path.write_text(text, encoding="utf-8")
-    assert card.updated(path, made()) == text
+    assert card.updated(path, made().config) == text
 
 
 def test_saving_edits_the_card_in_place(tmp_path):
@@ -674,7 +674,7 @@ def test_a_card_that_cannot_be_read_is_an_error_and_nothing_is_written(tmp_path)
 
 def test_the_python_of_the_card_runs(tmp_path):
     """It is what people copy: the code block parses and calls what there is."""
-    text = card.render(made())
+    text = card.render(made().config)
     code = text.split("```python\n")[1].split("```")[0]
     compile(code, "card", "exec")
     assert "emosteer.SteeredModel.from_pretrained" in code

@@ -29,11 +29,13 @@ import torch
 
 from emosteer import EmosteerWarning, EmotionVectors
 from emosteer._util import atomic, strict_json
+from emosteer._util.names import is_repo_id
 from emosteer.errors import FormatError, HubError, InputError, ToneError
-from emosteer.reading.readout import AXES, Readout
+from emosteer.models.fingerprint import BaseModel
 from emosteer.vectors import config as config_module
 from emosteer.vectors import format as fmt
-from emosteer.vectors.config import BaseModel, Config, Dose, EmotionInfo, is_repo_id
+from emosteer.vectors.config import Config
+from emosteer.vectors.types import AXES, Dose, EmotionInfo, Readout
 from tests.golden import make_v1
 from tests.golden.make_v1 import (
     GOLDEN_CONFIG,

@@ -10,21 +10,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emosteer.errors import InputError
+from emosteer.errors import InputError, warn
 from emosteer.vectors.card.body import FIGURES, FOLDER, figures_of, render
 from emosteer.vectors.card.frontmatter import fields, front_matter, metadata, with_fields, with_metadata
 
 if TYPE_CHECKING:
-    from emosteer.vectors.emotion_vectors import EmotionVectors
+    from emosteer.vectors.config import Config
 
 BEGIN = "<!-- emosteer: written from the file; what you write outside these marks is kept -->"
 END = "<!-- /emosteer -->"
-
-# Sections with marks of their own, which emosteer wrote before the file held what was measured.
-_FORMER = re.compile(
-    r"<!-- emosteer: (measured|alignment), written by [^\n]* -->.*?<!-- /emosteer: \1 -->\r?\n?",
-    re.DOTALL,
-)
 
 _NAMED = re.compile(r'from_pretrained\("([\w.-]+/[\w.-]+)"\)', re.ASCII)
 
@@ -34,6 +28,7 @@ __all__ = [
     "existing",
     "figures_of",
     "merged",
+    "merged_over",
     "metadata",
     "new",
     "prose",
@@ -44,23 +39,23 @@ __all__ = [
 ]
 
 
-def new(vectors: EmotionVectors, figures: Collection[str] = (), repo_id: str | None = None) -> str:
+def new(config: Config, figures: Collection[str] = (), repo_id: str | None = None) -> str:
     """The card of vectors that have none yet.
 
     Args:
-        vectors: What it describes.
+        config: What the card describes.
         figures: Names of the files beside it, of which it shows those that it knows.
         repo_id: Of the vectors on the Hub, where it is known.
     """
-    return f"{front_matter(fields(vectors))}{_marked(vectors, figures, repo_id)}"
+    return f"{front_matter(fields(config))}{_marked(config, figures, repo_id)}"
 
 
-def updated(path: Path, vectors: EmotionVectors, *, figures: Collection[str] = (), repo_id: str | None = None) -> str:
+def updated(path: Path, config: Config, *, figures: Collection[str] = (), repo_id: str | None = None) -> str:
     """The card for a folder: new, or the one that is there with emosteer's part written anew.
 
     Args:
         path: Of the card, which may not exist.
-        vectors: What it describes.
+        config: What the card describes.
         figures: Names of files that will stand beside it, further to those that do.
         repo_id: Of the vectors on the Hub, where it is known.
 
@@ -69,16 +64,16 @@ def updated(path: Path, vectors: EmotionVectors, *, figures: Collection[str] = (
     """
     there = [name for name in FIGURES if name in figures or (path.parent / name).is_file()]
     text = existing(path)
-    return new(vectors, there, repo_id) if text is None else rewritten(text, vectors, there, repo_id)
+    return new(config, there, repo_id) if text is None else rewritten(text, config, there, repo_id)
 
 
-def rewritten(text: str, vectors: EmotionVectors, figures: Collection[str] = (), repo_id: str | None = None) -> str:
+def rewritten(text: str, config: Config, figures: Collection[str] = (), repo_id: str | None = None) -> str:
     """A card with emosteer's part written anew, from wherever it was read; arguments as for `new`.
 
     Raises:
         InputError: Its front matter cannot be read or edited.
     """
-    return merged(text, new(vectors, figures, repo_id))
+    return merged(text, new(config, figures, repo_id))
 
 
 def merged(theirs: str, ours: str) -> str:
@@ -91,7 +86,7 @@ def merged(theirs: str, ours: str) -> str:
     Raises:
         InputError: The front matter of one of them cannot be read or edited.
     """
-    text = _FORMER.sub("", with_fields(theirs, metadata(ours)))
+    text = with_fields(theirs, metadata(ours))
     if not (part := _part(ours)):
         return text
     body = ours[part]
@@ -100,6 +95,31 @@ def merged(theirs: str, ours: str) -> str:
     if named := _NAMED.search(text[there]):  # the repository, where theirs names one
         body = body.replace(FOLDER, named[1])
     return f"{text[: there.start]}{body}{text[there.stop :] or chr(10)}"
+
+
+def merged_over(theirs: bytes, ours: bytes, repo_id: str) -> bytes:
+    """Return a repository's card with emosteer's part of ours, for a push.
+
+    Warns where our own text outside of emosteer's part is not in it.
+
+    Args:
+        theirs: The card in the repository.
+        ours: The card that is pushed.
+        repo_id: Of the repository, for messages.
+
+    Raises:
+        InputError: One of the cards cannot be read or edited.
+    """
+    try:
+        text = merged(theirs.decode(), ours.decode())
+    except UnicodeDecodeError as error:
+        raise InputError(str(error)) from error
+    if prose(ours.decode()) not in text:
+        warn(
+            f"The card of {repo_id} keeps its own text; what stands in README.md here outside of emosteer's part is "
+            "not in it. Write it there, or let this card replace that one: --replace-card"
+        )
+    return text.encode()
 
 
 def prose(text: str) -> str:
@@ -142,5 +162,5 @@ def _part(text: str) -> slice | None:
     return None
 
 
-def _marked(vectors: EmotionVectors, figures: Collection[str], repo_id: str | None) -> str:
-    return f"{BEGIN}\n{render(vectors, figures, repo_id)}{END}\n"
+def _marked(config: Config, figures: Collection[str], repo_id: str | None) -> str:
+    return f"{BEGIN}\n{render(config, figures, repo_id)}{END}\n"

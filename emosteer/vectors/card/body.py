@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from emosteer._util.names import is_repo_id
 from emosteer.vectors.card.markdown import MISSING, bullets, interval, number, plain, share, table, text
-from emosteer.vectors.config import is_repo_id
-from emosteer.vectors.measured import Alignment, Ceiling, Shape, Steering, Tone, known
+from emosteer.vectors.measured import AlignmentSummary, Ceiling, Geometry, SteeringSummary, ToneResult, known
 
 if TYPE_CHECKING:
-    from emosteer.vectors.emotion_vectors import EmotionVectors
+    from emosteer.vectors.config import Config
 
 FIGURES = {
     "dose_response.png": "How probable judges find each emotion, over strength",
@@ -42,44 +42,44 @@ _CONTROLS = {
 __all__ = ["FIGURES", "figures_of", "render", "title"]
 
 
-def title(vectors: EmotionVectors) -> str:
+def title(config: Config) -> str:
     """What the card is headed by, as plain text."""
-    return f"Emotion vectors for {_model(vectors)}"
+    return f"Emotion vectors for {_model(config)}"
 
 
-def render(vectors: EmotionVectors, figures: Collection[str] = (), repo_id: str | None = None) -> str:
+def render(config: Config, figures: Collection[str] = (), repo_id: str | None = None) -> str:
     """The card below its front matter, in Markdown.
 
     Args:
-        vectors: What it describes.
+        config: What the card describes.
         figures: Names of files that stand beside it; those that are known and of what the file holds are shown.
         repo_id: Of the vectors on the Hub, where it is known.
     """
-    steering = known(Steering, vectors.measured.get("steering"))
-    alignment = known(Alignment, vectors.measured.get("alignment"))
+    steering = known(SteeringSummary, config.measured.get("steering"))
+    alignment = known(AlignmentSummary, config.measured.get("alignment"))
     lines = [
-        *_first(vectors, repo_id),
-        *_emotions(vectors, steering),
+        *_first(config, repo_id),
+        *_emotions(config, steering),
         *(_steering(steering) if steering else []),
         *(_pictures(steering, figures) if steering else []),
         *(_alignment(alignment) if alignment else []),
         *(_pictures(alignment, figures) if alignment else []),
-        *_made(vectors),
-        *_last(vectors),
+        *_made(config),
+        *_last(config),
     ]
     return "\n".join([*lines, ""])
 
 
-def _first(vectors: EmotionVectors, repo_id: str | None) -> list[str]:
+def _first(config: Config, repo_id: str | None) -> list[str]:
     """What it is, and how it is used, for somebody who knows nothing."""
-    base = vectors.base_model
-    name, model = text(_model(vectors)), base.repo_id if base.repo_id and is_repo_id(base.repo_id) else "path/to/model"
+    base = config.base_model
+    name, model = text(_model(config)), base.repo_id if base.repo_id and is_repo_id(base.repo_id) else "path/to/model"
     source = repo_id if repo_id and is_repo_id(repo_id) else FOLDER
-    emotion = vectors.emotions[0]
+    emotion = next(iter(config.emotions))
     return [
-        f"# {text(title(vectors))}",
+        f"# {text(title(config))}",
         "",
-        f"They give the answers of {name} an emotional tone while it writes them: {len(vectors.emotions)} emotions, "
+        f"They give the answers of {name} an emotional tone while it writes them: {len(config.emotions)} emotions, "
         "one by one or mixed, each as strong as you like. An emotion is a direction in the model's residual stream "
         "(a *steering vector*), and the Python library emosteer adds it as the model runs. The model is not trained "
         "and none of its weights is changed.",
@@ -100,14 +100,14 @@ def _first(vectors: EmotionVectors, repo_id: str | None) -> list[str]:
     ]
 
 
-def _emotions(vectors: EmotionVectors, steering: Steering | None) -> list[str]:
-    stability = vectors.extraction.get("stability", {})
+def _emotions(config: Config, steering: SteeringSummary | None) -> list[str]:
+    stability = config.extraction.get("stability", {})
     way = steering.ways[0] if steering and steering.ways else None
     judges = steering.judges[:JUDGES] if steering and way else ()
     measured = ["measured cost", *(f"hit rate / p, {text(judge)}" for judge in judges), "n"] if way else ["hit rate"]
     rows = []
-    for emotion in vectors.emotions:
-        info, dose = vectors.info[emotion], vectors.doses.get(emotion)
+    for emotion in config.emotions:
+        info, dose = config.emotions[emotion], config.doses.get(emotion)
         row = [text(emotion), number(info.valence), number(info.arousal)]
         row += [number(dose.dose), _span(dose.layers)] if dose else ["fallback", MISSING]
         row.append(number(dose.cost if dose else None))
@@ -121,15 +121,15 @@ def _emotions(vectors: EmotionVectors, steering: Steering | None) -> list[str]:
         else:
             row.append(number(dose.hit_rate if dose else None))
         rows.append([*row, number(stability.get(emotion) if isinstance(stability, dict) else None)])
-    sources = sorted({info.source for info in vectors.info.values() if info.source})
-    budgets = sorted({dose.budget for dose in vectors.doses.values() if dose.budget is not None})
+    sources = sorted({info.source for info in config.emotions.values() if info.source})
+    budgets = sorted({dose.budget for dose in config.doses.values() if dose.budget is not None})
     head = ["emotion", "valence", "arousal", "dose", "layers", "cost", *measured, "stability"]
     legend = [
         "Valence (unpleasant to pleasant) and arousal (still to stirred up): human ratings from minus one to one"
         + (f", from {'; '.join(map(text, sources))}." if sources else ", where they are known."),
         "Dose: what strength one adds, in units of the mean residual norm, shared by the layers named"
         + (f"; it may cost up to {' or '.join(f'{budget:g}' for budget in budgets)} nats a token" if budgets else "")
-        + ("." if len(vectors.doses) == len(vectors.emotions) else "; fallback: not calibrated."),
+        + ("." if len(config.doses) == len(config.emotions) else "; fallback: not calibrated."),
         "Cost: how much more surprising the answers are to the plain model, in nats a token, by the curve that was "
         "fitted when the dose was chosen.",
         "Hit rate: share of answers in which a judge finds the emotion.",
@@ -145,7 +145,7 @@ def _emotions(vectors: EmotionVectors, steering: Steering | None) -> list[str]:
     return ["", "## The emotions", *table(head, rows), "", " ".join(legend)]
 
 
-def _steering(found: Steering) -> list[str]:
+def _steering(found: SteeringSummary) -> list[str]:
     judges = found.judges[:JUDGES]
     rows = [
         [_asked(tone), *(interval(tone.hit_rate.get(judge)) for judge in judges), interval(tone.cost), str(tone.n)]
@@ -166,14 +166,14 @@ def _steering(found: Steering) -> list[str]:
     ]
 
 
-def _asked(tone: Tone) -> str:
+def _asked(tone: ToneResult) -> str:
     if tone.control is None:
         return f"**{text(tone.way)}**"
     named = _CONTROLS.get(tone.control) or text(tone.control)
     return f"control: {named}" + (f", {text(tone.way)}" if tone.way else "")
 
 
-def _alignment(found: Alignment) -> list[str]:
+def _alignment(found: AlignmentSummary) -> list[str]:
     lines = ["", "## Do the emotions lie where people place them?"]
     if found.geometry:
         lines += [
@@ -222,7 +222,7 @@ def _alignment(found: Alignment) -> list[str]:
     return [*lines, "", "The full report is in `alignment.json`."]
 
 
-def _shape(shape: Shape, ceilings: Collection[Ceiling]) -> list[str]:
+def _shape(shape: Geometry, ceilings: Collection[Ceiling]) -> list[str]:
     cells = [f"{text(shape.language)}, {text(shape.ratings)}", str(shape.n)]
     for name in ("rsa", "pc1_valence", "pc2_arousal_given_valence"):
         found = shape.measures.get(name)
@@ -232,9 +232,9 @@ def _shape(shape: Shape, ceilings: Collection[Ceiling]) -> list[str]:
     return [*cells, share(shape.input_embeddings.get("rsa")), " to ".join(ends) or MISSING]
 
 
-def figures_of(found: Steering | Alignment) -> tuple[str, ...]:
+def figures_of(found: SteeringSummary | AlignmentSummary) -> tuple[str, ...]:
     """Files of the figures that there can be of it; others are left over from an earlier measurement."""
-    if isinstance(found, Steering):
+    if isinstance(found, SteeringSummary):
         return tuple(name for name in FIGURES if not name.startswith("alignment_"))
     shape, languages = bool(found.geometry), len(found.languages) > 1
     drawn = {"circumplex": shape, "similarity": shape, "layers": shape or bool(found.words), "scree": shape}
@@ -242,18 +242,18 @@ def figures_of(found: Steering | Alignment) -> tuple[str, ...]:
     return tuple(f"alignment_{name}.png" for name, there in drawn.items() if there)
 
 
-def _pictures(found: Steering | Alignment, figures: Collection[str]) -> list[str]:
+def _pictures(found: SteeringSummary | AlignmentSummary, figures: Collection[str]) -> list[str]:
     return [line for name in figures_of(found) if name in figures for line in ("", f"![{FIGURES[name]}]({name})")]
 
 
-def _made(vectors: EmotionVectors) -> list[str]:
-    base, made = vectors.base_model, vectors.extraction
+def _made(config: Config) -> list[str]:
+    base, made = config.base_model, config.extraction
     counts, templates = sorted(_object(made.get("counts")).items()), sorted(_object(made.get("templates")).items())
     concepts = text(made["concepts"]) if made.get("concepts") else ""
     digest = made.get("concepts_digest")
     told = {
-        "Base model": f"{text(_model(vectors))}, {text(base.model_type)}, {base.num_hidden_layers} layers, width "
-        f"{base.hidden_size}; directions at {len(vectors.layers)} layers, {_span(vectors.layers)}",
+        "Base model": f"{text(_model(config))}, {text(base.model_type)}, {base.num_hidden_layers} layers, width "
+        f"{base.hidden_size}; directions at {len(config.layers)} layers, {_span(config.layers)}",
         "Its weights": text(base.weights_variant) if base.weights_variant else "",
         "Its revision": text(base.revision) if base.revision else "",
         "Its fingerprint": text(base.fingerprint) if base.fingerprint else "",
@@ -290,8 +290,8 @@ def _imported(made: Mapping[str, Any]) -> str:
     return ", ".join(sorted(found)) + ("; doses are the producer's, and what they cost is not known" if found else "")
 
 
-def _last(vectors: EmotionVectors) -> list[str]:
-    terms = f"The vectors are under {text(vectors.license)}." if vectors.license else "No license is given."
+def _last(config: Config) -> list[str]:
+    terms = f"The vectors are under {text(config.license)}." if config.license else "No license is given."
     return [
         "",
         "## Limits and responsible use",
@@ -303,7 +303,7 @@ def _last(vectors: EmotionVectors) -> list[str]:
         "",
         "## License",
         "",
-        f"{terms} They are of use only with {text(_model(vectors))}, whose own license and terms of use hold for it "
+        f"{terms} They are of use only with {text(_model(config))}, whose own license and terms of use hold for it "
         "and for what it writes.",
         "",
         "## References",
@@ -312,8 +312,8 @@ def _last(vectors: EmotionVectors) -> list[str]:
     ]
 
 
-def _model(vectors: EmotionVectors) -> str:
-    base = vectors.base_model
+def _model(config: Config) -> str:
+    base = config.base_model
     return plain(base.repo_id or f"a local {base.model_type} model")
 
 

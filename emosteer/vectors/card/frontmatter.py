@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from emosteer._util.names import is_repo_id
 from emosteer.errors import InputError
 from emosteer.vectors.card.body import title
 from emosteer.vectors.card.markdown import plain
-from emosteer.vectors.config import is_repo_id
-from emosteer.vectors.measured import Alignment, Figure, Steering, known
+from emosteer.vectors.measured import AlignmentSummary, Measurement, SteeringSummary, known
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-    from emosteer.vectors.emotion_vectors import EmotionVectors
+    from emosteer.vectors.config import Config
 
 TASKS = ("emotion-alignment", "emotion-steering")
 """Tasks of results that are emosteer's; those of others are left alone."""
@@ -47,9 +47,9 @@ _ONLY_WHERE_KNOWN = ("base_model", "base_model_relation", "license_name", "langu
 __all__ = ["fields", "front_matter", "metadata", "with_fields", "with_metadata"]
 
 
-def fields(vectors: EmotionVectors) -> dict[str, Any]:
+def fields(config: Config) -> dict[str, Any]:
     """What emosteer says in the front matter: field → value, plain data."""
-    base, languages = vectors.base_model, [plain(one) for one in vectors.extraction.get("languages", [])]
+    base, languages = config.base_model, [plain(one) for one in config.extraction.get("languages", [])]
     found: dict[str, Any] = {"library_name": "emosteer", "tags": list(TAGS)}
     if base.repo_id and is_repo_id(base.repo_id):
         found |= {"base_model": base.repo_id, "base_model_relation": "adapter"}
@@ -57,13 +57,13 @@ def fields(vectors: EmotionVectors) -> dict[str, Any]:
         found["language"] = list(dict.fromkeys(language.partition("-")[0] for language in languages))
         if fuller := [language for language in languages if "-" in language]:
             found["language_bcp47"] = fuller
-    if vectors.license:
-        name = plain(vectors.license).lower().removesuffix("-only").removesuffix("-or-later")
+    if config.license:
+        name = plain(config.license).lower().removesuffix("-only").removesuffix("-or-later")
         known_there = name in _LICENSES.split()
         found["license"] = name if known_there else "other"
         if not known_there:
             found["license_name"] = _slug(name, "[^a-z0-9.]+")
-    if index := _index(vectors):
+    if index := _index(config):
         found["model-index"] = index
     return found
 
@@ -186,16 +186,16 @@ def _yaml(name: str, value: object) -> str:
     return str(yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True, width=1_000_000))
 
 
-def _index(vectors: EmotionVectors) -> list[dict[str, Any]]:
+def _index(config: Config) -> list[dict[str, Any]]:
     """What was measured as results of the Hub's `model-index`; empty if there are none."""
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
-    results = [*_alignment(vectors), *_steering(vectors)]
-    return eval_results_to_model_index(title(vectors), results) if results else []
+    results = [*_alignment(config), *_steering(config)]
+    return eval_results_to_model_index(title(config), results) if results else []
 
 
-def _alignment(vectors: EmotionVectors) -> Iterator[EvalResult]:
-    found = known(Alignment, vectors.measured.get("alignment"))
+def _alignment(config: Config) -> Iterator[EvalResult]:
+    found = known(AlignmentSummary, config.measured.get("alignment"))
     for shape in found.geometry if found else ():
         for name, (kind, label) in _INDEXED.items():
             if name in shape.measures:
@@ -207,7 +207,7 @@ def _alignment(vectors: EmotionVectors) -> Iterator[EvalResult]:
                 yield _aligned(words.norms, words.language, "words", "pearsonr", label, words.full[axis])
 
 
-def _aligned(ratings: str, language: str, split: str, kind: str, label: str, found: Figure) -> EvalResult:
+def _aligned(ratings: str, language: str, split: str, kind: str, label: str, found: Measurement) -> EvalResult:
     from huggingface_hub import EvalResult
 
     return EvalResult(
@@ -224,10 +224,10 @@ def _aligned(ratings: str, language: str, split: str, kind: str, label: str, fou
     )
 
 
-def _steering(vectors: EmotionVectors) -> Iterator[EvalResult]:
+def _steering(config: Config) -> Iterator[EvalResult]:
     from huggingface_hub import EvalResult
 
-    found = known(Steering, vectors.measured.get("steering"))
+    found = known(SteeringSummary, config.measured.get("steering"))
     if found is None:
         return
     for way in found.ways:
@@ -248,7 +248,7 @@ def _steering(vectors: EmotionVectors) -> Iterator[EvalResult]:
                 )
 
 
-def _args(found: Figure, **more: float | None) -> dict[str, float]:
+def _args(found: Measurement, **more: float | None) -> dict[str, float]:
     told = {**more, "low": found.low, "high": found.high}
     return {name: value for name, value in told.items() if value is not None}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from emosteer.vectors.measured import Figure
+from emosteer.vectors.measured import Measurement
 
 MISSING = "–"
 LONGEST = 300
@@ -38,12 +38,12 @@ def number(value: float | None, digits: int = 2) -> str:
     return MISSING if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
-def share(found: Figure | None) -> str:
+def share(found: Measurement | None) -> str:
     """The value alone."""
     return number(found.value if found else None)
 
 
-def interval(found: Figure | None) -> str:
+def interval(found: Measurement | None) -> str:
     """`0.45 (0.40 to 0.51)`, or the value alone."""
     if found is None or found.low is None or found.high is None:
         return share(found)

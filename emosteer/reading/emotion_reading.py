@@ -1,0 +1,133 @@
+"""Text → how strongly each emotion is read in it, token by token, with valence and arousal.
+
+A score is a difference from neutral text in standard deviations between neutral texts: 0 reads as neutral text does, 2
+as only one neutral text in forty does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from emosteer.layers import decoder, input_device
+from emosteer.models.activations import Passage, encode
+from emosteer.reading.token_text import pieces
+from emosteer.reading.trace import Trace
+from emosteer.vectors.types import Readout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["EmotionReading", "read", "reading_of", "token_scores"]
+
+
+@dataclass(frozen=True)
+class EmotionReading:
+    """What a model reads in a text.
+
+    Args:
+        tokens: The text in the model's pieces; joined they are the text. Where several tokens are text only together,
+            as those of an emoji can be, the first has all of it and the others have "".
+        token_scores: Emotion → one score a token, in standard deviations of neutral text; NaN for the first token of a
+            sequence, the attention sink, and for control tokens.
+        scores: Emotion → mean over tokens.
+        uncertainty: Emotion → standard error of that mean, corrected for the autocorrelation of neighbouring tokens.
+        valence: On the scale of human ratings, from −1 to 1, 0 being neutral text; None if there are no ratings of the
+            emotions.
+        arousal: As valence.
+        axis_uncertainty: Standard errors of valence and arousal.
+        token_axes: Valence and arousal of each token.
+    """
+
+    tokens: tuple[str, ...]
+    token_scores: Mapping[str, tuple[float, ...]]
+    scores: Mapping[str, float]
+    uncertainty: Mapping[str, float]
+    valence: float | None = None
+    arousal: float | None = None
+    axis_uncertainty: Mapping[str, float] = field(default_factory=dict)
+    token_axes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON, as `emosteer read --json` prints it; NaN becomes null."""
+
+        def plain(values: Mapping[str, tuple[float, ...]]) -> dict[str, list[float | None]]:
+            return {name: [None if math.isnan(score) else score for score in row] for name, row in values.items()}
+
+        return {
+            "schema": 1,
+            "tokens": list(self.tokens),
+            "scores": dict(self.scores),
+            "uncertainty": dict(self.uncertainty),
+            "valence": self.valence,
+            "arousal": self.arousal,
+            "axis_uncertainty": dict(self.axis_uncertainty),
+            "token_scores": plain(self.token_scores),
+            "token_axes": plain(self.token_axes),
+        }
+
+
+def read(
+    readout: Readout, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str | Passage
+) -> EmotionReading:
+    """Read the emotion in a text.
+
+    Args:
+        readout: Fitted to the model.
+        model: Steered or not.
+        tokenizer: Its tokenizer.
+        text: What to read; of a passage, the part that counts.
+
+    Raises:
+        InputError: It is empty, a single token, or longer than the model's context.
+    """
+    ids, inside, content = encode(tokenizer, text, model, "The text")
+    scores = token_scores(readout, model, ids)[inside]
+    return reading_of(readout, tokenizer, [ids[i] for i in inside], scores, [i in set(content) for i in inside])
+
+
+def token_scores(readout: Readout, model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
+    """Return the scores `[tokens, columns]` of one sequence of token ids, in one forward pass."""
+    import torch
+
+    with Trace(readout, model) as trace, torch.inference_mode():
+        decoder(model)(input_ids=torch.tensor([ids], device=input_device(model)), use_cache=False)
+    return trace.scores[0]
+
+
+def reading_of(
+    readout: Readout, tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], scores: Tensor, counts: Sequence[bool]
+) -> EmotionReading:
+    """Summarise the scores of tokens as a reading.
+
+    Args:
+        readout: That gave the scores.
+        tokenizer: For the text of the tokens.
+        ids: `[tokens]`.
+        scores: `[tokens, columns]`.
+        counts: Which tokens count, at least one.
+    """
+    import torch
+
+    kept = torch.tensor(counts)
+    counted = scores[kept].double()
+    means = counted.mean(0).tolist()
+    # A single token has no spread of its own, so that of neutral tokens stands in for it.
+    spread = counted.std(0) if len(counted) > 1 else readout.spread.double()
+    errors = (spread * (readout.inertia / len(counted)).sqrt()).tolist()
+    columns = [tuple(column) for column in scores.masked_fill(~kept.unsqueeze(-1), math.nan).T.tolist()]
+    n = len(readout.emotions)
+    axes = dict(zip(readout.axes, means[n:], strict=True))
+    return EmotionReading(
+        tokens=pieces(tokenizer, ids),
+        token_scores=dict(zip(readout.emotions, columns[:n], strict=True)),
+        scores=dict(zip(readout.emotions, means[:n], strict=True)),
+        uncertainty=dict(zip(readout.emotions, errors[:n], strict=True)),
+        valence=axes.get("valence"),
+        arousal=axes.get("arousal"),
+        axis_uncertainty=dict(zip(readout.axes, errors[n:], strict=True)),
+        token_axes=dict(zip(readout.axes, columns[n:], strict=True)),
+    )
