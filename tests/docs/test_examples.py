@@ -180,7 +180,7 @@ def run_command(words: list[str], command_line, where: str) -> None:
             status, _, error = command_line(*shortened(arguments))
             assert status == 0, f"{shown}\n{error}"
     elif program == "make":
-        assert set(target for target in arguments if "=" not in target) <= make_targets(), shown
+        assert {target for target in arguments if "=" not in target} <= make_targets(), shown
     elif program == "python":
         assert arguments[0] == "-m", shown
         check_module(arguments[1:], shown)

@@ -406,7 +406,8 @@ def summary(rows: list[Row]) -> str:
         "CPU, random weights, default configs made small): the output of each steered block is the plain output plus "
         "the delta, to the bit, at every token but the first; the layers below are bit-identical; the logits change; "
         f"and the model afterwards is bit for bit as before. {generate} of them also `generate`, steered as exactly; "
-        f"{recorded} record the same hidden states as are steered. `make architectures` runs this and writes this page.",
+        f"{recorded} record the same hidden states as are steered. `make architectures` runs this and writes this "
+        "page.",
         "",
         "## Model types that work",
         "",
