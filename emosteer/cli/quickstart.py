@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from emosteer.model import SteeredModel
 
 SHIPPED = "smollm2-135m-instruct-en"
-QUESTION = "How was your morning?"
+QUESTION = "What does the moon look like tonight?"
 TONES = ("joy", "sadness", "anger", "fear", "calm")
 
-__all__ = ["QUESTION", "TONES", "Answer", "answers", "embedded_folder", "embedded_vectors"]
+SAMPLING: dict[str, Any] = {"do_sample": True, "temperature": 0.7, "top_p": 0.9}
+"""Careful enough for a small model to stay on topic; chosen, like the question, on development prompts."""
+
+__all__ = ["QUESTION", "SAMPLING", "TONES", "Answer", "answers", "embedded_folder", "embedded_vectors"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def answers(
     *,
     strength: float = 1.0,
     seed: int = 0,
-    max_new_tokens: int = 60,
+    max_new_tokens: int = 40,
 ) -> Iterator[Answer]:
     """Answer a question plainly, then in each tone by the recipe "natural", one after the other.
 
@@ -115,9 +118,8 @@ def answers(
             emotion=None if emotion is None else {emotion: strength},
             recipe="natural",
             seed=seed,
-            do_sample=True,
-            temperature=0.8,
             max_new_tokens=max_new_tokens,
+            **SAMPLING,
         )
         nats = nats_per_token(steered, question, text)
         plain = nats if emotion is None else plain
@@ -125,9 +127,10 @@ def answers(
 
 
 def python_example(model: str, vectors: str) -> str:
-    """The three lines that do the same."""
+    """Return Python code that does the same."""
     return (
         "import emosteer\n"
         f'steered = emosteer.SteeredModel.from_pretrained("{model}", vectors="{vectors}")\n'
-        f'print(steered.chat("{QUESTION}", emotion={{"joy": 1.0}}, recipe="natural", do_sample=True))'
+        f'options = {{"recipe": "natural", "do_sample": True, "temperature": 0.7, "top_p": 0.9}}\n'
+        f'print(steered.chat("{QUESTION}", emotion={{"joy": 1.0}}, **options))'
     )

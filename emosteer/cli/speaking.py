@@ -36,7 +36,7 @@ def quickstart(
     strength: Annotated[float, typer.Option(help="Of each tone, in calibrated doses.")] = 1.0,
     build: Annotated[bool, typer.Option("--build", help="Build the vectors anew instead of loading them.")] = False,
     seed: SeedOption = 0,
-    max_new_tokens: TokensOption = 60,
+    max_new_tokens: TokensOption = 40,
     as_json: JsonOption = False,
 ) -> None:
     """Ask the small embedded model one question and read its answer plainly and in five tones."""
