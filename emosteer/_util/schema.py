@@ -1,14 +1,22 @@
-"""Checks of JSON that may come from a stranger: field by field, with an error that names the field."""
+"""JSON that may come from a stranger: `Schema` refuses what is not right, `lenient` leaves it out."""
 
 from __future__ import annotations
 
+import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from emosteer.errors import FormatError
 
-__all__ = ["Schema"]
+MAX_ITEMS = 1_000
+"""Entries of a list that `lenient` reads, as many as a file may have emotions."""
+
+MAX_NUMBER = 1e9
+"""Numbers that are not below it are left out; none that is measured comes near it."""
+
+__all__ = ["Schema", "lenient"]
 
 
 @dataclass(frozen=True)
@@ -87,3 +95,43 @@ class Schema:
         if not layers or list(layers) != sorted(set(layers)):
             self.fail(f"{name}: layers are missing or do not rise")
         return layers
+
+
+def lenient(kind: Any, value: Any) -> Any:
+    """Return what of some JSON fits a type hint, or None.
+
+    Of lists and objects, the entries that fit are kept. A dataclass is None where a field without a default is missing
+    or does not fit.
+
+    Args:
+        kind: A dataclass, `tuple[T, ...]`, `Mapping[str, T]`, `T | None`, str, int or float.
+        value: JSON of any shape.
+    """
+    item, origin = get_args(kind), get_origin(kind)
+    if is_dataclass(kind):
+        return _lenient_dataclass(kind, value) if isinstance(value, dict) else None
+    if origin is types.UnionType:
+        return lenient(item[0], value)
+    if origin is tuple and isinstance(value, list):
+        entries = (lenient(item[0], entry) for entry in value[:MAX_ITEMS])
+        return tuple(entry for entry in entries if entry is not None)
+    if origin is Mapping and isinstance(value, dict):
+        named = {name: lenient(item[1], entry) for name, entry in value.items()}
+        return {name: entry for name, entry in named.items() if entry is not None}
+    if kind in (int, float):
+        is_number = isinstance(value, kind | int) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
+        return kind(value) if is_number else None
+    return value if kind is str and isinstance(value, str) else None
+
+
+def _lenient_dataclass(kind: Any, value: Mapping[str, Any]) -> Any:
+    hints = _hints(kind)
+    parsed = {field.name: lenient(hints[field.name], value.get(field.name)) for field in fields(kind)}
+    parsed = {name: entry for name, entry in parsed.items() if entry is not None}
+    required = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
+    return kind(**parsed) if required <= parsed.keys() else None
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)

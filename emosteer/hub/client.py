@@ -1,4 +1,4 @@
-"""The Hub's client, and what it runs into said in the words of `HubError`."""
+"""The Hub's client, and its errors in the words of `HubError`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN."
 
 _SUBFOLDER = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95}){0,4}", re.ASCII)
 
-# What the client runs into over an answer that is of another kind than it takes for granted.
+# What the client raises over an answer of an unexpected kind.
 _NOT_UNDERSTOOD = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
-__all__ = ["AwayError", "away", "check_names", "client", "told"]
+__all__ = ["AwayError", "away", "check_names", "client", "hub_errors"]
 
 
 def client(token: str | bool | None) -> HfApi:
-    """The Hub's client.
+    """Return the Hub's client.
 
     Args:
         token: As for `huggingface_hub`: by default the one that was saved by its login.
@@ -38,7 +38,7 @@ def client(token: str | bool | None) -> HfApi:
 
 
 def check_names(repo_id: str, subfolder: str | None) -> None:
-    """Could these be a repository and a folder in it?
+    """Check that these could be a repository and a folder in it.
 
     Raises:
         InputError: One of them cannot.
@@ -54,16 +54,16 @@ class AwayError(HubError):
 
 
 @contextmanager
-def told(name: str, *, writing: bool = False, committing: bool = False) -> Iterator[None]:
-    """Say what the client runs into in words for people.
+def hub_errors(name: str, *, writing: bool = False, committing: bool = False) -> Iterator[None]:
+    """Turn whatever the client raises into a `HubError` with a message for people.
 
     Args:
-        name: Of the repository, or whatever was asked for.
+        name: Of the repository, or of whatever was asked for.
         writing: Whether something was to be written there.
-        committing: Whether it may have been, where no answer says.
+        committing: Whether it may have been written although no answer says so.
 
     Raises:
-        HubError: Whatever it is.
+        HubError: In place of the client's own errors.
     """
     from huggingface_hub import errors
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # by whatever name it goes there
@@ -97,26 +97,26 @@ def told(name: str, *, writing: bool = False, committing: bool = False) -> Itera
 
 
 def away(name: str, *, writing: bool = False) -> AwayError:
-    """There is neither a connection nor a copy here."""
+    """Return the error for a repository that has neither a connection nor a local copy."""
     if writing or not is_repo_id(name):
-        wanted = f"{name} cannot be reached now." + (" Nothing was written." if writing else "")
-        return AwayError(wanted, "Try again with a connection.")
+        message = f"{name} cannot be reached now." + (" Nothing was written." if writing else "")
+        return AwayError(message, "Try again with a connection.")
     return AwayError(
         f"{name} is no folder here, cannot be got from the Hub now, and is not in the Hub client's cache.",
         f"With a connection, once: emosteer pull {name}",
     )
 
 
-def _line(said: object, most: int = 300) -> str:
-    """What somebody else said, on one line and without control characters."""
-    return "".join(c if c.isprintable() else "�" for c in " ".join(str(said).split()))[:most]
+def _line(message: object, longest: int = 300) -> str:
+    """A server's message on one line and without control characters."""
+    return "".join(c if c.isprintable() else "�" for c in " ".join(str(message).split()))[:longest]
 
 
 def _answered(name: str, error: HfHubHTTPError, unchanged: str, unknown: str) -> HubError:
-    """What an answer of the Hub means, and what to do."""
+    """What an error answer of the Hub means, and what to do."""
     from huggingface_hub import errors
 
-    said = _line(error.server_message or error)
+    reason = _line(error.server_message or error)
     kinds = [  # the first that fits: a gated repository is also one that is not found
         (errors.GatedRepoError, f"{name} is gated: its owner asks for something first.", f"See its page. {LOG_IN}"),
         (errors.DisabledRepoError, f"{name} has been disabled on the Hub.", None),
@@ -128,15 +128,15 @@ def _answered(name: str, error: HfHubHTTPError, unchanged: str, unknown: str) ->
             f"If it is private: {LOG_IN}",
         ),
     ]
-    for kind, found, hint in kinds:
+    for kind, problem, hint in kinds:
         if isinstance(error, kind):
-            return HubError(found + unchanged, hint)
+            return HubError(problem + unchanged, hint)
     wait = error.response.headers.get("retry-after", "")
     conflict = (f"Somebody else changed {name} in the meantime.", "Look at what they did, then push again.")
     statuses = {
-        401: (f"The Hub does not accept this token ({said}).", LOG_IN),
+        401: (f"The Hub does not accept this token ({reason}).", LOG_IN),
         403: (
-            f"You may not do that to {name} ({said}).",
+            f"You may not do that to {name} ({reason}).",
             f"Use a token that may write there, or propose the change as a pull request. {LOG_IN}",
         ),
         409: conflict,
@@ -149,5 +149,5 @@ def _answered(name: str, error: HfHubHTTPError, unchanged: str, unknown: str) ->
     status = error.response.status_code
     if status >= 500:
         return AwayError(f"The Hub is in trouble (status {status}).", unknown)
-    found, hint = statuses.get(status) or (f"The Hub refuses {name} ({said}).", None)
-    return HubError(found + unchanged, hint)
+    problem, hint = statuses.get(status) or (f"The Hub refuses {name} ({reason}).", None)
+    return HubError(problem + unchanged, hint)

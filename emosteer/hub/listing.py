@@ -1,4 +1,4 @@
-"""Which vectors there are on the Hub."""
+"""Finding vectors on the Hub."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emosteer._util.names import is_repo_id
-from emosteer.hub.client import client, told
+from emosteer.hub.client import client, hub_errors
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
@@ -22,12 +22,12 @@ class Listing:
 
     Args:
         name: `user/name`.
-        base_models: The models that its card names as those the vectors are for.
+        base_models: The models that the vectors are for, by its card.
         downloads: In the last 30 days.
-        likes: Of its page.
-        updated: Day of its last change, as `2026-11-21`, or None.
-        gated: Whether its owner asks for something before giving it.
-        private: Whether only some can see it.
+        likes: Number of likes.
+        updated: Day of the last change, such as `2026-11-21`, or None.
+        gated: Whether access has to be requested.
+        private: Whether it is private.
     """
 
     name: str
@@ -46,23 +46,23 @@ def search(
 
     Args:
         base_model: Only those for this model.
-        text: Only those with this in their name.
-        limit: Most that are listed.
+        text: Only those with this text in their name.
+        limit: Maximum number of results.
         token: As for `huggingface_hub`.
 
     Raises:
         HubError: The Hub cannot be asked.
     """
     tags = [TAG, *([f"base_model:{base_model}"] if base_model else [])]
-    with told("the Hub"):
-        found = client(token).list_models(
+    with hub_errors("the Hub"):
+        models = client(token).list_models(
             filter=tags,
             search=text,
             sort="downloads",
             limit=limit,
             expand=["downloads", "gated", "lastModified", "likes", "private", "tags"],
         )
-        return [_listing(info) for info in found if is_repo_id(info.id)]
+        return [_listing(info) for info in models if is_repo_id(info.id)]
 
 
 def _listing(info: ModelInfo) -> Listing:

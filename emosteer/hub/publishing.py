@@ -1,4 +1,4 @@
-"""Putting vectors on the Hub: one commit on top of what was looked at, or nothing."""
+"""Publishing vectors on the Hub: one commit on top of the state that was looked at, or nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from emosteer._util.layout import CARD_FILE, CONFIG_FILE, LIMITS, VECTORS_FILE
 from emosteer.errors import HubError, InputError, warn
-from emosteer.hub.client import check_names, client, told
+from emosteer.hub.client import check_names, client, hub_errors
 from emosteer.hub.repository import COMMIT, Repository
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ __all__ = ["Pushed", "push"]
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did.
+    """The result of a push.
 
     Args:
         url: Of the commit, or of the pull request.
         commit: Its hash.
         pull_request: Its number, or None.
-        files: What was pushed, by name.
-        deleted: What was there and is no part of the set any more.
-        changed: Whether anything of it was not there already; if not, there is no new commit.
+        files: Names of the files that were pushed.
+        deleted: Names of files that were there and are no longer part of the set.
+        changed: Whether anything was new; if not, there is no new commit.
     """
 
     url: str
@@ -61,8 +61,8 @@ def push(
 ) -> Pushed:
     """Publish the files of a set of vectors, in one commit on top of what the Hub has at this moment.
 
-    The card that is there keeps what people wrote into it. Records and figures of an earlier push that are not among
-    the files are taken out: they belong to other vectors.
+    An existing card keeps what people wrote into it. Records and figures of an earlier push that are not among the
+    files are deleted: they belong to other vectors.
 
     Args:
         files: Name → content.
@@ -75,7 +75,7 @@ def push(
         subfolder: Where in the repository.
         private: Whether a new repository is private; by default as the owner's settings say.
         create_pr: Propose the change as a pull request.
-        revision: Branch to commit to, made if it is not there.
+        revision: Branch to commit to, created if it does not exist.
         replace_card: Let the card be exactly the one in `files`.
         token: As for `huggingface_hub`.
 
@@ -93,7 +93,7 @@ def push(
     prefix = f"{subfolder}/" if subfolder else ""
     api = client(token)
     _check_license(api, base_model, licence)
-    with told(repo_id, writing=True):
+    with hub_errors(repo_id, writing=True):
         if not create_pr:
             api.create_repo(repo_id, private=private, exist_ok=True)
         there = api.model_info(repo_id)
@@ -116,7 +116,7 @@ def push(
     # Where no vectors were, files of these names are somebody else's.
     stale = sorted(name for name in LIMITS if prefix + name in names and name not in files)
     stale = stale if prefix + VECTORS_FILE in names else []
-    with told(repo_id, writing=True, committing=True):
+    with hub_errors(repo_id, writing=True, committing=True):
         done = api.create_commit(
             repo_id,
             [
@@ -143,7 +143,7 @@ def _check_license(api: HfApi, base: str | None, licence: str | None) -> None:
     if base is None:
         return
     try:
-        with told(base):
+        with hub_errors(base):
             data = api.model_info(base).card_data
     except HubError:  # not there or not to be seen; if the Hub is away, the push itself will say so
         return
@@ -156,7 +156,7 @@ def _check_license(api: HfApi, base: str | None, licence: str | None) -> None:
 
 
 def _check_place(there: ModelInfo, repo_id: str, prefix: str, private: bool | None) -> None:
-    """Is this a place for vectors, and as open as was asked for?"""
+    """Check that a repository is a place for vectors, and as visible as asked for."""
     names = _names(there)
     if prefix + CONFIG_FILE in names and prefix + VECTORS_FILE not in names:
         raise HubError(
@@ -171,7 +171,7 @@ def _check_place(there: ModelInfo, repo_id: str, prefix: str, private: bool | No
 
 
 def _names(there: ModelInfo) -> set[str]:
-    """What a repository holds."""
+    """Names of the files in a repository."""
     if there.sha is None or there.siblings is None:
         raise HubError(f"The Hub does not say what {there.id} holds.", "Nothing was written: try again later.")
     return {sibling.rfilename for sibling in there.siblings}

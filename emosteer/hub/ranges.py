@@ -1,10 +1,10 @@
-"""A file on the Hub of which only what is read is fetched."""
+"""A file on the Hub, read by ranges."""
 
 from __future__ import annotations
 
-from emosteer.hub.client import told
+from emosteer.hub.client import hub_errors
 
-AHEAD = 2**14  # bytes: what is fetched beyond what was asked for, so that small reads that follow are there already
+AHEAD = 2**14  # bytes fetched beyond a read, so that small reads that follow need no request
 PIECE = 2**16
 TRIES = 3
 
@@ -12,7 +12,7 @@ __all__ = ["Ranges"]
 
 
 class Ranges:
-    """Reads a file by ranges, as `open(…, "rb")` reads one that is here.
+    """A remote file that reads like `open(…, "rb")` and fetches only what is read.
 
     Args:
         repository: `user/name`, for messages.
@@ -27,27 +27,27 @@ class Ranges:
         self._held, self._held_from = b"", 0
 
     def seek(self, offset: int) -> int:
-        """Go to a place, in bytes from the beginning."""
+        """Move to an offset, in bytes from the beginning."""
         self._at = offset
         return offset
 
     def read(self, size: int) -> bytes:
-        """So many bytes, or fewer where the file ends.
+        """Return the next `size` bytes, or fewer at the end of the file.
 
         Raises:
             HubError: The Hub does not give them.
         """
         stop = min(self._at + size, self._size)
         if not self._held_from <= self._at <= stop <= self._held_from + len(self._held):
-            with told(self._repository):
+            with hub_errors(self._repository):
                 self._held = self._fetched(self._at, min(max(stop, self._at + AHEAD), self._size))
             self._held_from = self._at
-        found = self._held[self._at - self._held_from : stop - self._held_from]
-        self._at += len(found)
-        return found
+        data = self._held[self._at - self._held_from : stop - self._held_from]
+        self._at += len(data)
+        return data
 
     def _fetched(self, start: int, stop: int) -> bytes:
-        """The bytes from `start` to `stop`, never more whatever is sent; interrupted, it goes on where it was."""
+        """The bytes from `start` to `stop`, never more; an interrupted download is resumed."""
         from huggingface_hub import constants
         from huggingface_hub.utils import (  # type: ignore[attr-defined]
             build_hf_headers,
@@ -57,21 +57,21 @@ class Ranges:
         )
 
         headers = build_hf_headers(token=self._token) | {"Accept-Encoding": "identity"}
-        found = bytearray()
+        received = bytearray()
         for tries_left in reversed(range(TRIES)):
-            at = start + len(found)
-            asked = {**headers, "Range": f"bytes={at}-{stop - 1}"}
+            at = start + len(received)
+            request = {**headers, "Range": f"bytes={at}-{stop - 1}"}
             timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
             try:
-                with http_stream_backoff("GET", self._url, headers=asked, timeout=timeout) as response:
+                with http_stream_backoff("GET", self._url, headers=request, timeout=timeout) as response:
                     hf_raise_for_status(response)
                     before = 0 if response.status_code == 206 else at  # a server that knows no ranges sends all of it
                     for part in response.iter_raw(PIECE):
-                        found += part[before:]
+                        received += part[before:]
                         before = max(before - len(part), 0)
-                        if len(found) >= stop - start:
+                        if len(received) >= stop - start:
                             break
-                return bytes(found[: stop - start])
+                return bytes(received[: stop - start])
             except httpx.TransportError:
                 if not tries_left:
                     raise

@@ -1,7 +1,7 @@
 """Getting vectors from the Hub.
 
-What comes from there is a stranger's. Only files of known names are asked for, once their sizes have been looked at and
-all of one commit; nothing in them is run.
+A repository is a stranger's: only files with known names are fetched, after a look at their sizes and all from one
+commit, and nothing in them is run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 from emosteer._util.layout import LIMITS
 from emosteer._util.names import is_repo_id
 from emosteer.errors import FormatError, HubError
-from emosteer.hub.client import AwayError, away, check_names, client, told
+from emosteer.hub.client import AwayError, away, check_names, client, hub_errors
 from emosteer.hub.ranges import Ranges
 
 _ETAG = re.compile(r"[\w-][\w.-]{0,127}", re.ASCII)
@@ -55,14 +55,14 @@ class Repository:
         token: str | bool | None = None,
         local_files_only: bool = False,
     ) -> Repository:
-        """A repository at the commit that a revision is now, or was when the Hub could last be reached.
+        """Return a repository at the commit of a revision, as of now or of the last time the Hub was reached.
 
         Raises:
-            HubError: There is no such repository or revision, or it cannot be seen.
+            HubError: There is no such repository or revision, or it is not visible.
             InputError: The name cannot be one.
         """
         check_names(name, subfolder)
-        with told(name):
+        with hub_errors(name):
             commit = client(token).resolve_revision(name, revision=revision, local_files_only=local_files_only).resolved
             if not COMMIT.fullmatch(commit):  # it becomes a folder of the cache
                 raise ValueError(f"a commit of {commit[:80]!r}")
@@ -113,7 +113,7 @@ class Repository:
                 ) from cause
 
     def fetch(self, names: Sequence[str], optional: Sequence[str] = ()) -> Path:
-        """Download files into the Hub client's cache, those that are not there yet.
+        """Download the files that are not in the Hub client's cache yet.
 
         Args:
             names: As in `LIMITS`.
@@ -140,7 +140,7 @@ class Repository:
         return cast("Path", self.cached(names[0])).parent
 
     def _remote(self, name: str) -> RemoteFile | None:
-        """What the Hub says of a file, looked at before a byte of it is taken; None if there is no such file.
+        """What the Hub says of a file, checked before a byte of it is fetched; None if there is no such file.
 
         Raises:
             HubError: It is larger than any such file, or what is said makes no sense.
@@ -148,45 +148,45 @@ class Repository:
         from huggingface_hub import get_hf_file_metadata
         from huggingface_hub.errors import RemoteEntryNotFoundError
 
-        with told(self.name):
+        with hub_errors(self.name):
             try:
-                said = get_hf_file_metadata(self._url(name), token=self.token, retry_on_errors=True)
+                metadata = get_hf_file_metadata(self._url(name), token=self.token, retry_on_errors=True)
             except RemoteEntryNotFoundError:
                 return None
         # The client makes paths in its cache of the commit and the tag.
         if (
-            said.commit_hash != self.commit
-            or not _ETAG.fullmatch(said.etag or "")
-            or said.size is None
-            or said.size < 0
+            metadata.commit_hash != self.commit
+            or not _ETAG.fullmatch(metadata.etag or "")
+            or metadata.size is None
+            or metadata.size < 0
         ):
             raise HubError(
                 f"What the Hub says of {name} of {self.label} is not about that file at commit {self.commit[:8]}.",
                 "Try again later.",
             )
-        size = said.size
+        size = metadata.size
         if size > LIMITS[name]:
             raise HubError(
                 f"{name} of {self.label} has {size:,} bytes, no such file has more than {LIMITS[name]:,}.",
                 "It was not downloaded.",
             )
-        return RemoteFile(size, cast("str", said.etag))
+        return RemoteFile(size, cast("str", metadata.etag))
 
     def _download(self, name: str, remote: RemoteFile) -> None:
-        """Into the cache, where only what arrived as it was sent stays."""
+        """Download a file into the cache; only an intact copy stays there."""
         from huggingface_hub import hf_hub_download
 
         for again in (False, True):
-            with told(self.name):
+            with hub_errors(self.name):
                 path = hf_hub_download(
                     self.name, self._path(name), revision=self.commit, token=self.token, force_download=again
                 )
             # A server that is behind may answer for another commit, which the client then takes for this one.
             if Path(path) == self.cached(name) and remote.is_in(Path(path)):
                 return
-            kept = next(folder.parent for folder in Path(path).parents if folder.name == "snapshots")
-            for spoilt in (Path(path).resolve(), Path(path), kept / "refs" / self.commit):
-                if spoilt.is_relative_to(kept.resolve()) or spoilt.is_relative_to(kept):
+            repository = next(folder.parent for folder in Path(path).parents if folder.name == "snapshots")
+            for spoilt in (Path(path).resolve(), Path(path), repository / "refs" / self.commit):
+                if spoilt.is_relative_to(repository.resolve()) or spoilt.is_relative_to(repository):
                     spoilt.unlink(missing_ok=True)
         raise HubError(
             f"{name} of {self.label} did not arrive as it was sent, twice.", "Nothing of it was kept: try again later."
@@ -219,7 +219,7 @@ class RemoteFile:
     etag: str
 
     def is_in(self, file: Path) -> bool:
-        """Are these the bytes that the Hub has? A tag of another kind says nothing of them."""
+        """Return whether a file has the bytes that the Hub has, as far as its tag can tell."""
         if file.stat().st_size != self.size:
             return False
         content = file.read_bytes()
@@ -231,7 +231,7 @@ class RemoteFile:
 
 
 def is_remote(source: str | Path) -> bool:
-    """Is this the name of a repository on the Hub, and not of something here?
+    """Return whether this names a repository on the Hub rather than something on this machine.
 
     Args:
         source: As a caller gave it.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from emosteer import embedded
 from emosteer._util.names import is_repo_id
 from emosteer.errors import InputError, MissingExtraError
-from emosteer.hub.client import AwayError, client, told
+from emosteer.hub.client import AwayError, client, hub_errors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -102,7 +102,7 @@ def size_of(source: str | Path) -> int | None:
     if path.suffix == ".gguf" or not is_repo_id(name):
         raise InputError(f"{name[:200]!r} is neither a file or folder here nor the name of a repository.", _HINT)
     try:
-        with told(name):
+        with hub_errors(name):
             files = client(None).model_info(name, files_metadata=True).siblings or []
             return _weights({file.rfilename: file.size for file in files})
     except AwayError:

@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from emosteer._util.numbers import is_finite_number
+from emosteer.errors import InputError
 from emosteer.layers import input_device
+from emosteer.models.generation import context_length
 from emosteer.models.token_positions import answering
 from emosteer.reading.token_text import piece_after, pieces
 
@@ -19,7 +22,7 @@ FAVOURITES = 3
 
 Processor = Callable[["Tensor", "Tensor"], "Tensor"]
 
-__all__ = ["Choice", "Explanation", "choices"]
+__all__ = ["Choice", "Explanation", "answer_ids", "choices"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,31 @@ class Choice(NamedTuple):
     favourites: tuple[tuple[str, float], ...]
 
 
+def answer_ids(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, answer: str, prompt_length: int
+) -> list[int]:
+    """Return the token ids of an answer that is to be explained.
+
+    Args:
+        model: That reads it.
+        tokenizer: Its tokenizer.
+        answer: The text.
+        prompt_length: Tokens of the prompt.
+
+    Raises:
+        InputError: The answer is empty, or does not fit the model's context.
+    """
+    ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise InputError("The answer is empty.")
+    if prompt_length + len(ids) > (limit := context_length(model)):
+        raise InputError(
+            f"Prompt and answer have {prompt_length} and {len(ids)} tokens, the model's context ends at {limit}.",
+            "Shorten the answer.",
+        )
+    return ids
+
+
 def choices(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -103,8 +131,14 @@ def choices(
         answer: Token ids of the answer.
         processors: Logits processors, as for `generate`.
         temperature: Divides the logits after the processors.
+
+    Raises:
+        InputError: The temperature is not a positive number.
     """
     import torch
+
+    if not is_finite_number(temperature) or temperature <= 0:
+        raise InputError(f"The temperature is {temperature!r}, expected a positive number.")
 
     ids = torch.tensor([[*prompt, *answer]], device=input_device(model))
     with answering(len(prompt)), torch.inference_mode():

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from emosteer._util.numbers import is_finite_number
 from emosteer.errors import InputError, ToneError
+from emosteer.schedules import Schedule
 from emosteer.steering.affect import Affect
 from emosteer.steering.logits_processor import vocabulary
+from emosteer.steering.plan import plan
 from emosteer.steering.tones import Tone, copies_of_each, named
 
 if TYPE_CHECKING:
@@ -28,10 +30,7 @@ if TYPE_CHECKING:
 
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
-STEADY = "A recipe is made for a tone that is added, and the same along the answer."
-STEADY_HINT = "Leave out the recipe, or schedule, operation, keyframes and thermostat."
-
-__all__ = ["RECIPES", "STEADY", "STEADY_HINT", "Recipe", "Vocabulary", "recipe_named", "with_recipe"]
+__all__ = ["RECIPES", "Recipe", "Vocabulary", "recipe_named", "with_recipe"]
 
 
 @dataclass(frozen=True)
@@ -82,33 +81,49 @@ def recipe_named(recipe: str | Recipe) -> Recipe:
 
 
 def with_recipe(
-    recipe: str | Recipe, model: PreTrainedModel, vectors: EmotionVectors, tone: Any, length: int
-) -> tuple[Any, Vocabulary | None]:
-    """Return what a recipe makes of a tone: the tone to add, and the logits processor that favours its vocabulary.
+    recipe: str | Recipe,
+    model: PreTrainedModel,
+    vectors: EmotionVectors,
+    tone: Any,
+    schedule: Schedule | None,
+    operation: str,
+    length: int,
+    options: Mapping[str, Any],
+) -> tuple[Any, dict[str, Any]]:
+    """Return what a recipe makes of a tone and of the options of `generate`.
 
     Args:
         recipe: Its name, or a recipe.
         model: The model that generates.
         vectors: Made for it.
         tone: One for all rows, or a list with one for each.
+        schedule: The caller's, which must be None.
+        operation: The caller's, which must be `"add"`.
         length: Tokens of the prompt.
+        options: Of `generate`.
 
     Returns:
-        The scaled tone, and the processor, or None where no row has a tone.
+        The scaled tone, and the options with the logits processor that favours its vocabulary.
 
     Raises:
         InputError: There is no such recipe.
-        ToneError: The tone is not the same along the answer.
+        ToneError: The tone is invalid, or not one that is added and stays the same along the answer.
     """
     recipe = recipe_named(recipe)
+    plan(vectors, tone)  # an invalid tone or an unknown emotion is an error of its own
     one_for_all = tone is None or isinstance(tone, (Mapping, Affect))
-    tones = [tone] if one_for_all else list(tone) if isinstance(tone, Sequence) else [tone]
-    if not all(row is None or isinstance(row, (Mapping, Affect)) for row in tones):
-        raise ToneError(STEADY, STEADY_HINT)
+    tones = list(tone) if isinstance(tone, Sequence) else [tone]
+    steady = all(row is None or isinstance(row, (Mapping, Affect)) for row in tones)
+    if not steady or schedule is not None or operation != "add":
+        raise ToneError(
+            "A recipe is made for a tone that is added, and the same along the answer.",
+            "Leave out the recipe, or schedule, operation, keyframes and thermostat.",
+        )
     scaled = [recipe.scaled(vectors, row) for row in tones]
-    toned = any(any(named(vectors, row).values()) for row in tones)
-    processor = Vocabulary(model, vectors, tones, recipe, length) if toned else None
-    return scaled[0] if one_for_all else scaled, processor
+    if any(any(named(vectors, row).values()) for row in tones):
+        processor = Vocabulary(model, vectors, tones, recipe, length)
+        options = {**options, "logits_processor": [*(options.get("logits_processor") or ()), processor]}
+    return scaled[0] if one_for_all else scaled, dict(options)
 
 
 class Vocabulary:

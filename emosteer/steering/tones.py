@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emosteer.errors import ToneError, warn
 from emosteer.schedules import keyframes
 from emosteer.steering.affect import Affect, mix
-from emosteer.vectors.emotion_vectors import EmotionVectors, finite_strength
+from emosteer.vectors.algebra import finite_strength
+from emosteer.vectors.emotion_vectors import EmotionVectors
 
 LOUD = 3.0
 LIMIT = 10.0
@@ -63,6 +65,27 @@ class Turns:
     """
 
     turns: tuple[tuple[Tone | Affect | Keyframes | None, float, float], ...]
+
+    @classmethod
+    def of(
+        cls,
+        tones: Sequence[Tone | Affect | Keyframes | None],
+        spans: Sequence[tuple[int, int]],
+        answer: Tone | Affect | Keyframes | None,
+        length: int,
+    ) -> Turns:
+        """Put together the turns of a prompt and the answer that follows.
+
+        Args:
+            tones: Of the messages.
+            spans: Where each message begins and ends, as token positions.
+            answer: Tone of the answer.
+            length: Tokens of the prompt; what follows the last message belongs to the answer.
+        """
+        places = [
+            (tone, float(start - length), float(end - length)) for tone, (start, end) in zip(tones, spans, strict=True)
+        ]
+        return cls((*places, (answer, spans[-1][1] - length, math.inf)))
 
 
 def named(vectors: EmotionVectors, tone: Tone | Affect | None) -> Tone:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from emosteer._util.numbers import is_finite_number
 from emosteer.errors import ToneError
 from emosteer.vectors.types import Dose
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 NEGLIGIBLE = 1e-6
 """Share of the residual norm below which a layer is not steered."""
 
-__all__ = ["mean_direction", "mixture", "rescaled"]
+__all__ = ["finite_strength", "mean_direction", "mixture", "rescaled"]
 
 
 def rescaled(dose: Dose, ratios: Mapping[int, float]) -> Dose:
@@ -73,3 +74,21 @@ def mean_direction(directions: Iterable[Tensor]) -> Tensor:
     import torch
 
     return torch.nn.functional.normalize(torch.stack(list(directions)).mean(0), dim=-1)
+
+
+def finite_strength(emotion: str, value: object) -> float:
+    """Return a strength as a float.
+
+    Args:
+        emotion: Of which, for the message.
+        value: What the caller gave.
+
+    Raises:
+        ToneError: It is not a finite number.
+    """
+    if not is_finite_number(value):
+        raise ToneError(
+            f"The strength of {emotion!r} is {str(value)[:20]!r}, it must be a finite number.",
+            "1.0 is the calibrated dose.",
+        )
+    return float(value)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from emosteer._util.names import EMOTION_NAME, NAME_RULE
 from emosteer._util.numbers import is_finite_number
-from emosteer.errors import FormatError, IncompatibleModelError, ToneError, warn
+from emosteer.errors import IncompatibleModelError, ToneError, warn
 from emosteer.models.fingerprint import BaseModel, base_model_of, check_same
 from emosteer.vectors import algebra, storage
 from emosteer.vectors.config import Config
-from emosteer.vectors.packing import pack, unpack
+from emosteer.vectors.packing import check, pack, unpack
 from emosteer.vectors.types import Dose, EmotionInfo, Readout, fallback_dose
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from emosteer.hub import Pushed
     from emosteer.vectors.format import VectorFile
 
-__all__ = ["EmotionVectors", "finite_strength"]
+__all__ = ["EmotionVectors"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +43,7 @@ class EmotionVectors:
         center: `[n_layers, d_model]`, mean activation of neutral text, or None.
         neutral_basis: `[n_layers, k, d_model]`, orthonormal components of neutral text that were projected out (rows of
             zeros where a layer has fewer than k), or None.
-        readout: What emotion is read with in the model that these were made for, or None, and it is fitted when it is
-            needed.
+        readout: The readout of the model that they were made from, or None to have one fitted when it is needed.
 
     Raises:
         FormatError: Shapes do not fit each other, a row is not a unit vector, or a name is not one.
@@ -64,25 +63,7 @@ class EmotionVectors:
     readout: Readout | None = None
 
     def __post_init__(self) -> None:
-        rows, width = len(self.layers), self.base_model.hidden_size
-        for name, direction in self.directions.items():
-            if not EMOTION_NAME.fullmatch(name):
-                raise FormatError(f"{name!r} is not a name for an emotion.", NAME_RULE)
-            if tuple(direction.shape) != (rows, width):
-                raise FormatError(
-                    f"The direction of {name!r} has the shape {list(direction.shape)}, expected [{rows}, {width}]."
-                )
-            if not bool(((direction.norm(dim=-1) - 1).abs() < 5e-3).all()):
-                raise FormatError(f"The rows of the direction of {name!r} are not finite or not of unit length.")
-        if tuple(self.residual_norm.shape) != (rows,) or not 0 < float(self.residual_norm.min()) <= float(
-            self.residual_norm.max()
-        ) < float("inf"):
-            raise FormatError(f"The residual norms must be {rows} positive numbers, one a layer.")
-        if self.readout is not None and self.readout.emotions != self.emotions:
-            raise FormatError(
-                f"The readout is of {self.readout.emotions}, the directions are of {self.emotions}.",
-                "Leave it out (readout=None), or fit it to these.",
-            )
+        check(self)
         info = {name: self.info.get(name, EmotionInfo()) for name in self.directions}
         doses = {name: dose for name, dose in self.doses.items() if name in self.directions}
         for key, value in (("directions", self.directions), ("info", info), ("doses", doses)):
@@ -103,7 +84,7 @@ class EmotionVectors:
         return self.base_model.hidden_size
 
     def dose(self, emotion: str) -> Dose:
-        """The calibrated dose of an emotion, or the fallback if it has none.
+        """Return the calibrated dose of an emotion, or the fallback dose if it has none.
 
         Raises:
             ToneError: There is no such emotion.
@@ -112,13 +93,13 @@ class EmotionVectors:
         return self.doses.get(emotion) or fallback_dose(self.layers, self.base_model.num_hidden_layers)
 
     def deltas(self, emotion: str, dose: Dose | None = None) -> dict[int, Tensor]:
-        """What strength 1.0 of an emotion adds: layer → `[d_model]`, float32.
+        """Return what strength 1.0 of an emotion adds: layer → `[d_model]`, float32.
 
-        `dose · weight[l] · residual_norm[l] · direction[l]`, for every layer that the dose names.
+        The delta at layer l is `dose · weight[l] · residual_norm[l] · direction[l]`.
 
         Args:
             emotion: Its name.
-            dose: Another dose than its own.
+            dose: By default its own.
 
         Raises:
             ToneError: There is no such emotion.
@@ -164,7 +145,7 @@ class EmotionVectors:
     # Algebra. Every operation gives a new object and leaves this one as it was.
 
     def select(self, emotions: Sequence[str]) -> EmotionVectors:
-        """Only these emotions, in this order.
+        """Return only these emotions, in this order.
 
         Raises:
             ToneError: One of them is not here.
@@ -175,11 +156,11 @@ class EmotionVectors:
         return replace(self, directions={name: self.directions[name] for name in emotions}, readout=readout)
 
     def merge(self, other: EmotionVectors) -> EmotionVectors:
-        """These emotions and those of another set for the same model, which adds but does not replace.
+        """Return these emotions and those of another set for the same model.
 
         Raises:
             IncompatibleModelError: The other set belongs to a model of another shape, or has other layers.
-            ToneError: An emotion stands in both.
+            ToneError: An emotion is in both.
         """
         if (self.layers, self.hidden_size) != (other.layers, other.hidden_size):
             raise IncompatibleModelError(
@@ -204,7 +185,7 @@ class EmotionVectors:
         )
 
     def scale(self, factors: float | Mapping[str, float]) -> EmotionVectors:
-        """The same directions with doses multiplied.
+        """Return the same directions with multiplied doses.
 
         Args:
             factors: One positive factor for all emotions, or one for each that is named.
@@ -225,7 +206,7 @@ class EmotionVectors:
         )
 
     def add(self, name: str, mixture: Mapping[str, float]) -> EmotionVectors:
-        """One more emotion, a mixture of those that are here: its strength 1.0 is what the mixture itself would add.
+        """Return a set with one more emotion, a mixture of others: its strength 1.0 adds what the mixture would.
 
         Args:
             name: Of the new emotion.
@@ -237,7 +218,9 @@ class EmotionVectors:
         """
         if name in self.directions or not EMOTION_NAME.fullmatch(name):
             raise ToneError(f"{name!r} is taken or not a name for an emotion.", NAME_RULE)
-        parts = [(finite_strength(emotion, strength), self.deltas(emotion)) for emotion, strength in mixture.items()]
+        parts = [
+            (algebra.finite_strength(emotion, strength), self.deltas(emotion)) for emotion, strength in mixture.items()
+        ]
         scopes = {self.dose(emotion).scope for emotion in mixture}
         if len(scopes) > 1:
             raise ToneError(f"The emotions of {name!r} are steered at different tokens: {', '.join(sorted(scopes))}.")
@@ -248,10 +231,10 @@ class EmotionVectors:
         return replace(self, directions=directions, doses=doses, readout=None)
 
     def cosines(self, layer: int | None = None) -> Tensor:
-        """How alike the emotions are: `[n_emotions, n_emotions]`, cosine of their directions.
+        """Return how alike the emotions are: `[n_emotions, n_emotions]`, the cosine of their directions.
 
         Args:
-            layer: At this layer; by default the mean over all.
+            layer: By default the mean over all layers.
 
         Raises:
             ToneError: The set has no such layer.
@@ -307,10 +290,10 @@ class EmotionVectors:
     def save_pretrained(self, folder: str | Path, *, dtype: str = "float32") -> None:
         """Write `vectors.safetensors`, `config.json` and the card `README.md`; the same vectors give the same bytes.
 
-        What people wrote into a card that is already there, outside the part between emosteer's marks, is kept.
+        An existing card keeps what people wrote outside of emosteer's marks.
 
         Args:
-            folder: Where; made if it is not there.
+            folder: Created if it does not exist.
             dtype: Of the directions on disk: `"float32"`, or `"float16"` for half the size.
 
         Raises:
@@ -330,19 +313,18 @@ class EmotionVectors:
     ) -> Pushed:
         """Publish these vectors on the Hub, in one commit: the file, its config and the card.
 
-        A card that is there and that people have edited keeps what they wrote. `emosteer push` publishes a folder,
-        with its figures and records.
+        An existing card keeps what people wrote. `emosteer push` publishes a folder with its figures and records.
 
         Args:
-            repo_id: `user/name`; made if it is not there.
+            repo_id: `user/name`; created if it does not exist.
             private: Whether a new repository is private; by default as the owner's settings say.
-            create_pr: Propose the change as a pull request, onto a repository of somebody else for example.
-            revision: Branch to commit to, made if it is not there; by default the main one.
-            commit_message: By default one that says what is pushed.
+            create_pr: Propose the change as a pull request, for example to somebody else's repository.
+            revision: Branch to commit to, created if it does not exist; by default the main one.
+            commit_message: By default one that names the model.
             token: As for `huggingface_hub`: by default the one that was saved by its login.
 
         Returns:
-            Where to look at it: address, commit and pull request.
+            The address, commit and pull request.
 
         Raises:
             HubError: The Hub does not take it, or somebody else changed the repository meanwhile; nothing was written.
@@ -370,21 +352,20 @@ class EmotionVectors:
     ) -> EmotionVectors:
         """Load vectors from a folder, a single `.safetensors` file or a repository on the Hub.
 
-        From the Hub, all files are those of one commit, kept in the Hub client's own cache; without a connection they
-        are taken from there. When only some emotions are asked for and the file is not in the cache, only the bytes of
-        those are fetched, and nothing is kept.
+        All files of a repository come from one commit and stay in the Hub client's cache, which serves them without a
+        connection. If only some emotions are asked for and the file is not in the cache, only their bytes are fetched,
+        and nothing is kept.
 
         Args:
             source: The folder, the file or `user/name`.
-            emotions: Read only these; all by default. `neutral_basis`, needed only for making more emotions, is then
-                left out.
+            emotions: Read only these; all by default. `neutral_basis` and the readout are then left out.
             subfolder: Of the repository or folder, if it holds several sets.
             revision: Branch, tag or commit on the Hub; by default the main branch.
             token: As for `huggingface_hub`: by default the one that was saved by its login.
-            local_files_only: Take them from the cache and ask nothing of the Hub.
+            local_files_only: Use the cache only.
 
         Raises:
-            FormatError: It is missing, damaged, foreign or of a later version.
+            FormatError: The file is missing, damaged, foreign or of a later version.
             HubError: The Hub does not give it.
             ToneError: An emotion asked for is not in it.
         """
@@ -399,7 +380,7 @@ class EmotionVectors:
             return cls.from_file(file, emotions)
 
     def check_model(self, model: PreTrainedModel) -> None:
-        """Do these vectors belong to this model?
+        """Check that these vectors belong to a model.
 
         A model of another shape is an error. Another architecture, a fine-tune or other weights are a warning; other
         weights of the same model (a quantised and the full-precision variant) are only a log line.
@@ -416,21 +397,3 @@ class EmotionVectors:
             near = get_close_matches(str(emotion), self.emotions, n=3, cutoff=0.5)
             hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(self.emotions)}."
             raise ToneError(f"There is no emotion {str(emotion)[:64]!r} in these vectors.", hint)
-
-
-def finite_strength(emotion: str, value: object) -> float:
-    """Return a strength as a float.
-
-    Args:
-        emotion: Of which, for the message.
-        value: What the caller gave.
-
-    Raises:
-        ToneError: It is not a finite number.
-    """
-    if not is_finite_number(value):
-        raise ToneError(
-            f"The strength of {emotion!r} is {str(value)[:20]!r}, it must be a finite number.",
-            "1.0 is the calibrated dose.",
-        )
-    return float(value)

@@ -1,4 +1,4 @@
-"""What is on disk: one safetensors file whose only metadata key is the whole config, and the same config beside it.
+"""The vector file: one safetensors file whose only metadata key is the whole config, and the same config beside it.
 
 A vector file comes from strangers. Everything about it is checked before anything of its size is allocated: the header
 against the file, the config against the header, each tensor against its digest as it is read.
@@ -47,7 +47,7 @@ class _Entry:
 
 @dataclass(frozen=True)
 class VectorFile:
-    """A vector file that is open: its header has been checked, its tensors are read and checked one by one.
+    """An open vector file: its header has been checked, its tensors are read and checked one by one.
 
     Args:
         config: What the file says of itself.
@@ -69,7 +69,7 @@ class VectorFile:
             name: For messages; by default the file's own.
 
         Raises:
-            FormatError: There is nothing there, or it is not a vector file that this version reads.
+            FormatError: There is no file, or it is not a vector file that this version reads.
         """
         file, folder, stream = _open(path)
         with stream:
@@ -88,7 +88,7 @@ class VectorFile:
             stream: Its bytes, seekable.
             size: Of the file, in bytes.
             name: Of the file, for messages.
-            config: What stands beside it as `config.json`, which must say the same, or None for a single file.
+            config: Content of the `config.json` beside it, which must agree, or None for a single file.
 
         Raises:
             FormatError: It is not a vector file that this version reads.
@@ -160,11 +160,11 @@ class VectorFile:
 
 
 def serialise(tensors: Mapping[str, Tensor], config: Config) -> tuple[bytes, Config]:
-    """The bytes of a vector file, the same for the same input, and the config with the digests that stand in it.
+    """Return the bytes of a vector file, the same for the same input, and its config with digests.
 
     Args:
         tensors: Name in the file → float32 or float16 tensor.
-        config: Everything else; its digests are made here.
+        config: Everything else; digests are computed here.
 
     Raises:
         FormatError: The config is too large for a header.
@@ -172,25 +172,25 @@ def serialise(tensors: Mapping[str, Tensor], config: Config) -> tuple[bytes, Con
     import safetensors.torch
 
     # A copy each: safetensors refuses tensors that share memory.
-    kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    entries = {name: _Entry(_dtype_name(name, tensor), tuple(tensor.shape), 0, 0) for name, tensor in kept.items()}
-    for name, tensor in kept.items():
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    entries = {name: _Entry(_dtype_name(name, tensor), tuple(tensor.shape), 0, 0) for name, tensor in copies.items()}
+    for name, tensor in copies.items():
         if not bool(tensor.isfinite().all()):
             raise FormatError(f"{name} holds numbers that are not finite.")
     digests = {
         name: hashlib.sha256(tensor.numpy().astype(tensor.numpy().dtype.newbyteorder("<")).tobytes()).hexdigest()
-        for name, tensor in kept.items()
+        for name, tensor in copies.items()
     }
     try:
-        said = replace(config, digests=digests).to_dict()
+        contents = replace(config, digests=digests).to_dict()
     except (RecursionError, TypeError, ValueError) as error:
-        raise FormatError(f"What these vectors say of themselves cannot be written as JSON: {error}.") from error
-    config = Config.from_dict(said)  # what cannot be read is not written
+        raise FormatError(f"The config of these vectors cannot be written as JSON: {error}.") from error
+    config = Config.from_dict(contents)  # what cannot be read is not written
     _check_tensors(entries, config, VECTORS_FILE)
     text = strict_json.canonical(config.to_dict())
     if len(text) > MAX_CONFIG:
         raise FormatError(f"The metadata of these vectors is larger than the {MAX_CONFIG // 2**20} MiB it may have.")
-    data: bytes = safetensors.torch.save(kept, {METADATA_KEY: text})
+    data: bytes = safetensors.torch.save(copies, {METADATA_KEY: text})
     (length,) = struct.unpack_from("<Q", data)
     if length > MAX_HEADER:
         raise FormatError("The metadata of these vectors is larger than the 16 MiB that a header may have.")
@@ -199,7 +199,7 @@ def serialise(tensors: Mapping[str, Tensor], config: Config) -> tuple[bytes, Con
 
 
 def config_json(config: Config) -> bytes:
-    """The content of `config.json`.
+    """Return the content of `config.json`.
 
     Raises:
         FormatError: It would be too large to be read.
@@ -219,7 +219,7 @@ def _dtype_name(name: str, tensor: Tensor) -> str:
 
 
 def _open(path: Path) -> tuple[Path, bool, BinaryIO]:
-    """The file to read, whether it stands in a folder of the format, and its stream."""
+    """The file to read, whether it lies in a folder of the format, and its stream."""
     file = path
     try:
         folder = path.is_dir()
@@ -239,12 +239,12 @@ def _unreadable(file: Path, error: OSError | ValueError) -> FormatError:
     )
 
 
-def _bad(name: str, found: str, hint: str | None = None) -> NoReturn:
-    raise FormatError(f"{name} is not a valid emosteer vector file: {found}.", hint)
+def _bad(name: str, problem: str, hint: str | None = None) -> NoReturn:
+    raise FormatError(f"{name} is not a valid emosteer vector file: {problem}.", hint)
 
 
 def _header(stream: BinaryIO, size: int, name: str) -> tuple[dict[str, Any], int]:
-    """The parsed header, and where the tensors begin."""
+    """The parsed header, and the offset at which the tensors begin."""
     prefix = stream.read(8)
     if len(prefix) < 8:
         _bad(name, f"it has {size} bytes, too few for a header")
@@ -269,8 +269,8 @@ def _parse(text: Any, what: str) -> Any:
 
 
 def _entries(header: Mapping[str, Any], size: int, start: int, name: str) -> dict[str, _Entry]:
-    """Check where the header says the tensors are: of known kinds, one after the other, filling the file."""
-    found: dict[str, _Entry] = {}
+    """Check where the tensors are by the header: of known kinds, one after the other, filling the file."""
+    entries: dict[str, _Entry] = {}
     for key, value in header.items():
         shown = repr(key[:70])
         if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
@@ -287,15 +287,15 @@ def _entries(header: Mapping[str, Any], size: int, start: int, name: str) -> dic
             length *= extent
         if offsets[1] - offsets[0] != length:
             _bad(name, f"the tensor {shown} of shape {shape} does not fill its place")
-        found[key] = _Entry(dtype, tuple(shape), start + offsets[0], start + offsets[1])
+        entries[key] = _Entry(dtype, tuple(shape), start + offsets[0], start + offsets[1])
     at = start
-    for key, entry in sorted(found.items(), key=lambda item: (item[1].begin, item[1].end)):
+    for key, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
         if entry.begin != at:
             _bad(name, f"the tensor {key[:70]!r} overlaps another or leaves a gap")
         at = entry.end
     if at != start + size:
         _bad(name, f"its tensors are {at - start} bytes, the file has {size} for them", "It may be cut off.")
-    return found
+    return entries
 
 
 def _whole(value: Any) -> bool:
@@ -304,7 +304,7 @@ def _whole(value: Any) -> bool:
 
 
 def _check_tensors(entries: Mapping[str, _Entry], config: Config, name: str) -> None:
-    """Do the tensors fit what the config says: none missing, none foreign, each of its shape?"""
+    """Check that the tensors fit the config: none missing, none foreign, each of its shape."""
     rows, width = len(config.layers), config.base_model.hidden_size
     expected: dict[str, tuple[int, ...]] = {DIRECTION + emotion: (rows, width) for emotion in config.emotions}
     expected |= {RESIDUAL_NORM: (rows,)}
@@ -331,7 +331,7 @@ def _check_tensors(entries: Mapping[str, _Entry], config: Config, name: str) -> 
 
 
 def _readout_shapes(entries: Mapping[str, _Entry], config: Config, name: str) -> dict[str, tuple[int, ...]]:
-    """Of the tensors of a readout, if there is one: a column for each emotion, and two for valence and arousal."""
+    """Shapes of the tensors of a readout, if there is one: a column an emotion, and two for valence and arousal."""
     weights = {f"{READOUT_WEIGHTS}{layer}" for layer in config.layers} & entries.keys()
     parts = set(READOUT_PARTS) & entries.keys()
     if not weights and not parts:
@@ -347,7 +347,7 @@ def _readout_shapes(entries: Mapping[str, _Entry], config: Config, name: str) ->
 
 
 def _config_beside(folder: Path) -> bytes:
-    """`config.json`, which is for people and for the Hub, and must say what the file says."""
+    """`config.json`, which is for people and for the Hub, and must agree with the file."""
     file = folder / CONFIG_FILE
     if not file.exists():
         raise FormatError(

@@ -1,27 +1,20 @@
-"""What a vector file holds of measurements: the shape of `measured`, made from reports and read from anybody's file.
+"""The measurements that a vector file holds: summaries made from reports, and read from anybody's file.
 
-A report has thousands of numbers and stands beside the file as `steering.json` or `alignment.json`; what the card says
-of it is held by the file itself. There it may have been written by a stranger or by a later emosteer: what is not of
-the shape below is taken as not being there.
+A report has thousands of numbers and lies beside the file as `steering.json` or `alignment.json`. The file itself holds
+what the card shows. That may come from a stranger or a later emosteer: anything of another shape is ignored.
 """
 
 from __future__ import annotations
 
-import types
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from functools import cache
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+from emosteer._util.schema import lenient
 
 DECIMALS = 4
 CONFIDENCE = 95
 """Per cent of the intervals in a report."""
-
-MOST = 1_000
-"""Entries of a list in `measured` that are read, as many as a file may have emotions."""
-
-LARGEST = 1e9
-"""Of a number; none that is measured comes near it."""
 
 __all__ = [
     "DECIMALS",
@@ -42,13 +35,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Measurement:
-    """A number with what is needed to believe it; low and high are the ends of its interval.
+    """A measured number with its interval, p and n.
 
     Args:
         value: As measured.
         low: Lower end of the interval.
         high: Upper end.
-        p: By permutation, one-sided.
+        p: One-sided, by permutation.
         n: Number of categories or words.
     """
 
@@ -61,12 +54,12 @@ class Measurement:
 
 @dataclass(frozen=True)
 class PerEmotion:
-    """What answers in one emotion came to.
+    """Results of the answers in one emotion.
 
     Args:
         n: Number of answers.
         cost: Nats a token above plain answers.
-        hit_rate: Judge → share of answers in which it finds the emotion.
+        hit_rate: Judge → share of answers in which it hears the emotion.
         probability: Judge → mean probability that it gives the emotion.
     """
 
@@ -78,16 +71,16 @@ class PerEmotion:
 
 @dataclass(frozen=True)
 class ToneResult:
-    """One way of being asked for an emotion: means over the basic emotions.
+    """Results of one way of steering, or of a control: means over the basic emotions.
 
     Args:
-        way: Of steering; empty where nothing is steered.
+        way: Name of the way of steering; empty where nothing is steered.
         n: Number of answers.
-        control: None for the tone itself.
+        control: Name of the control, or None for the tone itself.
         cost: Nats a token above plain answers.
-        hit_rate: Judge → share of answers in which it finds the emotion.
+        hit_rate: Judge → share of answers in which it hears the emotion.
         probability: Judge → mean probability that it gives the emotion.
-        emotions: Each on its own, not for controls.
+        emotions: Emotion → its own results; empty for controls.
     """
 
     way: str
@@ -101,21 +94,21 @@ class ToneResult:
 
 @dataclass(frozen=True)
 class SteeringSummary:
-    """What `emosteer eval steering` found.
+    """Summary of `emosteer eval steering`.
 
     Args:
-        judges: Who heard the emotions.
-        strength: Of everything here, in doses.
-        basic: Emotions that the means are over.
+        judges: Names of the judges.
+        strength: Of all results here, in doses.
+        basic: Emotions that the means are taken over.
         n_prompts: Prompts for each of them.
         seeds: Answers to each prompt.
-        n_answers: All that were given.
+        n_answers: Number of all answers.
         max_new_tokens: Longest answer.
         temperature: Of sampling.
         seed: Of sampling and controls.
         confidence_percent: Of the intervals.
         ways: Of steering, the plain additive one first.
-        controls: What the ways are held against.
+        controls: Results of the controls.
     """
 
     judges: tuple[str, ...]
@@ -133,14 +126,14 @@ class SteeringSummary:
 
     @classmethod
     def of(cls, report: Mapping[str, Any]) -> SteeringSummary:
-        """From a report as JSON has it; whatever is not of its form raises KeyError, TypeError and the like."""
+        """Summarise a report as JSON has it; anything malformed raises KeyError, TypeError and the like."""
         about, cells = report["about"], report["cells"]
         strength = about["strengths"][-1]
         top = [cell for cell in cells if cell["strength"] == strength and cell["control"] is None]
         ways = []
         for way in report["ways"]:
             of_way = {cell["emotion"]: cell for cell in top if cell["way"] == way["way"]}
-            emotions = {name: _heard(of_way[name]) for name in report["emotions"] if name in of_way}
+            emotions = {name: _per_emotion(of_way[name]) for name in report["emotions"] if name in of_way}
             ways.append(_tone(of_way[None], emotions))
         controls = [_tone(cell, {}) for cell in cells if cell["emotion"] is None and cell["control"]]
         return cls(
@@ -157,12 +150,12 @@ class SteeringSummary:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The shape of the emotions in one language against one set of human ratings.
+    """The geometry of the emotions in one language against one set of human ratings.
 
     Args:
-        language: In which they were read.
-        ratings: Name of the set.
-        layer: At which all of this was measured.
+        language: In which the emotions were read.
+        ratings: Name of the set of ratings.
+        layer: At which everything here was measured.
         n: Number of emotions that have ratings.
         measures: `rsa`, `pc1_valence`, `pc2_arousal_given_valence`.
         input_embeddings: The same of the control.
@@ -178,7 +171,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class WordRatings:
-    """Ratings of held-out words predicted from the model: axis → r.
+    """Ratings of held-out words predicted from the model; each field maps an axis to r.
 
     Args:
         norms: Name of the ratings.
@@ -186,7 +179,7 @@ class WordRatings:
         n: Number of words.
         full: From full states.
         directions: From the emotion directions alone.
-        gain_over_random: By how much that is above as many random directions.
+        gain_over_random: Their lead over as many random directions.
         input_embeddings: From input embeddings, the control.
     """
 
@@ -201,7 +194,7 @@ class WordRatings:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """How well two sets of human ratings of the emotions agree with each other, by RSA."""
+    """How well two sets of human ratings of the emotions agree, by RSA."""
 
     between: tuple[str, ...]
     rsa: Measurement
@@ -209,12 +202,12 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class AlignmentSummary:
-    """What `emosteer eval alignment` found.
+    """Summary of `emosteer eval alignment`.
 
     Args:
-        languages: That were read.
-        permutations: For every p.
-        seed: Of all that is random.
+        languages: Languages that were read.
+        permutations: Number behind every p.
+        seed: Of everything random.
         confidence_percent: Of the intervals.
         geometry: One for each language and set of ratings.
         words: One for each set of rated words.
@@ -231,19 +224,19 @@ class AlignmentSummary:
 
     @classmethod
     def of(cls, report: Mapping[str, Any]) -> AlignmentSummary:
-        """From a report as JSON has it; whatever is not of its form raises KeyError, TypeError and the like."""
+        """Summarise a report as JSON has it; anything malformed raises KeyError, TypeError and the like."""
         about = report["about"]
         return cls(
             languages=tuple(about["languages"]),
             permutations=about["permutations"],
             seed=about["seed"],
             confidence_percent=CONFIDENCE,
-            geometry=tuple(_shape(one) for one in report["geometry"]),
-            words=tuple(_words(one) for one in report["words"]),
+            geometry=tuple(_geometry(entry) for entry in report["geometry"]),
+            words=tuple(_word_ratings(entry) for entry in report["words"]),
             ceilings=tuple(
-                Ceiling(tuple(one["between"]), found)
-                for one in report["ceilings"]
-                if one["of"] == "categories" and (found := _figure(one["measures"].get("rsa")))
+                Ceiling(tuple(entry["between"]), rsa)
+                for entry in report["ceilings"]
+                if entry["of"] == "categories" and (rsa := _measurement(entry["measures"].get("rsa")))
             ),
         )
 
@@ -252,24 +245,24 @@ SUMMARIES: Mapping[str, type[SteeringSummary] | type[AlignmentSummary]] = {
     "steering": SteeringSummary,
     "alignment": AlignmentSummary,
 }
-"""Key in `measured` → what stands there."""
+"""Key in `measured` → class of its summary."""
 
 CHIEF = ("rsa", "pc1_valence", "pc2_arousal_given_valence")
 """Measures of a geometry that the file holds."""
 
 
 def to_json(summary: SteeringSummary | AlignmentSummary) -> dict[str, Any]:
-    """As it goes into `measured`: numbers to four decimals, nothing that is not known."""
-    found: dict[str, Any] = rounded(_without_none(asdict(summary)))
-    return found
+    """Return a summary as it goes into `measured`: numbers to four decimals, unknown values left out."""
+    data: dict[str, Any] = rounded(_without_none(asdict(summary)))
+    return data
 
 
 def rounded(value: Any) -> Any:
-    """Plain data with every number to four decimals."""
+    """Return plain data with every number rounded to four decimals."""
     if isinstance(value, Mapping):
-        return {name: rounded(inside) for name, inside in value.items()}
+        return {name: rounded(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [rounded(inside) for inside in value]
+        return [rounded(item) for item in value]
     return round(value, DECIMALS) + 0.0 if isinstance(value, float) else value  # + 0.0: never minus zero
 
 
@@ -277,86 +270,34 @@ Known = TypeVar("Known", bound=SteeringSummary | AlignmentSummary)
 
 
 def known(kind: type[Known], data: object) -> Known | None:
-    """What is understood of an entry of `measured`, or None.
+    """Return what is understood of an entry of `measured`, or None.
 
     Args:
         kind: Of the entry.
         data: JSON of any shape.
     """
-    try:
-        found: Known = _taken(kind, data)
-    except _NotSoError:
-        return None
-    return found
-
-
-class _NotSoError(Exception):
-    """Something is not of the shape that it would have to be of."""
-
-
-def _taken(kind: Any, value: Any) -> Any:
-    """JSON as what a type hint says; of lists and objects, the entries that are so."""
-    if is_dataclass(kind):
-        return _object(kind, value)
-    inside, origin = get_args(kind), get_origin(kind)
-    if origin is types.UnionType:
-        return _taken_or_none(inside[0], value)
-    if origin is tuple and isinstance(value, list):
-        return tuple(taken for one in value[:MOST] if (taken := _taken_or_none(inside[0], one)) is not None)
-    if origin is Mapping and isinstance(value, dict):
-        found = {name: _taken_or_none(inside[1], one) for name, one in value.items()}
-        return {name: taken for name, taken in found.items() if taken is not None}
-    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
-    if (kind is str and isinstance(value, str)) or (kind is int and number and isinstance(value, int)):
-        return value
-    if kind is float and number:
-        return float(value)
-    raise _NotSoError
-
-
-def _taken_or_none(kind: Any, value: Any) -> Any:
-    try:
-        return _taken(kind, value)
-    except _NotSoError:
-        return None
-
-
-def _object(kind: Any, value: Any) -> Any:
-    """A dataclass; a field that is not as it should be is as if it were not there, and so is one without the needed."""
-    if not isinstance(value, dict):
-        raise _NotSoError
-    hints = _hints(kind)
-    given = {one.name: _taken_or_none(hints[one.name], value.get(one.name)) for one in fields(kind)}
-    given = {name: taken for name, taken in given.items() if taken is not None}
-    needed = {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
-    if needed - given.keys():
-        raise _NotSoError
-    return kind(**given)
-
-
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+    summary: Known | None = lenient(kind, data)
+    return summary
 
 
 def _without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _without_none(inside) for name, inside in value.items() if inside is not None}
-    return [_without_none(inside) for inside in value] if isinstance(value, list | tuple) else value
+        return {name: _without_none(item) for name, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _figure(found: Mapping[str, Any] | None) -> Measurement | None:
+def _measurement(entry: Mapping[str, Any] | None) -> Measurement | None:
     """None where nothing was found; p is never rounded to zero, which it cannot be."""
-    if found is None or found["value"] is None:
+    if entry is None or entry["value"] is None:
         return None
-    p = found.get("p")
+    p = entry.get("p")
     return Measurement(
-        found["value"], found["low"], found["high"], None if p is None else max(p, 10**-DECIMALS), found.get("n")
+        entry["value"], entry["low"], entry["high"], None if p is None else max(p, 10**-DECIMALS), entry.get("n")
     )
 
 
-def _figures(found: Mapping[str, Any], names: Any = None) -> dict[str, Measurement]:
-    return {name: one for name in names or found if (one := _figure(found.get(name)))}
+def _measurements(entries: Mapping[str, Any], names: Any = None) -> dict[str, Measurement]:
+    return {name: value for name in names or entries if (value := _measurement(entries.get(name)))}
 
 
 def _tone(cell: Mapping[str, Any], emotions: Mapping[str, PerEmotion]) -> ToneResult:
@@ -365,36 +306,36 @@ def _tone(cell: Mapping[str, Any], emotions: Mapping[str, PerEmotion]) -> ToneRe
         cell["way"],
         cell["n"],
         cell["control"],
-        _figure(cell["text"].get("cost")),
-        {judge: found for judge, one in judged.items() if (found := _figure(one.get("hit")))},
-        {judge: found for judge, one in judged.items() if (found := _figure(one.get("probability")))},
+        _measurement(cell["text"].get("cost")),
+        _measurements({judge: scores.get("hit") for judge, scores in judged.items()}),
+        _measurements({judge: scores.get("probability") for judge, scores in judged.items()}),
         emotions,
     )
 
 
-def _heard(cell: Mapping[str, Any]) -> PerEmotion:
+def _per_emotion(cell: Mapping[str, Any]) -> PerEmotion:
     tone = _tone(cell, {})
     return PerEmotion(
         tone.n,
         tone.cost.value if tone.cost else None,
-        {judge: found.value for judge, found in tone.hit_rate.items()},
-        {judge: found.value for judge, found in tone.probability.items()},
+        {judge: rate.value for judge, rate in tone.hit_rate.items()},
+        {judge: probability.value for judge, probability in tone.probability.items()},
     )
 
 
-def _shape(one: Mapping[str, Any]) -> Geometry:
-    measures, control = _figures(one["measures"], CHIEF), _figures(one["control"], CHIEF)
-    return Geometry(one["language"], one["ratings"], one["layer"], len(one["emotions"]), measures, control)
+def _geometry(entry: Mapping[str, Any]) -> Geometry:
+    measures, control = _measurements(entry["measures"], CHIEF), _measurements(entry["control"], CHIEF)
+    return Geometry(entry["language"], entry["ratings"], entry["layer"], len(entry["emotions"]), measures, control)
 
 
-def _words(one: Mapping[str, Any]) -> WordRatings:
-    full = _figures(one["full"]["r"])
+def _word_ratings(entry: Mapping[str, Any]) -> WordRatings:
+    full = _measurements(entry["full"]["r"])
     return WordRatings(
-        one["norms"],
-        one["language"],
-        max((figure.n or 0 for figure in full.values()), default=0),
+        entry["norms"],
+        entry["language"],
+        max((value.n or 0 for value in full.values()), default=0),
         full,
-        _figures(one["directions"]["r"]),
-        _figures(one["advantage"]),
-        _figures(one["controls"].get("input_embeddings", {}).get("r", {})),
+        _measurements(entry["directions"]["r"]),
+        _measurements(entry["advantage"]),
+        _measurements(entry["controls"].get("input_embeddings", {}).get("r", {})),
     )

@@ -1,10 +1,12 @@
-"""Vectors as the tensors of their file, and back."""
+"""Vectors as the tensors of their file and back, and the check that their parts fit each other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from emosteer._util.names import EMOTION_NAME, NAME_RULE
+from emosteer.errors import FormatError
 from emosteer.vectors import format as fmt
 from emosteer.vectors.config import Config
 from emosteer.vectors.types import AXES, Readout
@@ -14,7 +16,34 @@ if TYPE_CHECKING:
 
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
-__all__ = ["pack", "unpack"]
+__all__ = ["check", "pack", "unpack"]
+
+
+def check(vectors: EmotionVectors) -> None:
+    """Check that shapes fit each other, rows are unit vectors and names are valid.
+
+    Raises:
+        FormatError: They do not, or are not.
+    """
+    rows, width = len(vectors.layers), vectors.base_model.hidden_size
+    for name, direction in vectors.directions.items():
+        if not EMOTION_NAME.fullmatch(name):
+            raise FormatError(f"{name!r} is not a name for an emotion.", NAME_RULE)
+        if tuple(direction.shape) != (rows, width):
+            raise FormatError(
+                f"The direction of {name!r} has the shape {list(direction.shape)}, expected [{rows}, {width}]."
+            )
+        if not bool(((direction.norm(dim=-1) - 1).abs() < 5e-3).all()):
+            raise FormatError(f"The rows of the direction of {name!r} are not finite or not of unit length.")
+    if tuple(vectors.residual_norm.shape) != (rows,) or not 0 < float(vectors.residual_norm.min()) <= float(
+        vectors.residual_norm.max()
+    ) < float("inf"):
+        raise FormatError(f"The residual norms must be {rows} positive numbers, one a layer.")
+    if vectors.readout is not None and vectors.readout.emotions != vectors.emotions:
+        raise FormatError(
+            f"The readout is of {vectors.readout.emotions}, the directions are of {vectors.emotions}.",
+            "Leave it out (readout=None), or fit it to these.",
+        )
 
 
 def pack(vectors: EmotionVectors) -> dict[str, Tensor]:

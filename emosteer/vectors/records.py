@@ -1,4 +1,4 @@
-"""Reports of what was measured, into a folder of vectors: the summary into the file, the rest beside it."""
+"""Putting evaluation reports into a folder of vectors: a summary into the file, the rest beside it."""
 
 from __future__ import annotations
 

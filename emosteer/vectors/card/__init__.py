@@ -40,35 +40,35 @@ __all__ = [
 
 
 def new(config: Config, figures: Collection[str] = (), repo_id: str | None = None) -> str:
-    """The card of vectors that have none yet.
+    """Return the card of vectors that have none yet.
 
     Args:
         config: What the card describes.
-        figures: Names of the files beside it, of which it shows those that it knows.
-        repo_id: Of the vectors on the Hub, where it is known.
+        figures: Names of the files beside it; those that it knows are shown.
+        repo_id: Of the vectors on the Hub, if known.
     """
     return f"{front_matter(fields(config))}{_marked(config, figures, repo_id)}"
 
 
 def updated(path: Path, config: Config, *, figures: Collection[str] = (), repo_id: str | None = None) -> str:
-    """The card for a folder: new, or the one that is there with emosteer's part written anew.
+    """Return the card for a folder: a new one, or the existing one with emosteer's part rewritten.
 
     Args:
-        path: Of the card, which may not exist.
+        path: Of the card, which need not exist.
         config: What the card describes.
-        figures: Names of files that will stand beside it, further to those that do.
-        repo_id: Of the vectors on the Hub, where it is known.
+        figures: Names of files that will lie beside it, in addition to those that do.
+        repo_id: Of the vectors on the Hub, if known.
 
     Raises:
-        InputError: The card that is there cannot be read, or its front matter cannot be edited.
+        InputError: The existing card cannot be read, or its front matter cannot be edited.
     """
-    there = [name for name in FIGURES if name in figures or (path.parent / name).is_file()]
+    beside = [name for name in FIGURES if name in figures or (path.parent / name).is_file()]
     text = existing(path)
-    return new(config, there, repo_id) if text is None else rewritten(text, config, there, repo_id)
+    return new(config, beside, repo_id) if text is None else rewritten(text, config, beside, repo_id)
 
 
 def rewritten(text: str, config: Config, figures: Collection[str] = (), repo_id: str | None = None) -> str:
-    """A card with emosteer's part written anew, from wherever it was read; arguments as for `new`.
+    """Return a card with emosteer's part rewritten; arguments as for `new`.
 
     Raises:
         InputError: Its front matter cannot be read or edited.
@@ -77,10 +77,10 @@ def rewritten(text: str, config: Config, figures: Collection[str] = (), repo_id:
 
 
 def merged(theirs: str, ours: str) -> str:
-    """A card that people have edited, with emosteer's part and fields of another one; every other byte is kept.
+    """Return an edited card with emosteer's part and fields of another one; every other byte is kept.
 
     Args:
-        theirs: The card as it is, on the Hub for example.
+        theirs: The edited card, for example the one on the Hub.
         ours: The card of the vectors as they are now.
 
     Raises:
@@ -90,11 +90,11 @@ def merged(theirs: str, ours: str) -> str:
     if not (part := _part(ours)):
         return text
     body = ours[part]
-    if not (there := _part(text)):  # written by hand: kept whole, with ours after it
+    if not (place := _part(text)):  # written by hand: kept whole, with ours after it
         return f"{text}{'' if text.endswith(chr(10)) else chr(10)}\n{body}\n"
-    if named := _NAMED.search(text[there]):  # the repository, where theirs names one
-        body = body.replace(FOLDER, named[1])
-    return f"{text[: there.start]}{body}{text[there.stop :] or chr(10)}"
+    if repository := _NAMED.search(text[place]):  # the repository, where theirs names one
+        body = body.replace(FOLDER, repository[1])
+    return f"{text[: place.start]}{body}{text[place.stop :] or chr(10)}"
 
 
 def merged_over(theirs: bytes, ours: bytes, repo_id: str) -> bytes:
@@ -123,7 +123,7 @@ def merged_over(theirs: bytes, ours: bytes, repo_id: str) -> bytes:
 
 
 def prose(text: str) -> str:
-    """What people wrote into a card: what is neither front matter nor emosteer's part.
+    """Return what people wrote into a card: neither front matter nor emosteer's part.
 
     Args:
         text: The card.
@@ -135,7 +135,7 @@ def prose(text: str) -> str:
 
 
 def existing(path: Path) -> str | None:
-    """The card that is there, or None; one that could not be edited is an error now and not when work is done.
+    """Return the existing card or None, and refuse now one that could not be edited later.
 
     Args:
         path: Of the card.
@@ -154,7 +154,7 @@ def existing(path: Path) -> str | None:
 
 
 def _part(text: str) -> slice | None:
-    """Where emosteer's part stands, marks included: a mark that has lost its other one is people's text."""
+    """Where emosteer's part is, marks included; a mark without its counterpart is people's text."""
     for end in re.finditer(re.escape(END), text):
         begin = text.rfind(BEGIN, 0, end.start())
         if begin >= 0:

@@ -1,4 +1,4 @@
-"""What the card says: every number in it stands in the file."""
+"""The text of the card; every number in it comes from the file."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ __all__ = ["FIGURES", "figures_of", "render", "title"]
 
 
 def title(config: Config) -> str:
-    """What the card is headed by, as plain text."""
+    """Return the title of the card as plain text."""
     return f"Emotion vectors for {_model(config)}"
 
 
 def render(config: Config, figures: Collection[str] = (), repo_id: str | None = None) -> str:
-    """The card below its front matter, in Markdown.
+    """Return the card below its front matter, in Markdown.
 
     Args:
         config: What the card describes.
@@ -71,7 +71,7 @@ def render(config: Config, figures: Collection[str] = (), repo_id: str | None = 
 
 
 def _first(config: Config, repo_id: str | None) -> list[str]:
-    """What it is, and how it is used, for somebody who knows nothing."""
+    """What it is and how to use it, for a newcomer."""
     base = config.base_model
     name, model = text(_model(config)), base.repo_id if base.repo_id and is_repo_id(base.repo_id) else "path/to/model"
     source = repo_id if repo_id and is_repo_id(repo_id) else FOLDER
@@ -112,12 +112,12 @@ def _emotions(config: Config, steering: SteeringSummary | None) -> list[str]:
         row += [number(dose.dose), _span(dose.layers)] if dose else ["fallback", MISSING]
         row.append(number(dose.cost if dose else None))
         if way:
-            heard = way.emotions.get(emotion)
-            row.append(number(heard.cost if heard else None))
+            result = way.emotions.get(emotion)
+            row.append(number(result.cost if result else None))
             for judge in judges:
-                found = (heard.hit_rate.get(judge), heard.probability.get(judge)) if heard else (None, None)
-                row.append(MISSING if found == (None, None) else " / ".join(map(number, found)))
-            row.append(str(heard.n) if heard else MISSING)
+                scores = (result.hit_rate.get(judge), result.probability.get(judge)) if result else (None, None)
+                row.append(MISSING if scores == (None, None) else " / ".join(map(number, scores)))
+            row.append(str(result.n) if result else MISSING)
         else:
             row.append(number(dose.hit_rate if dose else None))
         rows.append([*row, number(stability.get(emotion) if isinstance(stability, dict) else None)])
@@ -145,20 +145,20 @@ def _emotions(config: Config, steering: SteeringSummary | None) -> list[str]:
     return ["", "## The emotions", *table(head, rows), "", " ".join(legend)]
 
 
-def _steering(found: SteeringSummary) -> list[str]:
-    judges = found.judges[:JUDGES]
+def _steering(summary: SteeringSummary) -> list[str]:
+    judges = summary.judges[:JUDGES]
     rows = [
         [_asked(tone), *(interval(tone.hit_rate.get(judge)) for judge in judges), interval(tone.cost), str(tone.n)]
-        for tone in (*found.ways, *found.controls)
+        for tone in (*summary.ways, *summary.controls)
     ]
     return [
         "",
-        f"## What strength {found.strength:g} does, and what it costs",
+        f"## What strength {summary.strength:g} does, and what it costs",
         "",
-        f"{found.n_answers} answers of up to {found.max_new_tokens} tokens at temperature {found.temperature:g} were "
-        f"judged by {_listed(found.judges[:JUDGES])}, which never saw the vectors. Means over "
-        f"{_listed(found.basic)}, on up to {found.n_prompts} held-out prompts; in brackets "
-        f"the {found.confidence_percent} % interval over prompts. A tone is worth having where its hit "
+        f"{summary.n_answers} answers of up to {summary.max_new_tokens} tokens at temperature {summary.temperature:g} "
+        f"were judged by {_listed(summary.judges[:JUDGES])}, which never saw the vectors. Means over "
+        f"{_listed(summary.basic)}, on up to {summary.n_prompts} held-out prompts; in brackets "
+        f"the {summary.confidence_percent} % interval over prompts. A tone is worth having where its hit "
         "rate is above that of the controls below it, and its cost is low.",
         *table(["tone by", *(f"hit rate, {text(judge)}" for judge in judges), "cost", "n"], rows),
         "",
@@ -173,37 +173,37 @@ def _asked(tone: ToneResult) -> str:
     return f"control: {named}" + (f", {text(tone.way)}" if tone.way else "")
 
 
-def _alignment(found: AlignmentSummary) -> list[str]:
+def _alignment(summary: AlignmentSummary) -> list[str]:
     lines = ["", "## Do the emotions lie where people place them?"]
-    if found.geometry:
+    if summary.geometry:
         lines += [
             "",
             "RSA asks whether emotions that people rate alike lie close to each other in the model; the next columns, "
             "whether the direction in which emotions differ most goes with valence and the second with what of arousal "
             "valence does not explain. One is full agreement and zero is none. Input embeddings know words but not "
             "what they do in a sentence; people with people is how two sets of human ratings agree, which is the most "
-            f"that can be asked for. In brackets the {found.confidence_percent} % interval; p by "
-            f"{found.permutations} permutations of the names.",
+            f"that can be asked for. In brackets the {summary.confidence_percent} % interval; p by "
+            f"{summary.permutations} permutations of the names.",
             *table(
                 [
                     *("language, ratings", "n", "RSA", "p", "first component, valence", "p"),
                     *("second, arousal given valence", "p", "input embeddings, RSA", "people with people, RSA"),
                 ],
-                (_shape(shape, found.ceilings) for shape in found.geometry),
+                (_shape(shape, summary.ceilings) for shape in summary.geometry),
             ),
         ]
-    if found.words:
+    if summary.words:
         rows = [
             [
-                f"{text(one.language)}, {text(one.norms)}",
-                str(one.n),
+                f"{text(entry.language)}, {text(entry.norms)}",
+                str(entry.n),
                 axis,
                 *(
-                    interval(of.get(axis))
-                    for of in (one.full, one.directions, one.gain_over_random, one.input_embeddings)
+                    interval(values.get(axis))
+                    for values in (entry.full, entry.directions, entry.gain_over_random, entry.input_embeddings)
                 ),
             ]
-            for one in found.words
+            for entry in summary.words
             for axis in ("valence", "arousal")
         ]
         lines += [
@@ -225,25 +225,25 @@ def _alignment(found: AlignmentSummary) -> list[str]:
 def _shape(shape: Geometry, ceilings: Collection[Ceiling]) -> list[str]:
     cells = [f"{text(shape.language)}, {text(shape.ratings)}", str(shape.n)]
     for name in ("rsa", "pc1_valence", "pc2_arousal_given_valence"):
-        found = shape.measures.get(name)
-        cells += [interval(found), number(found.p if found else None, 4)]
-    beside = sorted(one.rsa.value for one in ceilings if shape.ratings in one.between)
+        measured = shape.measures.get(name)
+        cells += [interval(measured), number(measured.p if measured else None, 4)]
+    beside = sorted(ceiling.rsa.value for ceiling in ceilings if shape.ratings in ceiling.between)
     ends = [number(value) for value in dict.fromkeys([*beside[:1], *beside[-1:]])]
     return [*cells, share(shape.input_embeddings.get("rsa")), " to ".join(ends) or MISSING]
 
 
-def figures_of(found: SteeringSummary | AlignmentSummary) -> tuple[str, ...]:
-    """Files of the figures that there can be of it; others are left over from an earlier measurement."""
-    if isinstance(found, SteeringSummary):
+def figures_of(summary: SteeringSummary | AlignmentSummary) -> tuple[str, ...]:
+    """Return the file names of the figures that a summary can have; others are left over from an earlier one."""
+    if isinstance(summary, SteeringSummary):
         return tuple(name for name in FIGURES if not name.startswith("alignment_"))
-    shape, languages = bool(found.geometry), len(found.languages) > 1
-    drawn = {"circumplex": shape, "similarity": shape, "layers": shape or bool(found.words), "scree": shape}
-    drawn |= {"words": bool(found.words), "languages": languages, "shared": languages}
-    return tuple(f"alignment_{name}.png" for name, there in drawn.items() if there)
+    shape, languages = bool(summary.geometry), len(summary.languages) > 1
+    drawn = {"circumplex": shape, "similarity": shape, "layers": shape or bool(summary.words), "scree": shape}
+    drawn |= {"words": bool(summary.words), "languages": languages, "shared": languages}
+    return tuple(f"alignment_{name}.png" for name, exists in drawn.items() if exists)
 
 
-def _pictures(found: SteeringSummary | AlignmentSummary, figures: Collection[str]) -> list[str]:
-    return [line for name in figures_of(found) if name in figures for line in ("", f"![{FIGURES[name]}]({name})")]
+def _pictures(summary: SteeringSummary | AlignmentSummary, figures: Collection[str]) -> list[str]:
+    return [line for name in figures_of(summary) if name in figures for line in ("", f"![{FIGURES[name]}]({name})")]
 
 
 def _made(config: Config) -> list[str]:
@@ -251,7 +251,7 @@ def _made(config: Config) -> list[str]:
     counts, templates = sorted(_object(made.get("counts")).items()), sorted(_object(made.get("templates")).items())
     concepts = text(made["concepts"]) if made.get("concepts") else ""
     digest = made.get("concepts_digest")
-    told = {
+    items = {
         "Base model": f"{text(_model(config))}, {text(base.model_type)}, {base.num_hidden_layers} layers, width "
         f"{base.hidden_size}; directions at {len(config.layers)} layers, {_span(config.layers)}",
         "Its weights": text(base.weights_variant) if base.weights_variant else "",
@@ -263,14 +263,14 @@ def _made(config: Config) -> list[str]:
         "Pooling": text(made["pooling"]) if made.get("pooling") else "",
         "Concept set": concepts + (f", sha256 {text(digest)}" if concepts and digest else ""),
         "Texts": ", ".join(f"{number(n, 0)} {text(name)}" for name, n in counts if isinstance(n, int | float)),
-        "Templates": ", ".join(f"{text(name)} sha256 {text(found)}" for name, found in templates),
+        "Templates": ", ".join(f"{text(name)} sha256 {text(sha)}" for name, sha in templates),
         "Written by": f"emosteer {version('emosteer')}",
     }
-    return ["", "## How they were made", *bullets(told)]
+    return ["", "## How they were made", *bullets(items)]
 
 
 def _moved(made: Mapping[str, Any]) -> str:
-    """The model that vectors were moved from, and what was lost on the way; empty if they were not."""
+    """The model that vectors were moved from and what the move lost; empty if they were not moved."""
     lost = _object(made.get("held_out"))
     came, ceiling = (_object(lost.get(name)).get("value") for name in ("halves", "ceiling"))
     if not isinstance(came, float) or not isinstance(ceiling, float):
@@ -286,8 +286,10 @@ def _moved(made: Mapping[str, Any]) -> str:
 def _imported(made: Mapping[str, Any]) -> str:
     """Formats and producers of vectors of other libraries; empty if there are none."""
     files = [_object(file) for file in _object(made.get("sources")).values()]
-    found = {" of ".join(text(file[key]) for key in ("format", "producer") if file.get(key)) for file in files}
-    return ", ".join(sorted(found)) + ("; doses are the producer's, and what they cost is not known" if found else "")
+    sources = {" of ".join(text(file[key]) for key in ("format", "producer") if file.get(key)) for file in files}
+    return ", ".join(sorted(sources)) + (
+        "; doses are the producer's, and what they cost is not known" if sources else ""
+    )
 
 
 def _last(config: Config) -> list[str]:

@@ -1,4 +1,4 @@
-"""The front matter of a card: the fields that are emosteer's, and setting them in a card that people have edited."""
+"""The front matter of a card: emosteer's fields, and setting them in a card that people have edited."""
 
 from __future__ import annotations
 
@@ -48,33 +48,33 @@ __all__ = ["fields", "front_matter", "metadata", "with_fields", "with_metadata"]
 
 
 def fields(config: Config) -> dict[str, Any]:
-    """What emosteer says in the front matter: field → value, plain data."""
-    base, languages = config.base_model, [plain(one) for one in config.extraction.get("languages", [])]
-    found: dict[str, Any] = {"library_name": "emosteer", "tags": list(TAGS)}
+    """Return emosteer's fields of the front matter as plain data."""
+    base, languages = config.base_model, [plain(language) for language in config.extraction.get("languages", [])]
+    front: dict[str, Any] = {"library_name": "emosteer", "tags": list(TAGS)}
     if base.repo_id and is_repo_id(base.repo_id):
-        found |= {"base_model": base.repo_id, "base_model_relation": "adapter"}
+        front |= {"base_model": base.repo_id, "base_model_relation": "adapter"}
     if languages:  # the Hub takes codes of ISO 639 there, and what says more, as zh-Hant, in a field of its own
-        found["language"] = list(dict.fromkeys(language.partition("-")[0] for language in languages))
+        front["language"] = list(dict.fromkeys(language.partition("-")[0] for language in languages))
         if fuller := [language for language in languages if "-" in language]:
-            found["language_bcp47"] = fuller
+            front["language_bcp47"] = fuller
     if config.license:
         name = plain(config.license).lower().removesuffix("-only").removesuffix("-or-later")
         known_there = name in _LICENSES.split()
-        found["license"] = name if known_there else "other"
+        front["license"] = name if known_there else "other"
         if not known_there:
-            found["license_name"] = _slug(name, "[^a-z0-9.]+")
+            front["license_name"] = _slug(name, "[^a-z0-9.]+")
     if index := _index(config):
-        found["model-index"] = index
-    return found
+        front["model-index"] = index
+    return front
 
 
-def front_matter(found: Mapping[str, Any]) -> str:
-    """Fields as the head of a card."""
-    return f"---\n{''.join(_yaml(name, value) for name, value in found.items())}---\n\n"
+def front_matter(items: Mapping[str, Any]) -> str:
+    """Return fields as the head of a card."""
+    return f"---\n{''.join(_yaml(name, value) for name, value in items.items())}---\n\n"
 
 
 def with_fields(text: str, ours: Mapping[str, Any]) -> str:
-    """A card in which emosteer's fields are set one by one and every other byte is as it was.
+    """Return a card in which emosteer's fields are set one by one and every other byte stays.
 
     Tags are united, and results of other people stay beside ours.
 
@@ -85,69 +85,69 @@ def with_fields(text: str, ours: Mapping[str, Any]) -> str:
     Raises:
         InputError: Its front matter cannot be read, or is written so that a field cannot be set alone.
     """
-    there = metadata(text)
-    if not there:
+    current = metadata(text)
+    if not current:
         return front_matter(ours) + text
     merged: dict[str, Any] = {
         **ours,
-        "model-index": _merged(there.get("model-index") or [], ours.get("model-index") or []),
+        "model-index": _merged(current.get("model-index") or [], ours.get("model-index") or []),
     }
-    tags = there.get("tags")
+    tags = current.get("tags")
     theirs = tags if isinstance(tags, list) else [] if tags is None else [tags]
     merged["tags"] = [*theirs, *(tag for tag in ours.get("tags", []) if tag not in theirs)]
-    if there.get("library_name") == ours.get("library_name"):  # of former vectors, where these have none
-        merged |= {name: None for name in _ONLY_WHERE_KNOWN if name in there and name not in ours}
+    if current.get("library_name") == ours.get("library_name"):  # of former vectors, where these have none
+        merged |= {name: None for name in _ONLY_WHERE_KNOWN if name in current and name not in ours}
     for name, value in merged.items():
-        if there.get(name) != (value or None):
+        if current.get(name) != (value or None):
             text = with_metadata(text, name, value or None)
     return text
 
 
 def metadata(text: str) -> dict[str, Any]:
-    """The front matter of a card, as the Hub reads it; empty if there is none.
+    """Return the front matter of a card, as the Hub reads it; empty if there is none.
 
     Args:
         text: The card.
 
     Raises:
-        InputError: It is not YAML, or a model index in it is none that the Hub knows.
+        InputError: It is not YAML, or its model index is invalid.
     """
     import yaml  # type: ignore[import-untyped]
     from huggingface_hub import ModelCardData
     from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
     try:
-        block = found[2] if (found := REGEX_YAML_BLOCK.search(text)) else ""
+        block = match[2] if (match := REGEX_YAML_BLOCK.search(text)) else ""
         _check(yaml.parse(block, yaml.SafeLoader))
-        told = yaml.safe_load(block) or {}
-        ModelCardData(**told)
+        front = yaml.safe_load(block) or {}
+        ModelCardData(**front)
     except (yaml.YAMLError, AttributeError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"The front matter of the card cannot be read ({' '.join(str(error).split())[:300]}).",
             "Mend what stands between its two lines of ---.",
         ) from error
-    return dict(told)
+    return dict(front)
 
 
 def with_metadata(text: str, name: str, value: object) -> str:
-    """A card with one field of its front matter set, and every other byte as it was.
+    """Return a card with one field of its front matter set; every other byte stays.
 
     Args:
         text: The card.
         name: Of the field.
-        value: What it becomes, plain data; None takes it out.
+        value: Plain data; None removes the field.
 
     Raises:
         InputError: The front matter cannot be read, or is written so that one field cannot be set alone.
     """
     from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
-    there = metadata(text)
-    wanted = {key: one for key, one in {**there, name: value}.items() if key != name or value is not None}
+    current = metadata(text)
+    expected = {key: item for key, item in {**current, name: value}.items() if key != name or value is not None}
     field = "" if value is None else _yaml(name, value)
-    if not (found := REGEX_YAML_BLOCK.search(text)):
+    if not (match := REGEX_YAML_BLOCK.search(text)):
         return f"---\n{field}---\n\n{text}"
-    lines = found[2].splitlines(keepends=True)
+    lines = match[2].splitlines(keepends=True)
     start = next((i for i, line in enumerate(lines) if line.startswith(f"{name}:")), len(lines))
     # A field goes on over lines that are indented, list items, empty or comments; the last two may be the next one's.
     inside = [i for i, line in enumerate(lines) if i > start and line[0] in " \t-"]
@@ -155,21 +155,21 @@ def with_metadata(text: str, name: str, value: object) -> str:
     stop = 1 + max((i for i in inside if i < stop), default=start)
     before, after = "".join(lines[:start]), "".join(lines[stop:])
     if field and before and not before.endswith(("\n", "\r")):
-        before += "\r\n" if found[1].endswith("\r\n") else "\n"
+        before += "\r\n" if match[1].endswith("\r\n") else "\n"
     if not after:  # the line break before the closing --- is not of the block
         field, before = (field.removesuffix("\n"), before) if field else ("", before.rstrip("\r\n"))
-    set_so = f"{text[: found.start(2)]}{before}{field}{after}{text[found.end(2) :]}"
-    twice = name in there and start == len(lines)
-    if twice or metadata(set_so) != wanted:
+    edited = f"{text[: match.start(2)]}{before}{field}{after}{text[match.end(2) :]}"
+    twice = name in current and start == len(lines)
+    if twice or metadata(edited) != expected:
         raise InputError(
             f"{name} cannot be set in the front matter of the card without touching the rest.",
             f"Take {name} out of it and run this again.",
         )
-    return set_so
+    return edited
 
 
 def _check(events: Any) -> None:
-    """Refuse what a few bytes can make endless: a card may be a stranger's. Events come as they are parsed."""
+    """Refuse YAML that a few bytes can make endless; events come as they are parsed."""
     from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
     depth = 0
@@ -180,14 +180,14 @@ def _check(events: Any) -> None:
 
 
 def _yaml(name: str, value: object) -> str:
-    """One field. Lines are not folded, so that no text from a file can begin one."""
+    """One field; lines are not folded, so that no text from a file can begin one."""
     import yaml
 
     return str(yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True, width=1_000_000))
 
 
 def _index(config: Config) -> list[dict[str, Any]]:
-    """What was measured as results of the Hub's `model-index`; empty if there are none."""
+    """The measurements as results of the Hub's `model-index`; empty if there are none."""
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
     results = [*_alignment(config), *_steering(config)]
@@ -195,19 +195,19 @@ def _index(config: Config) -> list[dict[str, Any]]:
 
 
 def _alignment(config: Config) -> Iterator[EvalResult]:
-    found = known(AlignmentSummary, config.measured.get("alignment"))
-    for shape in found.geometry if found else ():
+    summary = known(AlignmentSummary, config.measured.get("alignment"))
+    for shape in summary.geometry if summary else ():
         for name, (kind, label) in _INDEXED.items():
             if name in shape.measures:
                 yield _aligned(shape.ratings, shape.language, "categories", kind, label, shape.measures[name])
-    for words in found.words if found else ():
+    for words in summary.words if summary else ():
         for axis in ("valence", "arousal"):
             if axis in words.full:
                 label = f"{axis} of held-out words, r"
                 yield _aligned(words.norms, words.language, "words", "pearsonr", label, words.full[axis])
 
 
-def _aligned(ratings: str, language: str, split: str, kind: str, label: str, found: Measurement) -> EvalResult:
+def _aligned(ratings: str, language: str, split: str, kind: str, label: str, measured: Measurement) -> EvalResult:
     from huggingface_hub import EvalResult
 
     return EvalResult(
@@ -218,21 +218,21 @@ def _aligned(ratings: str, language: str, split: str, kind: str, label: str, fou
         dataset_config=plain(language),
         dataset_split=split,
         metric_type=kind,
-        metric_name=label if found.n is None else f"{label}, n = {found.n}",
-        metric_value=found.value,
-        metric_args=_args(found, n=found.n, p=found.p),
+        metric_name=label if measured.n is None else f"{label}, n = {measured.n}",
+        metric_value=measured.value,
+        metric_args=_args(measured, n=measured.n, p=measured.p),
     )
 
 
 def _steering(config: Config) -> Iterator[EvalResult]:
     from huggingface_hub import EvalResult
 
-    found = known(SteeringSummary, config.measured.get("steering"))
-    if found is None:
+    summary = known(SteeringSummary, config.measured.get("steering"))
+    if summary is None:
         return
-    for way in found.ways:
+    for way in summary.ways:
         costs = {("nats_per_token", "cost, nats a token"): way.cost}
-        hits = {("hit_rate", f"hit rate, {plain(judge)}"): way.hit_rate.get(judge) for judge in found.judges}
+        hits = {("hit_rate", f"hit rate, {plain(judge)}"): way.hit_rate.get(judge) for judge in summary.judges}
         for (kind, label), figure in {**hits, **costs}.items():
             if figure:
                 yield EvalResult(
@@ -244,13 +244,13 @@ def _steering(config: Config) -> Iterator[EvalResult]:
                     metric_type=kind,
                     metric_name=f"{label}, n = {way.n}",
                     metric_value=figure.value,
-                    metric_args=_args(figure, n=way.n, strength=found.strength),
+                    metric_args=_args(figure, n=way.n, strength=summary.strength),
                 )
 
 
-def _args(found: Measurement, **more: float | None) -> dict[str, float]:
-    told = {**more, "low": found.low, "high": found.high}
-    return {name: value for name, value in told.items() if value is not None}
+def _args(measured: Measurement, **more: float | None) -> dict[str, float]:
+    arguments = {**more, "low": measured.low, "high": measured.high}
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def _slug(name: str, other: str = "[^a-z0-9]+") -> str:
@@ -258,13 +258,16 @@ def _slug(name: str, other: str = "[^a-z0-9]+") -> str:
 
 
 def _merged(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What people's model index says, with our results in place of those of an earlier run."""
+    """A model index with our results in place of those of an earlier run."""
     others = [
-        {**one, "results": [result for result in one["results"] if result["task"]["type"] not in TASKS]}
-        for one in theirs
+        {**entry, "results": [result for result in entry["results"] if result["task"]["type"] not in TASKS]}
+        for entry in theirs
     ]
-    kept = [one for one, before in zip(others, theirs, strict=True) if one["results"] or not before["results"]]
+    kept = [entry for entry, before in zip(others, theirs, strict=True) if entry["results"] or not before["results"]]
     if not kept or not ours:
         return kept or ours
-    first = {**kept[0], "results": [*kept[0]["results"], *ours[0]["results"]]}  # one name a card: the Hub reads no more
+    first = {
+        **kept[0],
+        "results": [*kept[0]["results"], *ours[0]["results"]],
+    }  # entry name a card: the Hub reads no more
     return [first, *kept[1:]]

@@ -1,4 +1,4 @@
-"""Pieces of Markdown. Whatever a file says is text in it: never markup, never HTML, never a link."""
+"""Pieces of Markdown, in which text from a file stays text: never markup, HTML or a link."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 __all__ = ["MISSING", "bullets", "interval", "number", "plain", "share", "table", "text"]
 
 
-def plain(given: object) -> str:
-    """On one line, without characters that do not print, and not longer than a line or two."""
-    line = " ".join(str(given)[: 4 * LONGEST].split())
+def plain(value: object) -> str:
+    """Return a value as text on one line, printable and at most 300 characters long."""
+    line = " ".join(str(value)[: 4 * LONGEST].split())
     line = "".join(character if character.isprintable() else "�" for character in line)
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 
 
-def text(given: object) -> str:
-    """Text from a file, so that it shows as it is and does nothing.
+def text(value: object) -> str:
+    """Return text from a file escaped, so that it shows as it is.
 
-    Addresses are no links either, since GitHub's Markdown makes one of all that looks so.
+    Addresses are broken up too, since GitHub's Markdown turns them into links.
     """
-    escaped = re.sub(r"[\\`*_{}\[\]#!~|$^]", r"\\\g<0>", plain(given))
-    escaped = re.sub(r"[&<>@]", lambda found: _ENTITIES[found[0]], escaped)
+    escaped = re.sub(r"[\\`*_{}\[\]#!~|$^]", r"\\\g<0>", plain(value))
+    escaped = re.sub(r"[&<>@]", lambda match: _ENTITIES[match[0]], escaped)
     return re.sub(r"(?i)(?<=www)\.", "&#46;", escaped.replace("://", ":&#47;&#47;"))
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """With so many decimals; a dash for what is not known."""
+    """Format a number with so many decimals; unknown is a dash."""
     return MISSING if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
-def share(found: Measurement | None) -> str:
-    """The value alone."""
-    return number(found.value if found else None)
+def share(measured: Measurement | None) -> str:
+    """Format the value alone."""
+    return number(measured.value if measured else None)
 
 
-def interval(found: Measurement | None) -> str:
-    """`0.45 (0.40 to 0.51)`, or the value alone."""
-    if found is None or found.low is None or found.high is None:
-        return share(found)
-    return f"{number(found.value)} ({number(found.low)} to {number(found.high)})"
+def interval(measured: Measurement | None) -> str:
+    """Format as `0.45 (0.40 to 0.51)`, or the value alone."""
+    if measured is None or measured.low is None or measured.high is None:
+        return share(measured)
+    return f"{number(measured.value)} ({number(measured.low)} to {number(measured.high)})"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a table, with an empty one before it; cells are Markdown."""
+    """Return the lines of a table, an empty one first; cells are Markdown."""
     lines = [f"| {' | '.join(row)} |" for row in (head, *rows)]
     return ["", lines[0], f"|{'---|' * len(head)}", *lines[1:]]
 
 
-def bullets(told: Mapping[str, str]) -> list[str]:
-    """`- name: value` for each that has a value."""
-    return ["", *(f"- {name}: {value}" for name, value in told.items() if value)]
+def bullets(items: Mapping[str, str]) -> list[str]:
+    """Return `- name: value` for each item with a value."""
+    return ["", *(f"- {name}: {value}" for name, value in items.items() if value)]

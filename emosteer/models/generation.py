@@ -1,0 +1,69 @@
+"""What a call of `generate` needs to know of a model: its context, its padding, and where an answer ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from emosteer.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MAX_NEW_TOKENS = 256
+"""Length of an answer unless the caller sets another."""
+
+__all__ = ["answer_options", "check_length", "context_length", "until_end"]
+
+
+def context_length(model: PreTrainedModel) -> int:
+    """Return the most tokens that a model reads; recurrent ones have no limit."""
+    return getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None) or sys.maxsize
+
+
+def check_length(model: PreTrainedModel, tokens: int) -> None:
+    """Check that a prompt leaves room for an answer.
+
+    Args:
+        model: The model that reads it.
+        tokens: Of the prompt.
+
+    Raises:
+        InputError: It does not.
+    """
+    if tokens >= (limit := context_length(model)):
+        raise InputError(f"The prompt has {tokens} tokens, the model's context ends at {limit}.", "Shorten it.")
+
+
+def answer_options(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: int, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options of `generate` for an answer, with defaults for its length and for padding.
+
+    Args:
+        model: The model that answers.
+        tokenizer: Its tokenizer.
+        tokens: Of the prompt.
+        options: The caller's, which come first.
+    """
+    padding = tokenizer.pad_token_id
+    if padding is None and model.generation_config is not None:  # so that generate does not warn
+        eos = model.generation_config.eos_token_id
+        padding = eos[0] if isinstance(eos, list) else eos
+    room = context_length(model) - tokens
+    return {"max_new_tokens": min(MAX_NEW_TOKENS, room), "pad_token_id": padding, **options}
+
+
+def until_end(model: PreTrainedModel, answer: Sequence[int], options: Mapping[str, Any]) -> Sequence[int]:
+    """Return a row of a batch up to the token that ended it; what follows is padding.
+
+    Args:
+        model: The model that answered.
+        answer: Token ids.
+        options: Of `generate`.
+    """
+    config = options.get("generation_config") or model.generation_config
+    eos = options.get("eos_token_id", getattr(config, "eos_token_id", None))
+    ends = set(eos) if isinstance(eos, (list, tuple)) else {eos}
+    return answer[: next((i for i, token in enumerate(answer, 1) if token in ends), None)]
