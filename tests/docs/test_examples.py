@@ -33,7 +33,7 @@ from tests.loopback import LoopbackHub, connected
 SHIPPED = "vectors/smollm2-135m-instruct-en"
 SMALL = embedded_model.MODEL_ID
 TINY = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-1.7B")
-TOKENS = 4  # longest answer here
+TOKENS = 2  # longest answer here
 LARGEST = 1_000_000  # parameters of a model that is written to disk here
 TEXTS = 4  # of each kind in a built-in concept set
 
