@@ -1,7 +1,7 @@
 """Every example of the README and the pages runs: Python as it stands, commands through the real command line.
 
-The embedded model answers as itself, only briefly. Other models of the Hub are a tiny random one, and the Hub is on the
-loopback. What would take minutes is listed with its reason and parsed by what would run it.
+A tiny random model stands in for every model that is named, and the Hub is on the loopback. What would take minutes all
+the same is listed with its reason and parsed by what would run it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import importlib.util
 import inspect
 import json
 import re
-import shutil
 import tomllib
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationMixin, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationMixin
 
 import emosteer
 from emosteer import cli
@@ -31,18 +31,14 @@ from tests.docs.pages import PAGES, ROOT, blocks, commands, inline_commands
 from tests.loopback import LoopbackHub, connected
 
 SHIPPED = "vectors/smollm2-135m-instruct-en"
-SMALL = embedded_model.MODEL_ID
-TINY = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-1.7B")
-TOKENS = 2  # longest answer here
-LARGEST = 1_000_000  # parameters of a model that is written to disk here
-TEXTS = 4  # of each kind in a built-in concept set
+TOKENS = 8  # longest answer here
+TEXTS = 4  # of each kind in a built-in concept set here
 
 PARSED = {
     "calibrate ": "asks the model for 2,000 answers",
     "demo": "serves until it is stopped",
     "eval ": "asks for 2,000 answers, or reads thousands of words",
-    "extract --output ": "reads thousands of texts with the embedded model",
-    "transfer ": "reads thousands of texts with two models",
+    "extract --output my-vectors --calibration ": "takes records of the embedded model's own vectors",
 }
 """How commands begin that are only parsed, and why."""
 
@@ -50,7 +46,6 @@ COMPILED = {
     "evaluate_steering(": "asks the model for 2,000 answers",
     "evaluate_alignment(": "reads thousands of words",
     "emosteer.calibrate(": "asks the model for hundreds of answers",
-    "emosteer.transfer(": "reads thousands of texts with two models",
 }
 """What Python blocks hold that are only compiled, and why. Their imports run, and keywords are checked."""
 
@@ -67,52 +62,40 @@ SHOWN = {"text": "output and diagrams", "bibtex": "the citation"}
 @pytest.fixture(scope="session")
 def tiny():
     model = tiny_model(tiny_config(max_position_embeddings=2048))
+    model.config._name_or_path = embedded_model.MODEL_ID
     return model, tiny_tokenizer()
 
 
 @pytest.fixture(scope="session")
 def tiny_vectors(tiny):
-    return emosteer.extract(*tiny, emosteer.ConceptSet.load("en").subset(["joy", "sadness", "calm", "awe"]))
+    vectors = emosteer.extract(*tiny, cut(ConceptSet.load("en")))
+    return replace(vectors, readout=emosteer.SteeredModel(*tiny, vectors).readout)
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch, embedded, tiny, tiny_vectors):
-    """A folder with the files that examples name, where named models are at hand and answers are brief."""
+def workplace(tmp_path, monkeypatch, tiny, tiny_vectors):
+    """A folder with the files that examples name, where a tiny model has the name of every model and is brief."""
     where = tmp_path / "workplace"
-    shutil.copytree(ROOT / SHIPPED, where / SHIPPED)
+    where.mkdir()
     monkeypatch.chdir(where)
-    shipped = emosteer.EmotionVectors.from_pretrained(SHIPPED)
-    write_gguf(shipped, {"joy": 1.0}, "happy.gguf")
-    write_gguf(shipped, {"sadness": 1.0}, "sad.gguf")
-    np.savez("vectors.npz", **{name: shipped.directions[name].numpy() for name in ("joy", "calm")})
-    write_gguf(tiny_vectors, {"joy": 1.0}, "vectors.gguf")
-    tiny_vectors.save_pretrained("my-vectors")
-    for name in ("calibration", "steering", "alignment"):
-        shutil.copy(f"{SHIPPED}/{name}.json", f"{name}.json")
+    for folder in (SHIPPED, "my-vectors"):
+        tiny_vectors.save_pretrained(folder)
+    for file, emotion in (("happy.gguf", "joy"), ("sad.gguf", "sadness"), ("vectors.gguf", "joy")):
+        write_gguf(tiny_vectors, {emotion: 1.0}, file)
+    np.savez("vectors.npz", **{name: tiny_vectors.directions[name].numpy() for name in ("joy", "calm")})
     Path("my-set.json").write_text(own_set())
 
-    models = {SMALL: embedded, **dict.fromkeys(TINY, tiny)}
-    monkeypatch.setattr(embedded_model, "load", lambda dtype=None: embedded)
-    for part, kind in enumerate((AutoModelForCausalLM, AutoTokenizer)):
-
-        def load(name, *args, part=part, original=kind.from_pretrained, **options):
-            return models[name][part] if name in models else original(name, *args, **options)
-
-        monkeypatch.setattr(kind, "from_pretrained", load)
-
-    whole = ConceptSet.load
-    monkeypatch.setattr(ConceptSet, "load", staticmethod(lambda source: cut(whole(source))))
-    generate, save = GenerationMixin.generate, PreTrainedModel.save_pretrained
+    monkeypatch.setattr(embedded_model, "load", lambda dtype=None: tiny)
+    monkeypatch.setattr(import_module("emosteer.cli.quickstart"), "embedded_folder", lambda: Path(SHIPPED))
+    for part, kind in zip(tiny, (AutoModelForCausalLM, AutoTokenizer), strict=True):
+        monkeypatch.setattr(kind, "from_pretrained", lambda name, *_, part=part, **__: part)
+    whole, generate = ConceptSet.load, GenerationMixin.generate
 
     def briefly(self, *args, max_new_tokens=TOKENS, **options):
         return generate(self, *args, max_new_tokens=min(max_new_tokens, TOKENS), **options)
 
-    def save_small(self, *args, **options):
-        if self.num_parameters() < LARGEST:
-            save(self, *args, **options)
-
+    monkeypatch.setattr(ConceptSet, "load", staticmethod(lambda source: cut(whole(source))))
     monkeypatch.setattr(GenerationMixin, "generate", briefly)
-    monkeypatch.setattr(PreTrainedModel, "save_pretrained", save_small)
     with LoopbackHub() as hub, connected(hub, tmp_path / "home", token=hub.token("user")):
         yield where
 
@@ -141,7 +124,6 @@ def own_set() -> str:
     return block.code
 
 
-@pytest.mark.embedded
 @pytest.mark.filterwarnings("ignore::emosteer.EmosteerWarning")  # made-up vectors are uncalibrated
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_run(page, workplace, command_line):
@@ -230,12 +212,9 @@ def parse(arguments: list[str], where: str, *, in_prose: bool) -> None:
 
 
 def shortened(arguments: list[str]) -> list[str]:
-    """A command that ends soon: nothing is calibrated, and a model that is written to disk is the tiny one."""
-    if arguments[0] == "extract" and "--model" in arguments and "--no-calibrate" not in arguments:
+    """A command that ends soon: nothing is calibrated."""
+    if arguments[0] == "extract" and "--no-calibrate" not in arguments:
         return [*arguments, "--no-calibrate"]
-    if arguments[:2] == ["export", "baked"]:
-        swapped = ["my-vectors" if word == SHIPPED else TINY[0] if word == SMALL else word for word in arguments]
-        return swapped if "--model" in swapped else [*swapped, "--model", TINY[0]]
     return arguments
 
 
