@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+SITE := .venv/.site
 OLDEST := .venv/oldest
 TORCHAO := .venv/torchao
 PEERS := .venv/peers
@@ -12,7 +13,7 @@ VECTORS := vectors/smollm2-135m-instruct-en
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart demo screenshots test test-full test-browser test-torchao test-peers test-oldest test-llama-cpp test-wheel vectors calibration architectures fuzz mutants bench bench-demo bench-peers bench-gemma bench-alignment bench-transfer clean
+.PHONY: install quickstart demo docs screenshots test test-full test-browser test-torchao test-peers test-oldest test-llama-cpp test-wheel vectors calibration architectures fuzz mutants bench bench-demo bench-peers bench-gemma bench-alignment bench-transfer clean
 
 install: $(INSTALLED)
 
@@ -30,6 +31,15 @@ quickstart: install
 
 demo: install
 	$(BIN)/emosteer demo $(if $(PORT),--port $(PORT)) $(OPTIONS)
+
+# The documentation as a site, in build/docs; warnings are errors.
+docs: install $(SITE)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	@echo "The site is in build/docs: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs"
+
+$(SITE): $(INSTALLED)
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	@touch $@
 
 # What to run while working: style, types, and the tests that take moments.
 test: install
@@ -110,9 +120,9 @@ calibration: install
 	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output $(VECTORS) --no-calibrate --measured $(VECTORS)/alignment.json
 	$(BIN)/emosteer calibrate $(VECTORS)
 
-# Every causal language model of transformers, made small; writes the section of the README.
+# Every causal language model of transformers, made small; writes the page in docs/.
 architectures: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.layers.architectures --readme
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.layers.architectures --docs
 
 fuzz: install
 	$(BIN)/python -m tests.vectors.fuzz_format --n 10000

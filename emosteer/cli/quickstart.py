@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
     from emosteer.model import SteeredModel
 
-QUESTION = "How was your morning?"
+QUESTION = "What does the moon look like tonight?"
 TONES = ("joy", "sadness", "anger", "fear", "calm")
 SIDE_BY_SIDE = 110
 """Columns of terminal from which answers stand beside each other."""
 
-__all__ = ["QUESTION", "TONES", "Answer", "answers", "quickstart"]
+SAMPLING: dict[str, Any] = {"do_sample": True, "temperature": 0.7, "top_p": 0.9}
+"""Careful enough for a small model to stay on topic; chosen, like the question, on development prompts."""
+
+__all__ = ["QUESTION", "SAMPLING", "TONES", "Answer", "answers", "quickstart"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def quickstart(
     strength: Annotated[float, typer.Option(help="Of each tone, in calibrated doses.")] = 1.0,
     build: Annotated[bool, typer.Option("--build", help="Build the vectors anew instead of loading them.")] = False,
     seed: SeedOption = 0,
-    max_new_tokens: TokensOption = 60,
+    max_new_tokens: TokensOption = 40,
     as_json: JsonOption = False,
 ) -> None:
     """Ask the small embedded model one question and read its answer plainly and in five tones."""
@@ -113,7 +116,7 @@ def answers(
     *,
     strength: float = 1.0,
     seed: int = 0,
-    max_new_tokens: int = 60,
+    max_new_tokens: int = 40,
 ) -> Iterator[Answer]:
     """Answer a question plainly, then in each tone by the recipe "natural".
 
@@ -141,9 +144,8 @@ def answers(
             emotion=None if emotion is None else {emotion: strength},
             recipe="natural",
             seed=seed,
-            do_sample=True,
-            temperature=0.8,
             max_new_tokens=max_new_tokens,
+            **SAMPLING,
         )
         nats = nats_per_token(steered, question, text)
         plain = nats if emotion is None else plain
@@ -168,8 +170,10 @@ def _panel(answer: Answer) -> Panel:
 
 
 def _python_example(model: str, vectors: str) -> str:
+    """Return Python code that does the same."""
     return (
         "import emosteer\n"
         f'steered = emosteer.SteeredModel.from_pretrained("{model}", vectors="{vectors}")\n'
-        f'print(steered.chat("{QUESTION}", emotion={{"joy": 1.0}}, recipe="natural", do_sample=True))'
+        f'options = {{"recipe": "natural", "do_sample": True, "temperature": 0.7, "top_p": 0.9}}\n'
+        f'print(steered.chat("{QUESTION}", emotion={{"joy": 1.0}}, **options))'
     )

@@ -1,7 +1,7 @@
 """Every architecture: build each causal language model of transformers small, and steer it exactly.
 
     python -m tests.layers.architectures             # a table and one line of JSON
-    python -m tests.layers.architectures --readme    # also writes the summary into README.md
+    python -m tests.layers.architectures --docs      # also writes the summary into docs/architectures.md
 
 Configs are shrunk by what their fields are called; nothing of transformers is changed to make a model pass.
 """
@@ -36,7 +36,7 @@ from emosteer.errors import IncompatibleModelError
 from emosteer.layers import decoder_layers
 from emosteer.vectors.types import Dose
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
 
 ROWS, TOKENS = 2, 10
 DEPTH, WIDTH, HEADS, VOCABULARY = 4, 32, 4, 320
@@ -396,7 +396,7 @@ def walk() -> list[Row]:
 
 
 def summary(rows: list[Row]) -> str:
-    """The part of the README, as Markdown."""
+    """The generated part of the page, as Markdown."""
     works = [one for one in rows if one.state == "works"]
     found = [one.found for one in works]
     recorded, generate = sum(one.recorded is True for one in found), sum(one.generates for one in found)
@@ -407,26 +407,28 @@ def summary(rows: list[Row]) -> str:
         "the delta, to the bit, at every token but the first; the layers below are bit-identical; the logits change; "
         f"and the model afterwards is bit for bit as before. {generate} of them also `generate`, steered as exactly; "
         f"{recorded} record the same hidden states as are steered. `make architectures` runs this and writes this "
-        "section.",
+        "page.",
         "",
-        "<details><summary>The model types that work</summary>",
+        "## Model types that work",
         "",
         ", ".join(f"`{one.model_type}`" for one in works),
         "",
-        "</details>",
+        "## Model types that are left out",
         "",
-        "| left out | | why |",
+        "| model type | state | why |",
         "|---|---|---|",
         *(f"| `{one.model_type}` | {one.state} | {one.reason} |" for one in rows if one.state != "works"),
+        "",
+        "## Add a model type",
         "",
         "An architecture that is not found by the rule needs one line: `emosteer.register_layers(model_type, path)`.",
     ]
     return "\n".join(
-        line if line.startswith(("|", "<", "`")) else fill(line, 120, break_on_hyphens=False) for line in lines
+        line if line.startswith(("|", "#", "`")) else fill(line, 120, break_on_hyphens=False) for line in lines
     )
 
 
-def write_readme(rows: list[Row], path: Path = README) -> None:
+def write_page(rows: list[Row], path: Path = PAGE) -> None:
     """Replace what stands between the marks."""
     begin, end = "<!-- architectures: begin -->", "<!-- architectures: end -->"
     before, _, rest = path.read_text().partition(begin)
@@ -443,8 +445,8 @@ def main() -> None:
         seen = (found.layers, found.recorded, found.generates) if found else ("", "", "")
         table.add_row(model_type, state, *map(str, seen), reason)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    if "--readme" in sys.argv[1:]:
-        write_readme(rows)
+    if "--docs" in sys.argv[1:]:
+        write_page(rows)
     counts = Counter(one.state for one in rows)
     print(json.dumps({"schema": 1, "transformers": transformers.__version__, "types": len(rows), **counts}))
 
