@@ -94,7 +94,9 @@ def check_demo(binaries: Path, elsewhere: Path, *, there: bool) -> None:
         assert done.stderr.count("\n") == 1, done.stderr
         assert "pip install 'emosteer[demo]'" in done.stderr, done.stderr
         return
-    server = subprocess.Popen(command, cwd=elsewhere, env=environment(), stderr=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        command, cwd=elsewhere, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     try:
         line = server.stderr.readline()  # the page is there when this is
         address = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))

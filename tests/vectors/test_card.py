@@ -364,6 +364,11 @@ def test_what_people_wrote_stays_in_front_matter_and_body(tmp_path, ending):
     assert [one.metric_value for one in ModelCard(less).data.eval_results] == [0.5]
 
 
+def test_what_people_wrote_after_emosteers_part_stays():
+    text = f"{card.new(made(1).config)}\n# Mine\n\nMy words.\n"
+    assert card.rewritten(text, made(2).config) == f"{card.new(made(2).config)}\n# Mine\n\nMy words.\n"
+
+
 def test_a_card_of_emosteers_alone_comes_out_as_a_new_one():
     text = card.rewritten(card.new(made(1).config, PICTURES), made(2).config)
     assert text == card.new(made(2).config)
