@@ -202,7 +202,7 @@ class EmotionVectors:
             # What was measured at the old dose is not true of the new one.
             doses[name] = Dose(dose.dose * factor, dose.layers, dose.weights, dose.scope)
         return replace(
-            self, doses=doses, measured={kind: found for kind, found in self.measured.items() if kind != "steering"}
+            self, doses=doses, measured={kind: results for kind, results in self.measured.items() if kind != "steering"}
         )
 
     def add(self, name: str, mixture: Mapping[str, float]) -> EmotionVectors:

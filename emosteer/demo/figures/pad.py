@@ -44,7 +44,7 @@ TEMPLATE = """
 
 
 def clip(valence: float, arousal: float) -> dict[str, float]:
-    """The nearest point of the unit disc, rounded to 0.01.
+    """Return the nearest point of the unit disc, rounded to 0.01.
 
     Beyond distance 1 an affect is not stronger, so the disc holds every tone that the square has.
     """
