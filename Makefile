@@ -13,7 +13,7 @@ VECTORS := vectors/smollm2-135m-instruct-en
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart demo docs screenshots test test-browser test-torchao test-peers test-oldest test-llama-cpp vectors calibration architectures fuzz bench bench-demo bench-peers bench-gemma bench-alignment bench-transfer clean
+.PHONY: install quickstart demo docs screenshots test test-full test-browser test-torchao test-peers test-oldest test-llama-cpp test-wheel vectors calibration architectures fuzz mutants bench bench-demo bench-peers bench-gemma bench-alignment bench-transfer clean
 
 install: $(INSTALLED)
 
@@ -41,12 +41,21 @@ $(SITE): $(INSTALLED)
 	$(BIN)/pip install --quiet --editable '.[docs]'
 	@touch $@
 
+# What to run while working: style, types, and the tests that take moments.
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m tests.tools.variety
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/lint-imports --no-logo
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not full"
+
+# Every test: also those that take their time, and every case of those that are many.
+test-full: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Whether the tests notice when the code is wrong.
+mutants: install
+	$(BIN)/python -m tests.tools.mutants $(OPTIONS)
 
 # The demo in Debian's Chromium, with axe-core looking over its shoulder; pictures are left in .venv/browser-output.
 test-browser: install $(AXE)
@@ -80,7 +89,7 @@ test-peers: install $(PEERS)
 
 # The oldest transformers that emosteer supports, laid over the environment of the newest.
 test-oldest: install $(OLDEST)
-	OMP_NUM_THREADS=1 PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	OMP_NUM_THREADS=1 PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 $(OLDEST): Makefile
 	PIP_CONSTRAINT= $(BIN)/pip install --quiet --upgrade --target $@ 'transformers==5.16.0' 'numpy<2.5'
@@ -95,6 +104,10 @@ $(LLAMA_CPP): Makefile
 	PIP_CONSTRAINT= CMAKE_ARGS=-DLLAVA_BUILD=OFF $(BIN)/pip install --quiet --no-deps --upgrade --target $@ \
 		'llama-cpp-python==0.3.36' 'diskcache==5.6.3'
 	@touch $@
+
+# The wheel as a user of pip gets it, in two fresh environments: about 300 MB from the package index the first time.
+test-wheel: install
+	$(BIN)/python -m tests.tools.wheel
 
 # One thread, so that the bytes are the same again; doses and results are those that were measured, which stand there.
 vectors: install

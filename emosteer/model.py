@@ -26,7 +26,7 @@ from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import plan
 from emosteer.steering.recipes import Recipe, with_recipe
 from emosteer.steering.thermostat import Control, Thermostat
-from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted
+from emosteer.steering.tones import Keyframes, Tone, ToneLike, Turns
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
@@ -93,7 +93,7 @@ class SteeredModel:
 
     def steer(
         self,
-        emotion: Wanted | Thermostat | Turns,
+        emotion: ToneLike | Thermostat | Turns,
         *,
         layers: Sequence[int] | None = None,
         scope: str | None = None,
@@ -161,7 +161,7 @@ class SteeredModel:
     def generate(
         self,
         *,
-        emotion: Wanted | Thermostat = None,
+        emotion: ToneLike | Thermostat = None,
         scope: str | None = None,
         schedule: Schedule | None = None,
         operation: str = "add",

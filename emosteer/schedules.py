@@ -1,7 +1,7 @@
-"""How strongly a tone is felt at each token of an answer.
+"""Schedules: how the strength of a tone changes along an answer.
 
-A schedule is any function from the place of a token to a factor on the strength. Place 0 is the first token of the
-answer, 1 the next; the prompt lies before it at …, −2, −1.
+A schedule is any function from token positions to factors on the strength. Position 0 is the first token of the
+answer. Positions in the prompt are negative; its last token is at −1.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["Schedule", "constant", "decay", "keyframes", "product", "ramp", "window"]
 
 Schedule = Callable[["Tensor"], "Tensor"]
-"""Places `[tokens]`, float32 → factors `[tokens]`."""
+"""Function from positions `[tokens]`, float32, to factors `[tokens]`."""
 
 
 def constant(factor: float = 1.0) -> Schedule:
-    """The same factor at every token.
+    """Return a schedule with the same factor at every token.
 
     Raises:
         ToneError: The factor is not a finite number.
@@ -33,15 +33,15 @@ def constant(factor: float = 1.0) -> Schedule:
 
 
 def ramp(tokens: float, *, start: float = 0.0, end: float = 1.0) -> Schedule:
-    """From one factor to another over the first tokens of the answer; the prompt has the first.
+    """Return a schedule that goes from one factor to another over the first tokens of the answer.
 
     Args:
-        tokens: How many tokens it takes.
-        start: Factor at the first token of the answer, and of the prompt.
-        end: Factor from there on.
+        tokens: Length of the ramp, in tokens.
+        start: Factor at the first token of the answer, and in the prompt.
+        end: Factor after the ramp.
 
     Raises:
-        ToneError: It ends before it starts, or a number is not finite.
+        ToneError: The length is not positive, or a number is not finite.
     """
     if not _finite(tokens, "A ramp") > 0:
         raise ToneError(f"A ramp over {tokens} tokens ends before it starts.", "Give it one token or more.")
@@ -49,13 +49,13 @@ def ramp(tokens: float, *, start: float = 0.0, end: float = 1.0) -> Schedule:
 
 
 def keyframes(factors: Mapping[float, float]) -> Schedule:
-    """Factors at some places, linear in between, level before the first and after the last.
+    """Return a schedule through given factors, linear in between, constant before the first and after the last.
 
     Args:
-        factors: Place → factor: `{0: 0.0, 40: 1.0, 80: 0.3}`.
+        factors: Position → factor, as `{0: 0.0, 40: 1.0, 80: 0.3}`.
 
     Raises:
-        ToneError: There are none, or a number is not finite.
+        ToneError: The mapping is empty, or a number is not finite.
     """
     if not isinstance(factors, Mapping) or not factors:
         raise ToneError(f"{factors!r} names no keyframes.", "Give places and factors, such as {0: 0.0, 40: 1.0}.")
@@ -65,13 +65,13 @@ def keyframes(factors: Mapping[float, float]) -> Schedule:
 
 
 def decay(half_life: float) -> Schedule:
-    """Full strength at first, half of it after so many tokens of the answer, a quarter after twice as many.
+    """Return a schedule that starts at full strength and halves at regular intervals along the answer.
 
     Args:
-        half_life: In tokens.
+        half_life: Tokens after which the factor has halved.
 
     Raises:
-        ToneError: It is not a positive number.
+        ToneError: The half-life is not a positive number.
     """
     if not _finite(half_life, "A half-life") > 0:
         raise ToneError(f"A half-life of {half_life} tokens is none.", "Give it a positive number of tokens.")
@@ -79,14 +79,14 @@ def decay(half_life: float) -> Schedule:
 
 
 def window(start: float = 0, stop: float = math.inf) -> Schedule:
-    """Full strength from one place up to another, nothing outside.
+    """Return a schedule with full strength between two positions, and none outside.
 
     Args:
-        start: The first token that is steered; negative ones lie in the prompt.
-        stop: The first that is not any more.
+        start: First position that is steered. Negative positions are in the prompt.
+        stop: First position that is no longer steered.
 
     Raises:
-        ToneError: It ends before it starts, or one is not a number.
+        ToneError: The window is empty, or a position is not a number.
     """
     if not (isinstance(start, Real) and isinstance(stop, Real) and start < stop):
         raise ToneError(f"A window from token {start} to {stop} ends before it starts.", "Stop must lie after start.")
@@ -94,7 +94,7 @@ def window(start: float = 0, stop: float = math.inf) -> Schedule:
 
 
 def product(*schedules: Schedule) -> Schedule:
-    """The factors of several schedules, multiplied: a ramp that holds only in a window."""
+    """Return the product of several schedules, such as a ramp inside a window."""
     return _Product(schedules)
 
 
@@ -102,10 +102,10 @@ def product(*schedules: Schedule) -> Schedule:
 class _Product:
     schedules: tuple[Schedule, ...]
 
-    def __call__(self, places: Tensor) -> Tensor:
-        factors = places.new_ones(places.shape)
+    def __call__(self, positions: Tensor) -> Tensor:
+        factors = positions.new_ones(positions.shape)
         for schedule in self.schedules:
-            factors = factors * schedule(places)
+            factors = factors * schedule(positions)
         return factors
 
 
@@ -113,13 +113,13 @@ class _Product:
 class _Keyframes:
     points: tuple[tuple[float, float], ...]
 
-    def __call__(self, places: Tensor) -> Tensor:
+    def __call__(self, positions: Tensor) -> Tensor:
         import torch
 
-        factors = torch.full_like(places, self.points[0][1])
+        factors = torch.full_like(positions, self.points[0][1])
         for (left, low), (right, high) in zip(self.points, self.points[1:], strict=False):
-            share = ((places - left) / (right - left)).clamp(0, 1)
-            factors = torch.where(places >= left, low + share * (high - low), factors)
+            share = ((positions - left) / (right - left)).clamp(0, 1)
+            factors = torch.where(positions >= left, low + share * (high - low), factors)
         return factors
 
 
@@ -127,8 +127,8 @@ class _Keyframes:
 class _Decay:
     half_life: float
 
-    def __call__(self, places: Tensor) -> Tensor:
-        return (-places.clamp_min(0) / self.half_life).exp2()
+    def __call__(self, positions: Tensor) -> Tensor:
+        return (-positions.clamp_min(0) / self.half_life).exp2()
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ class _Window:
     start: float
     stop: float
 
-    def __call__(self, places: Tensor) -> Tensor:
-        return ((places >= self.start) & (places < self.stop)).to(places)
+    def __call__(self, positions: Tensor) -> Tensor:
+        return ((positions >= self.start) & (positions < self.stop)).to(positions)
 
 
 def _finite(number: object, what: str) -> float:

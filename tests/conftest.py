@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -31,9 +34,13 @@ CHAT_TEMPLATE = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, so that of two processes neither is left with a long one at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Slow tests first, so that of two processes neither is left with a long one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def few(values: Iterable[Any], *quick: object) -> list[Any]:
+    """Values for `parametrize`: the quick ones in every run, the others in the full one."""
+    return [value if value in quick else pytest.param(value, marks=pytest.mark.full) for value in values]
 
 
 def tiny_config(**changes) -> LlamaConfig:
@@ -100,6 +107,25 @@ def small_concepts() -> ConceptSet:
         tuple(f"The {noun} stands at number {i}." for i, noun in enumerate(["table", "bus", "desk", "shop", "mill"]))
     )
     return ConceptSet("small", concepts, {"en": neutral}, "Apache-2.0")
+
+
+def in_threads(*works) -> None:
+    """Run each in a thread of its own; the first error of any is raised here."""
+    errors: list[BaseException] = []
+
+    def guarded(work):
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
 
 
 def files_of(vectors: emosteer.EmotionVectors) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Atomic writing of files and folders."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ __all__ = ["new_folder", "require_new", "require_writable", "write_folder"]
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files so that each is either there whole or not at all.
+    """Write files, each whole or not at all.
 
-    All are written beside their places first, and put there only when every one has been written.
+    The files are written under temporary names in the folder, and renamed when all are complete.
 
     Args:
-        folder: Created if it is not there.
+        folder: The folder, created if it does not exist.
         files: File name → content.
 
     Raises:
-        InputError: The folder cannot be written or the disk is full; what was there is unchanged.
+        InputError: The folder cannot be written or the disk is full; its files are unchanged.
     """
     scratch: dict[str, Path] = {}
-    made: list[Path] = []
     try:
-        made = _missing(folder)
+        created = _missing(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, content in files.items():
@@ -43,14 +42,14 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
             mask = os.umask(0)
             os.umask(mask)
             for name, path in scratch.items():
-                path.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner may read
+                path.chmod(0o666 & ~mask)  # mkstemp creates files that only their owner may read
                 if (folder / name).is_dir():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             _put_in_place(scratch, folder)
         finally:
             for path in scratch.values():
                 path.unlink(missing_ok=True)
-            _remove_empty(made)
+            _remove_empty(created)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be written ({error.strerror or error}).", "Nothing was changed; name another folder."
@@ -58,24 +57,24 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def require_new(folder: Path) -> None:
-    """Check that a folder is not there, or is empty.
+    """Check that a folder does not exist or is empty.
 
     Raises:
-        InputError: There is something at its place.
+        InputError: The path exists and is not an empty folder.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already.", "Name a folder that is not, or remove it.")
 
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A scratch folder that takes its place when the block ends, and goes when the block fails.
+    """Yield a temporary folder that is renamed when the block ends, or deleted if it fails.
 
     Args:
-        folder: Where it goes.
+        folder: The final path.
 
     Raises:
-        InputError: There is something at its place, or it cannot be written.
+        InputError: The path exists and is not an empty folder, or cannot be written.
     """
     from safetensors import SafetensorError
 
@@ -84,13 +83,13 @@ def new_folder(folder: Path) -> Iterator[Path]:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        inside = scratch / "whole"  # mkdtemp makes a folder that only its owner may read
+        inside = scratch / "whole"  # mkdtemp creates a folder that only its owner may read
         inside.mkdir()
         yield inside
         if folder.exists():
             folder.rmdir()  # empty
         inside.rename(folder)
-    except (OSError, SafetensorError) as error:  # safetensors has a kind of its own for a full disk
+    except (OSError, SafetensorError) as error:  # safetensors has its own error for a full disk
         raise InputError(
             f"{folder} cannot be written ({getattr(error, 'strerror', None) or error}).",
             "Nothing was changed; name another folder.",
@@ -101,56 +100,52 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def _put_in_place(scratch: Mapping[str, Path], folder: Path) -> None:
-    """Rename all files into the folder, or leave it as it was; at no moment is a file missing that was there."""
-    kept: dict[str, Path] = {}
+    """Rename all files into the folder, or restore it; existing files are present at every moment."""
+    backups: dict[str, Path] = {}
     try:
         for name, path in scratch.items():
             if (folder / name).exists():
-                kept[name] = path.with_name(f"{path.name}.old")
-                _second_name(folder / name, kept[name])
+                backups[name] = path.with_name(f"{path.name}.old")
+                try:
+                    os.link(folder / name, backups[name])
+                except OSError:  # a file system without hard links
+                    shutil.copyfile(folder / name, backups[name])
         for name, path in scratch.items():
             path.replace(folder / name)
-    except BaseException:  # an interrupt too
+    except BaseException:  # including interrupts
         for name in (name for name, path in scratch.items() if not path.exists()):
-            if name in kept:
-                kept[name].replace(folder / name)
+            if name in backups:
+                backups[name].replace(folder / name)
             else:
                 (folder / name).unlink(missing_ok=True)
         raise
     finally:
-        for path in kept.values():
+        for path in backups.values():
             path.unlink(missing_ok=True)
 
 
-def _second_name(file: Path, name: Path) -> None:
-    try:
-        os.link(file, name)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(file, name)
-
-
 def require_writable(folder: Path) -> None:
-    """Check that a folder can be made and written, and leave nothing behind.
+    """Check that a folder can be created and written, and leave no trace.
 
     Args:
-        folder: It need not be there.
+        folder: The folder, which need not exist.
 
     Raises:
-        InputError: It cannot.
+        InputError: The folder cannot be created or written.
     """
     probe = f".probe-{os.getpid()}"
-    made = _missing(folder)
+    created = _missing(folder)
     write_folder(folder, {probe: b""})
     (folder / probe).unlink()
-    _remove_empty(made)
+    _remove_empty(created)
 
 
 def _missing(folder: Path) -> list[Path]:
-    """The folder and those above it that are not there yet, the innermost first."""
+    """Return the folder and its parents that do not exist yet, innermost first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
-        with suppress(OSError):  # not empty, or never made
+        with suppress(OSError):  # not empty, or never created
             folder.rmdir()

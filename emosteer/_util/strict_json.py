@@ -1,37 +1,37 @@
-"""JSON read strictly and written canonically: what files that people exchange need, and the json module leaves open."""
+"""Strict reading and canonical writing of JSON, for files that people exchange."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-MAX_DEPTH = 64  # deeper than any file of ours, and far from where the interpreter stops following
-MAX_TOKENS = 200_000  # brackets and commas: an object costs Python memory, however few bytes it has
-MAX_WIDE = 2 * 2**20  # bytes of text beyond ASCII, of which each character may take four in memory
+MAX_DEPTH = 64  # deeper than any of our files, and well below the recursion limit
+MAX_TOKENS = 200_000  # brackets and commas; each object costs memory, however few bytes it takes
+MAX_WIDE = 2 * 2**20  # bytes of a text with non-ASCII characters, each of which may take four bytes in memory
 
 __all__ = ["canonical", "loads", "pretty"]
 
 
 def canonical(value: object) -> str:
-    """One byte sequence for one value: sorted keys, no spaces, ASCII only, no NaN."""
+    """Return the canonical JSON of a value: sorted keys, no spaces, ASCII only, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def pretty(value: object) -> str:
-    """The same for people: sorted keys, two spaces, characters as they are, a newline at the end."""
+    """Return readable JSON: sorted keys, indented by two spaces, not escaped to ASCII, ending with a newline."""
     return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def loads(text: str | bytes) -> Any:
-    """Parse JSON, refusing what the json module lets pass.
+    """Parse JSON, and refuse what the json module accepts beyond the standard or beyond the limits above.
 
     Args:
-        text: A JSON document; bytes are taken as UTF-8.
+        text: A JSON document, as text or as bytes in UTF-8.
 
     Raises:
-        ValueError: Not JSON, not UTF-8, a key that stands twice in one object, NaN or an infinity, a number too long
-            to be one, half a character, nesting deeper than 64, more than 200,000 brackets and commas, or over 2 MiB
-            of text beyond ASCII.
+        ValueError: The document is not JSON or not UTF-8; contains a duplicate key, NaN, an infinity, a number too
+            large or an unpaired surrogate; is nested deeper than 64; has more than 200,000 brackets and commas; or
+            has non-ASCII characters and more than 2 MiB.
     """
     marks: list[Any] = ["{", "[", ",", "\\u"] if isinstance(text, str) else [b"{", b"[", b",", b"\\u"]
     *structure, escapes = (text.count(mark) for mark in marks)
@@ -53,7 +53,7 @@ def loads(text: str | bytes) -> Any:
 
 
 def _check_inside(value: Any) -> None:
-    """Level by level, so that no depth is too deep for the check itself."""
+    """Check depth and strings level by level, so that the check itself cannot recurse too deeply."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         inside: list[Any] = []
@@ -63,24 +63,24 @@ def _check_inside(value: Any) -> None:
                 inside += item.values()
             elif isinstance(item, list):
                 inside += item
-            elif isinstance(item, str) and not item.isascii() and not _whole_characters(item):
-                raise ValueError("it holds half a character")
+            elif (
+                isinstance(item, str)
+                and not item.isascii()
+                and any("\ud800" <= character <= "\udfff" for character in item)
+            ):
+                raise ValueError("it contains an unpaired surrogate")
         if not inside:
             return
         level = inside
     raise ValueError("it is nested too deeply")
 
 
-def _whole_characters(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {twice[:70]!r} stands twice in one object")
+        duplicate = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {duplicate[:70]!r} stands twice in one object")
     return result
 
 

@@ -1,8 +1,8 @@
-"""Vectors in, doses out: what is asked, in which order, and what is decided on it.
+"""Calibration of vectors: the experiment, step by step, and the decisions made on its results.
 
-Each step is asked about where the one before it points: three windows of layers at two doses, all emotions on a few
-prompts, give the layers and a first guess; three levels around it correct the guess for every emotion; two levels at
-the corrected doses, on other prompts, settle them. All answers in the chosen layers enter the final fit.
+Each step starts from the estimate of the one before. Three windows of layers at two doses, all emotions on a few
+prompts, give the layers and a first estimate. Three levels around it correct the estimate for every emotion. Two levels
+at the corrected doses, on other prompts, settle it. All answers in the chosen layers enter the final fit.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from emosteer._util import strict_json
 from emosteer._util.stats import resamples
-from emosteer.calibration.bench import SAMPLING, Bench, Measured, even_weights
+from emosteer.calibration.bench import SAMPLING, Bench, ScoredAnswer, even_weights
 from emosteer.calibration.curves import FROM, CostFit, Samples, fit_costs, tone_rises, tones_at_cost
 from emosteer.calibration.results import Calibration, EmotionResult, Point, Window, sample_of
 from emosteer.errors import InputError
 from emosteer.eval.judges import BASIC, Judge, heard_as
-from emosteer.eval.prompts import load_prompts
+from emosteer.eval.prompts import load_prompts, spread
 from emosteer.vectors.types import fallback_dose
 
 if TYPE_CHECKING:
@@ -31,16 +33,16 @@ PROMPTS = 42
 """Development prompts: 18 for the layers and the first round, the others for the second."""
 
 PROBES, PROBED = (0.15, 0.3), 4
-"""Doses, and number of prompts, at which layers are compared; the fallback dose is between them."""
+"""Doses and number of prompts for the comparison of layers; the fallback dose lies between the doses."""
 
 FIRST, SECOND = (0.65, 1.0, 1.35), (0.85, 1.15)
-"""Levels of the two rounds, in units of the dose that the answers so far point to."""
+"""Levels of the two rounds, in multiples of the dose estimated so far."""
 
 REACH = 2.0
-"""How far beyond the highest dose so far the next round may go."""
+"""Largest dose of the next round, in multiples of the highest dose so far."""
 
 LIMIT = 1.0
-"""Highest dose: as much as there is of the residual stream itself."""
+"""Highest dose: the norm of the residual stream itself."""
 
 __all__ = ["calibrate"]
 
@@ -58,25 +60,25 @@ def calibrate(
 ) -> Calibration:
     """Find the dose of every emotion at which strength 1.0 costs a budget, or less where more adds no tone.
 
-    With 34 emotions that takes about 2,000 answers of 32 tokens. Tone is what the readout finds in the finished words;
-    the judge decides nothing.
+    This takes about 2,000 answers of 32 tokens for 34 emotions. Tone is measured by the readout in the finished words.
+    The judge has no influence on the doses.
 
     Args:
-        steered: The model; the doses that its vectors have are not used.
-        budget: What strength 1.0 may cost, in nats a token above plain answers.
-        emotions: Which; all of the vectors by default.
-        prompts: What is asked; the development questions by default, for a base model the development openings.
-        judge: Who says in how many answers the emotion is heard.
-        seed: Of sampling.
-        cache: Folder that keeps finished batches of answers, from which an interrupted calibration goes on.
-        progress: Show progress bars if standard error is a terminal.
+        steered: The model; existing doses of its vectors are not used.
+        budget: Cost of strength 1.0, in nats per token above plain answers.
+        emotions: Emotions to calibrate; all of the vectors by default.
+        prompts: Prompts; the development questions by default, for a base model the development openings.
+        judge: Judge that measures the hit rate.
+        seed: Seed of sampling.
+        cache: Folder that keeps finished batches of answers, so that an interrupted calibration can resume.
+        progress: Whether to show progress bars if standard error is a terminal.
 
     Returns:
         The record, to `apply` to the vectors.
 
     Raises:
-        ToneError: An emotion is not there.
-        InputError: The budget, the emotions or the prompts cannot be used, an emotion gives empty answers only, or the
+        ToneError: An emotion is unknown.
+        InputError: The budget, the emotions or the prompts cannot be used, all answers of an emotion are empty, or the
             cache cannot be written.
     """
     vectors = steered.vectors
@@ -87,20 +89,20 @@ def calibrate(
         raise InputError(f"The budget is {budget}, it must be a positive number.", "0.5 nats a token is the default.")
     if prompts is None:
         prompts = load_prompts("development", kind="questions" if steered.tokenizer.chat_template else "openings")
-    asked = _spread(tuple(dict.fromkeys(prompts)), PROMPTS)
+    asked = spread(tuple(dict.fromkeys(prompts)), PROMPTS)
     if not emotions or len(asked) < 2:
         raise InputError("Calibration needs an emotion and two prompts or more.")
-    first = _spread(asked, max(1, len(asked) * 3 // 7))
+    first = spread(asked, max(1, len(asked) * 3 // 7))
     second = [prompt for prompt in asked if prompt not in first]
     bench = Bench(steered, asked, seed, cache, progress)
 
     windows = _windows(vectors.layers, vectors.base_model.num_hidden_layers)
     probes = dict.fromkeys(emotions, PROBES)
-    probed = [bench.ask(layers, probes, _spread(first, PROBED)) for layers in windows]
+    probed = [bench.ask(layers, probes, spread(first, PROBED)) for layers in windows]
     chosen, compared = _compare(windows, probed, budget)
     layers, weights, answers = windows[chosen], even_weights(windows[chosen]), probed[chosen]
-    together = _samples(answers, [0] * len(answers))
-    guess = _doses(together, fit_costs(together), budget, REACH)[0]
+    pooled = _samples(answers, [0] * len(answers))
+    guess = _doses(pooled, fit_costs(pooled), budget, REACH)[0]
     answers += bench.ask(layers, dict.fromkeys(emotions, _levels(guess, FIRST)), first)
     samples = _of_emotions(answers, emotions)
     each = _doses(samples, fit_costs(samples), budget, REACH)
@@ -110,12 +112,12 @@ def calibrate(
     fit = fit_costs(samples)
     doses = _doses(samples, fit, budget)
     rises = tone_rises(samples, doses)
-    found = {}
+    results = {}
     for i, name in enumerate(emotions):
         own = [answer for answer in answers if answer.cell.emotion == name]
         points = _points(own, _hits(own, name, judge))
         sample = sample_of(vectors, name, layers, weights)
-        found[name] = _settled(fit, i, points, doses[i], rises[i], budget, sample)
+        results[name] = _settled(fit, i, points, doses[i], rises[i], budget, sample)
     return Calibration(
         base_model=vectors.base_model,
         layers=layers,
@@ -123,7 +125,7 @@ def calibrate(
         scope="all",
         budget=budget,
         exponent=fit.exponent,
-        emotions=found,
+        emotions=results,
         windows=compared,
         about={
             "prompts": len(asked),
@@ -137,14 +139,8 @@ def calibrate(
     )
 
 
-def _spread(prompts: Sequence[str], n: int) -> tuple[str, ...]:
-    """So many of them, from all over the list."""
-    n = min(n, len(prompts))
-    return tuple(prompts[i * len(prompts) // n] for i in range(n))
-
-
 def _windows(layers: Sequence[int], depth: int) -> list[tuple[int, ...]]:
-    """The middle third, which is that of the fallback dose, and the thirds that begin a sixth earlier and later."""
+    """Return the middle third, as used by the fallback dose, and the thirds a sixth of the depth earlier and later."""
     middle = fallback_dose(layers, depth).layers
     shift = max(1, depth // 6)
     shifted = [tuple(layer + by for layer in middle if layer + by in layers) for by in (-shift, shift)]
@@ -152,19 +148,17 @@ def _windows(layers: Sequence[int], depth: int) -> list[tuple[int, ...]]:
 
 
 def _levels(dose: float, factors: Sequence[float]) -> tuple[float, ...]:
-    return tuple(dict.fromkeys(_short(min(LIMIT, factor * dose)) for factor in factors))
+    return tuple(dict.fromkeys(_rounded(min(LIMIT, factor * dose)) for factor in factors))
 
 
 def _compare(
-    windows: Sequence[tuple[int, ...]], probed: Sequence[Sequence[Measured]], budget: float
+    windows: Sequence[tuple[int, ...]], probed: Sequence[Sequence[ScoredAnswer]], budget: float
 ) -> tuple[int, tuple[Window, ...]]:
-    """Which window has most tone at the budget; the first unless another has more by more than a standard error."""
-    import numpy as np
-
-    answers = [answer for those in probed for answer in those]
+    """Choose the window with most tone at the budget: the first, unless another gains more than a standard error."""
+    answers = [answer for of_window in probed for answer in of_window]
     samples = _samples(
         answers,
-        [window for window, those in enumerate(probed) for _ in those],
+        [window for window, of_window in enumerate(probed) for _ in of_window],
         [(answer.cell.emotion, answer.prompt) for answer in answers],
     )
     tones = tones_at_cost(samples, budget, LIMIT, resamples(int(samples.cluster.max()) + 1))
@@ -172,24 +166,22 @@ def _compare(
     errors = [float(np.std(gain[np.isfinite(gain)])) for gain in gains]
     best = max(range(len(windows)), key=lambda i: gains[i, 0] if gains[i, 0] > errors[i] else 0.0)
     numbers = zip(windows, tones[:, 0], gains[:, 0], errors, strict=True)
-    return best, tuple(Window(layers, *(_short(float(x)) for x in rest)) for layers, *rest in numbers)
+    return best, tuple(Window(layers, *(_rounded(float(number)) for number in rest)) for layers, *rest in numbers)
 
 
-def _of_emotions(answers: Sequence[Measured], emotions: Sequence[str]) -> Samples:
-    """Answers grouped by emotion; those to one prompt err together."""
+def _of_emotions(answers: Sequence[ScoredAnswer], emotions: Sequence[str]) -> Samples:
+    """Group answers by emotion, with those to one prompt as a cluster."""
     if silent := set(emotions) - {str(answer.cell.emotion) for answer in answers}:
         raise InputError(f"All answers in {sorted(silent)[0]} are empty.", "Leave it out, or give other prompts.")
     return _samples(answers, [emotions.index(str(answer.cell.emotion)) for answer in answers])
 
 
-def _samples(answers: Sequence[Measured], groups: Sequence[int], clusters: Sequence[Any] | None = None) -> Samples:
-    import numpy as np
-
+def _samples(answers: Sequence[ScoredAnswer], groups: Sequence[int], clusters: Sequence[Any] | None = None) -> Samples:
     clusters = [answer.prompt for answer in answers] if clusters is None else clusters
-    number = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
+    index = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
     return Samples(
         group=np.array(groups),
-        cluster=np.array([number[cluster] for cluster in clusters]),
+        cluster=np.array([index[cluster] for cluster in clusters]),
         dose=np.array([answer.cell.strength for answer in answers]),
         cost=np.array([answer.cost for answer in answers]),
         tone=np.array([answer.tone for answer in answers]),
@@ -197,41 +189,40 @@ def _samples(answers: Sequence[Measured], groups: Sequence[int], clusters: Seque
 
 
 def _doses(samples: Samples, fit: CostFit, budget: float, reach: float = 1.0) -> list[float]:
-    """Where the curve of each group costs the budget, at most so many times the highest dose measured in it."""
+    """Return the dose at which each group costs the budget, at most `reach` times the highest dose measured in it."""
     groups = range(len(fit.factors))
     tops = [float(samples.dose[samples.group == group].max()) for group in groups]
-    return [_short(min(fit.dose(group, budget), reach * tops[group], LIMIT)) for group in groups]
+    return [_rounded(min(fit.dose(group, budget), reach * tops[group], LIMIT)) for group in groups]
 
 
-def _points(answers: Sequence[Measured], hits: Sequence[bool] | None) -> tuple[Point, ...]:
-    """What was measured of one emotion, by rising dose."""
-    import numpy as np
-
-    found = []
+def _points(answers: Sequence[ScoredAnswer], hits: Sequence[bool] | None) -> tuple[Point, ...]:
+    """Summarise the answers of one emotion, by rising dose."""
+    points = []
     for dose in sorted({answer.cell.strength for answer in answers}):
         rows = [i for i, answer in enumerate(answers) if answer.cell.strength == dose]
         costs = np.array([answers[i].cost for i in rows])
         tones = [answers[i].tone for i in rows if not math.isnan(answers[i].tone)]
-        found.append(
+        points.append(
             Point(
                 dose=dose,
                 n=len(rows),
-                cost=_short(float(costs.mean())),
-                standard_error=_short(float(costs.std(ddof=1)) / math.sqrt(len(rows))) if len(rows) > 1 else None,
-                tone=_short(float(np.mean(tones))) if tones else None,
-                hit_rate=_short(float(np.mean([hits[i] for i in rows]))) if hits is not None else None,
+                cost=_rounded(float(costs.mean())),
+                standard_error=_rounded(float(costs.std(ddof=1)) / math.sqrt(len(rows))) if len(rows) > 1 else None,
+                tone=_rounded(float(np.mean(tones))) if tones else None,
+                hit_rate=_rounded(float(np.mean([hits[i] for i in rows]))) if hits is not None else None,
             )
         )
-    return tuple(found)
+    return tuple(points)
 
 
-def _hits(answers: Sequence[Measured], emotion: str, judge: Judge | None) -> list[bool] | None:
-    """In which answers the judge finds the emotion: a basic one before the other basic ones, any other before all."""
+def _hits(answers: Sequence[ScoredAnswer], emotion: str, judge: Judge | None) -> list[bool] | None:
+    """Return which answers the judge assigns to the emotion: a basic one among the basic ones, any other among all."""
     label = heard_as(judge, emotion) if judge else None
     if judge is None or label is None:
         return None
-    among = [name for name in (BASIC if emotion in BASIC else judge.labels) if name in judge.labels]
-    heard = judge.probabilities([answer.text for answer in answers], [name for name in among if name != "neutral"])
+    choice = BASIC if emotion in BASIC else judge.labels
+    among = [name for name in choice if name in judge.labels and name != "neutral"]
+    heard = judge.probabilities([answer.text for answer in answers], among)
     return [all(heard[label][i] >= shares[i] for shares in heard.values()) for i in range(len(answers))]
 
 
@@ -244,8 +235,8 @@ def _settled(
     budget: float,
     sample: tuple[float, ...],
 ) -> EmotionResult:
-    """The dose of one emotion and why it is this one."""
-    stopped = "budget" if dose >= _short(fit.dose(group, budget)) else "limit"
+    """Settle the dose of one emotion, and state why it is not higher."""
+    stopped = "budget" if dose >= _rounded(fit.dose(group, budget)) else "limit"
     levels = [point for point in points if point.dose not in PROBES] or list(points)
     lower = [point.dose for point in levels if FROM * dose <= point.dose < dose]
     if lower and not rises:
@@ -254,16 +245,16 @@ def _settled(
     power = dose**fit.exponent
     return EmotionResult(
         dose=dose,
-        cost=_short(float(fit.factors[group]) * power),
-        standard_error=_short(float(fit.errors[group]) * power),
+        cost=_rounded(float(fit.factors[group]) * power),
+        standard_error=_rounded(float(fit.errors[group]) * power),
         hit_rate=nearest.hit_rate,
         stopped=stopped,
-        factor=_short(float(fit.factors[group])),
+        factor=_rounded(float(fit.factors[group])),
         points=tuple(points),
         sample=sample,
     )
 
 
-def _short(value: float) -> float:
-    """Four digits that count, for people to read."""
+def _rounded(value: float) -> float:
+    """Round to four significant digits."""
     return float(f"{value:.4g}")

@@ -1,8 +1,7 @@
-"""What a calibration found: a record that is kept beside the vectors and gives other copies of them the same doses.
+"""The record of a calibration, kept beside the vectors, which gives other copies of them the same doses.
 
-The doses in a vector file are what steers; the record says where they come from. `EmotionVectors.save_pretrained` knows
-nothing of it: the command line writes it whenever it writes doses, before them, and `apply` refuses vectors that it was
-not measured with, so a record that was left behind can mislead nobody.
+The doses in a vector file are what steers; the record says how they were measured. The command line writes it before it
+writes doses. `apply` refuses vectors that the record was not measured with, so an outdated record does no harm.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from typing import Any, NoReturn
 
 from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
+from emosteer._util.names import EMOTION_NAME
 from emosteer._util.schema import Schema
-from emosteer.concepts.conceptset import NAME
 from emosteer.errors import FormatError, IncompatibleModelError
 from emosteer.models.fingerprint import BaseModel
 from emosteer.vectors.emotion_vectors import EmotionVectors
@@ -26,10 +25,10 @@ CALIBRATION_FILE = "calibration.json"
 STOPPED = ("budget", "saturated", "limit")
 
 SAMPLE = 16
-"""Numbers of what a dose adds, by which a direction is known again."""
+"""Numbers sampled from what a dose adds, by which a direction is recognised."""
 
-SAME = 0.05
-"""Share by which they may differ: another machine rounds otherwise, another direction is another."""
+TOLERANCE = 0.05
+"""Relative difference allowed between samples: rounding differs between machines, other directions differ by more."""
 
 checks = Schema("a calibration of emosteer", "Measure one: emosteer calibrate VECTORS")
 
@@ -41,13 +40,13 @@ class Point:
     """Answers at one dose.
 
     Args:
-        dose: In mean residual norms.
+        dose: Dose in mean residual norms.
         n: Number of answers.
-        cost: Nats a token above plain answers to the same prompts.
-        standard_error: Of the cost; None for a single answer.
-        tone: What the readout finds in the answers above what it finds in plain ones, in standard deviations of neutral
-            text; None if there is nothing to read.
-        hit_rate: Share in which the judge finds the emotion, or None.
+        cost: Cost in nats per token above plain answers to the same prompts.
+        standard_error: Standard error of the cost; None for a single answer.
+        tone: Readout of the answers above that of plain ones, in standard deviations of neutral text; None if there is
+            nothing to read.
+        hit_rate: Share of answers in which the judge finds the emotion, or None.
     """
 
     dose: float
@@ -63,15 +62,15 @@ class EmotionResult:
     """The dose of one emotion.
 
     Args:
-        dose: Of strength 1.0, in mean residual norms.
-        cost: What it costs by the fitted curve, in nats a token.
-        standard_error: Of that cost.
-        hit_rate: At the measured dose that is nearest, or None.
-        stopped: `"budget"`: it costs the budget; `"saturated"`: more adds no tone; `"limit"`: it is the highest dose
-            that was measured, and costs less than the budget.
-        factor: Of the curve, cost = factor · dose^exponent.
-        points: What was measured, by rising dose.
-        sample: Some numbers of what a dose of 1.0 adds, by which the direction is known again.
+        dose: Dose of strength 1.0, in mean residual norms.
+        cost: Its cost by the fitted curve, in nats per token.
+        standard_error: Standard error of that cost.
+        hit_rate: Hit rate at the nearest measured dose, or None.
+        stopped: Why it is not higher. `"budget"`: it costs the budget; `"saturated"`: more adds no tone; `"limit"`: it
+            is the highest dose that was measured, and costs less than the budget.
+        factor: Factor of the curve, cost = factor · dose^exponent.
+        points: Measured points, by rising dose.
+        sample: Numbers sampled from what a dose of 1.0 adds, by which the direction is recognised.
     """
 
     dose: float
@@ -86,13 +85,13 @@ class EmotionResult:
 
 @dataclass(frozen=True)
 class Window:
-    """Layers that were tried.
+    """A window of layers that was tried.
 
     Args:
-        layers: Steered evenly.
-        tone: At the dose that costs the budget, mean over emotions, in standard deviations of neutral text.
-        gain: That minus the tone of the first window, the middle third.
-        standard_error: Of the gain.
+        layers: Layers, steered with even weights.
+        tone: Tone at the dose that costs the budget, mean over emotions, in standard deviations of neutral text.
+        gain: Tone minus that of the first window, the middle third.
+        standard_error: Standard error of the gain.
     """
 
     layers: tuple[int, ...]
@@ -103,21 +102,21 @@ class Window:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Doses, and what they were measured by.
+    """Doses and the measurements behind them.
 
-    The curve of an emotion is factor · (strength · dose)^exponent with a factor that is not negative and an exponent
-    above zero, so its cost rises from 0 at strength 0 to that of the dose at strength 1 and never falls between.
+    The cost of an emotion is factor · (strength · dose)^exponent with a factor that is not negative and an exponent
+    above zero. So it rises from 0 at strength 0 to the cost of the dose at strength 1, and never falls between.
 
     Args:
-        base_model: That was measured.
-        layers: Steered, the same for all emotions.
-        weights: One factor a layer.
+        base_model: The model that was measured.
+        layers: Steered layers, the same for all emotions.
+        weights: One factor for each layer.
         scope: Tokens that are steered.
-        budget: Nats a token that strength 1.0 may cost.
-        exponent: Of all curves.
+        budget: Allowed cost of strength 1.0, in nats per token.
+        exponent: Exponent of all curves.
         emotions: Emotion → its dose.
-        windows: Layers that were tried, the middle third first.
-        about: Prompts (how many, and a digest), sampling, seed, versions, number of answers, judge.
+        windows: Windows of layers that were tried, the middle third first.
+        about: Number and digest of the prompts, sampling, seed, versions, number of answers, judge.
     """
 
     base_model: BaseModel
@@ -131,52 +130,54 @@ class Calibration:
     about: Mapping[str, Any]
 
     def apply(self, vectors: EmotionVectors) -> EmotionVectors:
-        """The vectors with these doses; an emotion that was not calibrated keeps what it has.
+        """Return the vectors with these doses; an emotion that was not calibrated keeps its own.
 
         Args:
-            vectors: Those that were measured, or made again in the same way.
+            vectors: The vectors that were measured, or vectors made again in the same way.
 
         Raises:
-            IncompatibleModelError: They are of another model, lack the layers, or have none of the emotions or other
+            IncompatibleModelError: They belong to another model, lack the layers or all of the emotions, or have other
                 directions.
         """
         ours, theirs = self.base_model, vectors.base_model
         known = None not in (ours.fingerprint, theirs.fingerprint)
         for name in ("model_type", "num_hidden_layers", "hidden_size", *(["fingerprint"] if known else [])):
             if getattr(ours, name) != getattr(theirs, name):
-                _other("another model", f"{name} {getattr(ours, name)} instead of {getattr(theirs, name)}")
+                _refuse("another model", f"{name} {getattr(ours, name)} instead of {getattr(theirs, name)}")
         if missing := [layer for layer in self.layers if layer not in vectors.layers]:
-            _other("other layers", f"it steers layer {missing[0]}, which the vectors do not have")
-        there = [name for name in self.emotions if name in vectors.directions]
-        if not there:
-            _other("other emotions", f"it is of {', '.join(self.emotions)}")
-        doses = dict(vectors.doses)
-        for name in there:
-            found = self.emotions[name]
-            if not _same(found.sample, sample_of(vectors, name, self.layers, self.weights)):
-                _other("other directions", f"that of {name} is not the one that was measured")
+            _refuse("other layers", f"it steers layer {missing[0]}, which the vectors do not have")
+        doses = {}
+        for name, result in self.emotions.items():
+            if name not in vectors.directions:
+                continue
+            sample = sample_of(vectors, name, self.layers, self.weights)
+            error = sum((actual - expected) ** 2 for actual, expected in zip(sample, result.sample, strict=True))
+            if not error <= TOLERANCE**2 * sum(expected**2 for expected in result.sample):
+                _refuse("other directions", f"that of {name} is not the one that was measured")
             doses[name] = Dose(
-                dose=found.dose,
+                dose=result.dose,
                 layers=self.layers,
                 weights=self.weights,
                 scope=self.scope,
                 budget=self.budget,
-                cost=found.cost,
-                hit_rate=found.hit_rate,
-                stopped=found.stopped,
+                cost=result.cost,
+                hit_rate=result.hit_rate,
+                stopped=result.stopped,
             )
-        return replace(vectors, doses=doses)
+        if not doses:
+            _refuse("other emotions", f"it is of {', '.join(self.emotions)}")
+        return replace(vectors, doses={**vectors.doses, **doses})
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain data for JSON."""
         return {"schema": SCHEMA, **asdict(self)}
 
     @classmethod
     def from_dict(cls, data: Any) -> Calibration:
-        """Check and take a parsed record.
+        """Check a parsed record and return it.
 
         Raises:
-            FormatError: A field is missing, not known, of the wrong kind or out of range.
+            FormatError: A field is missing, unknown, of the wrong type or out of range.
         """
         schema = checks.whole(checks.mapping(data, "it").get("schema"), "schema", 1, 1_000_000)
         if schema != SCHEMA:
@@ -197,7 +198,7 @@ class Calibration:
         if len(weights) != len(layers):
             checks.fail("it has not one weight a layer")
         emotions = entry["emotions"]
-        if not isinstance(emotions, dict) or not emotions or not all(map(NAME.fullmatch, emotions)):
+        if not isinstance(emotions, dict) or not emotions or not all(map(EMOTION_NAME.fullmatch, emotions)):
             checks.fail("emotions is not an object of emotions")
         return cls(
             base_model=base,
@@ -206,8 +207,8 @@ class Calibration:
             scope=checks.choice(entry["scope"], "scope", SCOPES),
             budget=checks.number(entry["budget"], "budget", 0, 1_000),
             exponent=checks.number(entry["exponent"], "exponent", 0.1, 100),
-            emotions={name: _emotion(one, name) for name, one in emotions.items()},
-            windows=tuple(_window(one, depth) for one in checks.listed(entry["windows"], "windows")),
+            emotions={name: _emotion(result, name) for name, result in emotions.items()},
+            windows=tuple(_window(window, depth) for window in checks.listed(entry["windows"], "windows")),
             about=checks.mapping(entry["about"], "about"),
         )
 
@@ -215,10 +216,10 @@ class Calibration:
         """Write `calibration.json`.
 
         Args:
-            folder: Where; made if it is not there.
+            folder: Folder of the file, created if it does not exist.
 
         Raises:
-            InputError: It cannot be written; what was there is unchanged.
+            InputError: It cannot be written; an earlier file is unchanged.
         """
         write_folder(Path(folder), {CALIBRATION_FILE: strict_json.pretty(self.to_dict()).encode()})
 
@@ -230,7 +231,7 @@ class Calibration:
             source: The file, or the folder that holds `calibration.json`.
 
         Raises:
-            FormatError: It is not there or not a calibration.
+            FormatError: It does not exist or is not a calibration.
         """
         file = Path(source)
         try:
@@ -248,9 +249,9 @@ class Calibration:
 def sample_of(
     vectors: EmotionVectors, emotion: str, layers: Sequence[int], weights: Sequence[float]
 ) -> tuple[float, ...]:
-    """Some numbers of what a dose of 1.0 adds, spread evenly over layers and width.
+    """Sample numbers from what a dose of 1.0 adds, evenly over layers and width.
 
-    In place of a digest, which rounding on another machine would change.
+    They take the place of a digest, which rounding on another machine would change.
     """
     import torch
 
@@ -260,14 +261,9 @@ def sample_of(
     return tuple(float(f"{float(flat[round(i * step)]):.5g}") for i in range(SAMPLE))
 
 
-def _same(one: Sequence[float], other: Sequence[float]) -> bool:
-    apart = sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
-    return apart <= SAME**2 * sum(a * a for a in one)
-
-
-def _other(found: str, detail: str) -> NoReturn:
+def _refuse(difference: str, detail: str) -> NoReturn:
     raise IncompatibleModelError(
-        f"The calibration was measured with {found}: {detail}.", "Measure anew: emosteer calibrate VECTORS"
+        f"The calibration was measured with {difference}: {detail}.", "Measure anew: emosteer calibrate VECTORS"
     )
 
 
@@ -277,12 +273,10 @@ def _names(kind: Any) -> set[str]:
 
 def _window(value: Any, depth: int) -> Window:
     entry = checks.mapping(value, "a window", _names(Window))
+    names = ("tone", "gain", "standard_error")
     return Window(
         checks.layers(entry["layers"], "the layers of a window", depth),
-        *(
-            checks.number(entry[name], f"the {name} of a window", -1e6, 1e6)
-            for name in ("tone", "gain", "standard_error")
-        ),
+        *(checks.number(entry[name], f"the {name} of a window", -1e6, 1e6) for name in names),
     )
 
 
@@ -298,7 +292,7 @@ def _emotion(value: Any, name: str) -> EmotionResult:
         hit_rate=checks.optional_number(entry["hit_rate"], f"the hit rate of {name}", 0, 1),
         stopped=checks.choice(entry["stopped"], f"why {name} stopped", STOPPED),
         factor=checks.number(entry["factor"], f"the factor of {name}", 0, 1e30),
-        points=tuple(_point(one, name) for one in checks.listed(entry["points"], f"the points of {name}")),
+        points=tuple(_point(point, name) for point in checks.listed(entry["points"], f"the points of {name}")),
         sample=sample,
     )
 

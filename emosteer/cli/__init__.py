@@ -1,4 +1,4 @@
-"""The command line: parse, call, print."""
+"""The command line. Each file is one command, or the commands of one noun; this one puts them together."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from typing import Any, NoReturn
 import typer
 from rich.text import Text
 
-from emosteer.cli import printing
-from emosteer.cli.building import calibrate, extract, info
-from emosteer.cli.exporting import export_baked, export_endpoint, export_gguf
-from emosteer.cli.importing import import_
-from emosteer.cli.measuring import eval_alignment, eval_steering
+from emosteer.cli import (
+    calibrate,
+    demo,
+    export,
+    extract,
+    hub,
+    import_,
+    info,
+    printing,
+    quickstart,
+    read,
+    steer,
+    transfer,
+)
+from emosteer.cli import eval as eval_
 from emosteer.cli.printing import printable
-from emosteer.cli.sharing import list_, pull, push
-from emosteer.cli.showing import demo
-from emosteer.cli.speaking import quickstart, read, steer
-from emosteer.cli.transferring import transfer
 from emosteer.errors import EmosteerError, EmosteerWarning
 
 __all__ = ["app", "main"]
@@ -31,27 +37,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Emotional tone for any Hugging Face language model, at inference, without training.",
 )
-for command in (quickstart, steer, read, extract, calibrate, info, transfer, push, pull, demo):
+for command in (
+    quickstart.quickstart,
+    steer.steer,
+    read.read,
+    extract.extract,
+    calibrate.calibrate,
+    info.info,
+    transfer.transfer,
+    hub.push,
+    hub.pull,
+    demo.demo,
+):
     app.command()(command)
-app.command("list")(list_)
-app.command("import")(import_)
-
-measures = typer.Typer(no_args_is_help=True, help="Measure what vectors do.")
-measures.command("steering")(eval_steering)
-measures.command("alignment")(eval_alignment)
-app.add_typer(measures, name="eval")
-
-exports = typer.Typer(
-    no_args_is_help=True, help="Take a tone out of emosteer: to llama.cpp, an endpoint, a plain model."
-)
-exports.command("gguf")(export_gguf)
-exports.command("endpoint")(export_endpoint)
-exports.command("baked")(export_baked)
-app.add_typer(exports, name="export")
+app.command("list")(hub.list_)
+app.command("import")(import_.import_)
+app.add_typer(eval_.app, name="eval")
+app.add_typer(export.app, name="export")
 
 
 def main() -> NoReturn:
-    """Run the command line; whatever goes wrong for a known reason is one line on standard error."""
+    """Run the command line. An expected error is one line on standard error, and exit status 1."""
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a character
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes the optional arguments as *_
     _quieten()
@@ -70,17 +76,17 @@ def main() -> NoReturn:
 
 
 def _quieten() -> None:
-    """The libraries below report to people who debug them; progress is for terminals only."""
+    """Silence the reports of the libraries below, and their progress bars where there is no terminal."""
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported, by transformers for one
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it repeats what servers say as it stands
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # read when transformers is imported, which takes its time
     if "transformers" in sys.modules:
-        from transformers.utils import logging as of_transformers
+        from transformers.utils import logging as transformers_logging
 
-        of_transformers.set_verbosity_error()
+        transformers_logging.set_verbosity_error()
         if not sys.stderr.isatty():
-            of_transformers.disable_progress_bar()
+            transformers_logging.disable_progress_bar()
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:

@@ -1,4 +1,4 @@
-"""What commands share: options, how their text is read, and the loading of a model with its vectors."""
+"""What commands share: their options, how the text of an option is parsed, and loading a model with its vectors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import typer
 import emosteer
 from emosteer.cli import printing
 from emosteer.errors import InputError
+from emosteer.models.loading import EMBEDDED
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel
-    from emosteer.vectors.emotion_vectors import EmotionVectors
+    from emosteer.steering import Affect
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="'embedded', a Hub id, a folder or a .gguf file.", show_default=True)
@@ -34,42 +35,94 @@ TokensOption = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Long
 AnswersOption = Annotated[
     Path | None, typer.Option("--cache", help="Folder of finished answers; emosteer's own by default.")
 ]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)]
+OnlyOption = Annotated[str | None, typer.Option("--emotions", help="Only these, separated by commas.")]
+KeptLayersOption = Annotated[
+    str | None, typer.Option("--layers", help="Layers to keep, as 0-29 or 8,12,16; all by default.")
+]
+SteeredLayersOption = Annotated[
+    str | None, typer.Option("--layers", help="Steer after these layers, as 10-19 or 8,12,16.")
+]
+BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Texts at a time.")]
+EmotionsOption = Annotated[
+    list[str] | None, typer.Option("--emotion", "-e", help="EMOTION or EMOTION=STRENGTH; may be given many times.")
+]
+ValenceOption = Annotated[
+    float | None, typer.Option(min=-1, max=1, help="Instead of emotions: unpleasant −1 to pleasant 1.")
+]
+ArousalOption = Annotated[
+    float | None, typer.Option(min=-1, max=1, help="Instead of emotions: still −1 to stirred up 1.")
+]
+CardOption = Annotated[bool, typer.Option("--card", help="Put the results into the vectors' file and card.")]
 
 
-def strength_of(text: str) -> tuple[str, float]:
-    """`joy=0.8`, or `joy` for 1.0."""
-    name, given, number = text.partition("=")
+def parse_tone(emotions: list[str] | None, valence: float | None, arousal: float | None) -> dict[str, float] | Affect:
+    """Parse a tone: emotions as `joy=0.8`, or `joy` for strength 1.0; or a point of valence and arousal.
+
+    Returns:
+        Emotion → strength, empty if nothing is given; or the point.
+
+    Raises:
+        InputError: Both are given, or a strength is not a number.
+    """
+    from emosteer.steering import Affect
+
+    tone = dict(map(_parse_strength, emotions or ()))
+    if valence is None and arousal is None:
+        return tone
+    if tone:
+        raise InputError("A tone is either emotions or valence and arousal.", "Leave out one of them.")
+    return Affect(valence or 0.0, arousal or 0.0)
+
+
+def _parse_strength(text: str) -> tuple[str, float]:
+    name, separator, number = text.partition("=")
     try:
-        return name.strip(), float(number) if given else 1.0
+        return name.strip(), float(number) if separator else 1.0
     except ValueError:
         raise InputError(f"{text!r} is not EMOTION=STRENGTH.", "For example: --emotion joy=0.8") from None
 
 
-def doses_of(text: str) -> tuple[float, ...]:
-    """`0.25,0.5,1`."""
+def parse_names(text: str | None) -> list[str] | None:
+    """Parse names separated by commas, as `joy,fear`; without text, return None."""
+    return [name.strip() for name in text.split(",")] if text else None
+
+
+def parse_strengths(text: str) -> tuple[float, ...]:
+    """Parse strengths separated by commas, as `0.25,0.5,1`.
+
+    Raises:
+        InputError: One of them is not a number.
+    """
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"{text!r} does not name strengths.", "For example: 0.25,0.5,1") from None
 
 
-def numbers_of(text: str) -> tuple[int, ...]:
-    """`10-19` or `8,12,16` or both."""
-    found: list[int] = []
+def parse_layers(text: str | None) -> tuple[int, ...] | None:
+    """Parse layers, as `10-19` or `8,12,16` or both; without text, return None.
+
+    Raises:
+        InputError: One of them is not a whole number.
+    """
+    if not text:
+        return None
+    layers: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         try:
-            found.extend(range(int(first), int(last if dash else first) + 1))
+            layers.extend(range(int(first), int(last if dash else first) + 1))
         except ValueError:
             raise InputError(f"{text!r} does not name layers.", "For example: 10-19, or 8,12,16") from None
-    return tuple(found)
+    return tuple(layers)
 
 
 def require_folder(folder: Path) -> None:
-    """See that vectors can be written there, and the card that is there edited, before minutes of work.
+    """Check that vectors can be written to a folder, and a card that is there edited, before minutes of work.
 
     Raises:
-        InputError: They cannot.
+        InputError: The folder cannot be written, or its card cannot be edited.
     """
     from emosteer._util.atomic import require_writable
     from emosteer._util.layout import CARD_FILE
@@ -79,28 +132,40 @@ def require_folder(folder: Path) -> None:
     card.existing(folder / CARD_FILE)
 
 
-def steered_model(model: str, vectors: str | None) -> SteeredModel:
-    """The model with vectors; the embedded one has some of its own."""
-    from emosteer.cli.quickstart import embedded_vectors
-    from emosteer.model import SteeredModel
-    from emosteer.models.loading import EMBEDDED, load_model
+def require_vectors(model: str, vectors: str | None) -> None:
+    """Check that vectors are named for any model but the embedded one, which has some of its own.
 
-    loaded: EmotionVectors | None = None
-    if vectors is not None:
-        loaded = emosteer.EmotionVectors.from_pretrained(vectors)  # before minutes of loading a model
-    elif model != EMBEDDED:
+    Raises:
+        InputError: They are not.
+    """
+    if vectors is None and model != EMBEDDED:
         raise InputError(
             f"Which vectors for {model}?", f"Name them with --vectors, or build them: emosteer extract --model {model}"
         )
+
+
+def steered_model(model: str, vectors: str | None) -> SteeredModel:
+    """Load a model with its vectors, by default the embedded model with the shipped ones.
+
+    Raises:
+        InputError: The model has no vectors, or cannot be loaded.
+        FormatError: The vectors are damaged.
+    """
+    from emosteer.model import SteeredModel
+    from emosteer.models.loading import load_model
+    from emosteer.vectors.shipped import shipped_folder
+
+    require_vectors(model, vectors)
+    loaded = emosteer.EmotionVectors.from_pretrained(vectors or shipped_folder())  # before minutes of loading a model
     with printing.err.status(f"Loading {model} …"):
         parts = load_model(model)
-    return SteeredModel(*parts, loaded or embedded_vectors(*parts)[0])
+    return SteeredModel(*parts, loaded)
 
 
 def steered_or_extracted(model: str, vectors: str | None, languages: Sequence[str]) -> SteeredModel:
-    """As `steered_model`; a model without vectors gets some, from the concept sets of the languages."""
+    """Load a model as `steered_model` does, but extract vectors in these languages if the model has none."""
     from emosteer.model import SteeredModel
-    from emosteer.models.loading import EMBEDDED, load_model
+    from emosteer.models.loading import load_model
 
     if vectors is not None or model == EMBEDDED:
         return steered_model(model, vectors)

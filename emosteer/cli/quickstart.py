@@ -1,4 +1,4 @@
-"""The first five minutes: one question, answered plainly and in several tones, with what each tone cost."""
+"""The command quickstart: one question, answered plainly and in several tones, with what each tone cost."""
 
 from __future__ import annotations
 
@@ -6,26 +6,34 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.columns import Columns
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.text import Text
 
 import emosteer
-from emosteer.embedded import cache_dir
-from emosteer.eval.fluency import nats_per_token
-from emosteer.vectors.emotion_vectors import EmotionVectors
+from emosteer.cli import printing
+from emosteer.cli.options import JsonOption, SeedOption, TokensOption
+from emosteer.cli.printing import print_json, printable, shown
+from emosteer.vectors.shipped import EMBEDDED_SET, shipped_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from emosteer.model import SteeredModel
 
-SHIPPED = "smollm2-135m-instruct-en"
 QUESTION = "What does the moon look like tonight?"
 TONES = ("joy", "sadness", "anger", "fear", "calm")
+SIDE_BY_SIDE = 110
+"""Columns of terminal from which answers stand beside each other."""
 
 SAMPLING: dict[str, Any] = {"do_sample": True, "temperature": 0.7, "top_p": 0.9}
 """Careful enough for a small model to stay on topic; chosen, like the question, on development prompts."""
 
-__all__ = ["QUESTION", "SAMPLING", "TONES", "Answer", "answers", "embedded_folder", "embedded_vectors"]
+__all__ = ["QUESTION", "SAMPLING", "TONES", "Answer", "answers", "quickstart"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,8 @@ class Answer:
     Args:
         emotion: Its tone, or None for the plain model.
         strength: In calibrated doses.
-        text: What the model said.
-        nats_per_token: Under the plain model.
+        text: The answer.
+        nats_per_token: Mean negative log-likelihood of a token under the plain model.
         cost: The same minus that of the plain answer.
     """
 
@@ -46,46 +54,59 @@ class Answer:
     nats_per_token: float
     cost: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
+def quickstart(
+    question: Annotated[str | None, typer.Argument(help="What to ask.", show_default=False)] = None,
+    strength: Annotated[float, typer.Option(help="Of each tone, in calibrated doses.")] = 1.0,
+    build: Annotated[bool, typer.Option("--build", help="Build the vectors anew instead of loading them.")] = False,
+    seed: SeedOption = 0,
+    max_new_tokens: TokensOption = 40,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the small embedded model one question and read its answer plainly and in five tones."""
+    from emosteer import embedded
+    from emosteer.model import SteeredModel
+    from emosteer.vectors.emotion_vectors import EmotionVectors
 
-def embedded_vectors(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, build: bool = False
-) -> tuple[EmotionVectors, Path]:
-    """The vectors of the embedded model: those beside the code, else those in the user's cache, else built now.
-
-    Args:
-        model: The embedded model.
-        tokenizer: Its tokenizer.
-        build: Build them even if they are there, into the cache.
-
-    Returns:
-        The vectors and the folder they are in.
-
-    Raises:
-        InputError: The cache cannot be written.
-        FormatError: The vectors that are there are damaged.
-    """
-    folder = embedded_folder()
-    if folder.is_dir() and not build:
-        return EmotionVectors.from_pretrained(folder), folder
-    cached = _cached()
-    vectors = emosteer.extract(model, tokenizer, emosteer.ConceptSet.load("en"))
-    vectors.save_pretrained(cached)
-    return vectors, cached
-
-
-def embedded_folder() -> Path:
-    """Where the vectors of the embedded model are, or will be when they have been built."""
-    beside = Path(emosteer.__file__).parent.parent / "vectors" / SHIPPED
-    return beside if beside.is_dir() else _cached()
-
-
-def _cached() -> Path:
-    made_from = f"{version('emosteer')}-{emosteer.ConceptSet.load('en').digest[:12]}"
-    return cache_dir() / "vectors" / f"{SHIPPED}-{made_from}"
+    folder = None if build else shipped_folder()
+    with printing.err.status("Loading the embedded model …"):
+        model, tokenizer = embedded.load()
+    if folder is None:
+        folder = _build(model, tokenizer)
+    vectors = EmotionVectors.from_pretrained(folder)
+    steered = SteeredModel(model, tokenizer, vectors)
+    asked = QUESTION if question is None else question
+    options: dict[str, Any] = {"strength": strength, "seed": seed, "max_new_tokens": max_new_tokens}
+    example = _python_example("embedded", shown(folder))
+    results: list[Answer] = []
+    with printing.err.status("Answering …") as status:
+        for answer in answers(steered, asked, **options):
+            results.append(answer)
+            status.update(f"Answering … {len(results)} of {len(TONES) + 1}")
+    if as_json:
+        print_json(
+            {
+                "model": embedded.MODEL_ID,
+                "question": asked,
+                **options,
+                "answers": [asdict(answer) for answer in results],
+                "python": example,
+            }
+        )
+        return
+    printing.out.print(Text.assemble(("Asked: ", "bold"), asked))
+    panels = [_panel(answer) for answer in results]
+    if printing.out.width >= SIDE_BY_SIDE:
+        printing.out.print(Columns(panels, width=printing.out.width // 3 - 1, equal=True))
+    else:
+        printing.out.print(*panels, sep="\n")
+    printing.out.print(
+        "Cost: how much more surprising the answer is to the plain model, in nats a token (one answer each)."
+    )
+    if uncalibrated := [tone for tone in TONES if tone not in vectors.doses]:
+        printing.out.print(f"Strength 1.0 is the fallback dose, not yet calibrated, for: {', '.join(uncalibrated)}.")
+    printing.out.print("\nThe same in Python:")
+    printing.out.print(Syntax(example, "python", background_color="default", word_wrap=True))
 
 
 def answers(
@@ -97,20 +118,25 @@ def answers(
     seed: int = 0,
     max_new_tokens: int = 40,
 ) -> Iterator[Answer]:
-    """Answer a question plainly, then in each tone by the recipe "natural", one after the other.
+    """Answer a question plainly, then in each tone by the recipe "natural".
 
     Args:
         steered: The model.
         question: What is asked.
-        tones: Emotions.
-        strength: Of each, in calibrated doses.
-        seed: The same for every answer, so that only the tone differs.
+        tones: Emotions, in the order in which they are answered in.
+        strength: Strength of each tone, in calibrated doses.
+        seed: Seed of the sampling. It is the same for every answer, so that only the tone differs.
         max_new_tokens: Longest answer.
+
+    Yields:
+        The answers, the plain one first.
 
     Raises:
         ToneError: An emotion or the strength cannot be used.
         InputError: The question cannot be used.
     """
+    from emosteer.eval.fluency import nats_per_token
+
     plain = 0.0
     for emotion in (None, *tones):
         text = steered.chat(
@@ -126,7 +152,24 @@ def answers(
         yield Answer(emotion, 0.0 if emotion is None else strength, text.strip().rstrip("\ufffd"), nats, nats - plain)
 
 
-def python_example(model: str, vectors: str) -> str:
+def _build(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Path:
+    """Extract the vectors of the embedded model, and return the folder of the cache that they are written to."""
+    from emosteer.embedded import cache_dir
+
+    concepts = emosteer.ConceptSet.load("en")
+    folder = cache_dir() / "vectors" / f"{EMBEDDED_SET}-{version('emosteer')}-{concepts.digest[:12]}"
+    emosteer.extract(model, tokenizer, concepts).save_pretrained(folder)
+    return folder
+
+
+def _panel(answer: Answer) -> Panel:
+    """Frame an answer, with its cost below it."""
+    title = answer.emotion or "plain"
+    note = f"{answer.cost:+.2f} nats" if answer.emotion else f"{answer.nats_per_token:.2f} nats a token"
+    return Panel(Text(printable(answer.text)), title=title, subtitle=note, title_align="left", subtitle_align="right")
+
+
+def _python_example(model: str, vectors: str) -> str:
     """Return Python code that does the same."""
     return (
         "import emosteer\n"

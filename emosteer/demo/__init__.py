@@ -1,4 +1,4 @@
-"""The demo of emosteer: try tones, see feelings. A house of its own, which uses the library as anybody would."""
+"""The demo: a page in which to try tones and see emotions. It uses only the public parts of the library."""
 
 from emosteer.demo import quick as quick  # isort: skip  # before anything imports gradio
 from emosteer.demo.page import Demo, build

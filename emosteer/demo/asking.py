@@ -1,4 +1,4 @@
-"""What a visitor may ask to have loaded: names and files from the page, checked before anything is done about them."""
+"""Checks of what visitors ask to load: names and files from the page."""
 
 from __future__ import annotations
 
@@ -18,36 +18,45 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LARGE, LARGEST = 10**9, 8 * 10**9
-"""Bytes of a model from which on the visitor is asked first, and above which it is refused."""
+"""Bytes of a model above which the visitor must confirm, and above which it is refused."""
 
 LARGEST_FILE = 128 * 1024 * 1024
-"""Bytes of vectors that a visitor may bring."""
+"""Largest upload of vectors, in bytes."""
 
 LANGUAGES: Mapping[str, str] = {
     "ar": "Arabic", "de": "German", "en": "English", "es": "Spanish", "fr": "French", "hi": "Hindi", "ja": "Japanese",
     "zh": "Chinese",
 }  # fmt: skip
 
-__all__ = ["LARGEST_FILE", "AskFirst", "brought", "concepts_named", "gigabytes", "languages", "named", "weighed"]
+__all__ = [
+    "LARGEST_FILE",
+    "AskFirst",
+    "checked_concepts",
+    "checked_name",
+    "checked_size",
+    "gigabytes",
+    "languages",
+    "read_upload",
+]
 
 
 class AskFirst(InputError):  # noqa: N818 - a question
-    """What is done only when the visitor has said so."""
+    """The visitor must confirm first."""
 
 
-def named(text: str, what: str) -> str:
-    """The name of something on the Hub; never a path on this machine, whose files are no business of a visitor.
+def checked_name(text: str, what: str) -> str:
+    """Check the name of a repository on the Hub, and return it. Paths of this machine are refused.
 
     Args:
-        text: As it was written.
-        what: `"model"` or `"vectors"`, for the message.
+        text: The visitor's input.
+        what: `"model"` or `"vectors"`, for the error.
 
     Raises:
-        InputError: It is none.
+        InputError: The text is not such a name.
     """
     name = (text or "").strip()
-    known = is_repo_id(name) and not name.endswith(".gguf") and not Path(name).exists()
-    if not known or (what == "vectors" and "/" not in name):
+    valid = is_repo_id(name) and not name.endswith(".gguf") and not Path(name).exists()
+    if not valid or (what == "vectors" and "/" not in name):
         shown = name[:80] or "An empty name"
         raise InputError(
             f"{shown} is not the name of {'a model' if what == 'model' else what} on the Hub.",
@@ -56,17 +65,17 @@ def named(text: str, what: str) -> str:
     return name
 
 
-def weighed(model: str, size_of: Callable[[str], int | None], anyway: bool) -> str:
-    """How large a model is, in words.
+def checked_size(model: str, size_of: Callable[[str], int | None], anyway: bool) -> str:
+    """Check the size of a model, and return it in words.
 
     Args:
-        model: Its Hub id.
-        size_of: Hub id → bytes, or None where that is not known.
-        anyway: The visitor wants it however large it is.
+        model: Hub id of the model.
+        size_of: Function from Hub id to bytes, or None if they are unknown.
+        anyway: Whether the visitor has confirmed a large size.
 
     Raises:
-        AskFirst: It is large, or nobody knows how large.
-        InputError: It is too large.
+        AskFirst: The model is large or of unknown size, and the visitor has not confirmed it.
+        InputError: The model is too large.
     """
     size = size_of(model)
     if size is not None and size > LARGEST:
@@ -75,24 +84,26 @@ def weighed(model: str, size_of: Callable[[str], int | None], anyway: bool) -> s
             "Open this page on a machine of your own with: emosteer demo --model …",
         )
     if (size is None or size > LARGE) and not anyway:
-        found = "is of unknown size" if size is None else f"has {gigabytes(size)}"
-        raise AskFirst(f"{model} {found}: loading it may take long, and each answer too.", "Tick the box to load it.")
+        described = "is of unknown size" if size is None else f"has {gigabytes(size)}"
+        raise AskFirst(
+            f"{model} {described}: loading it may take long, and each answer too.", "Tick the box to load it."
+        )
     return "of unknown size" if size is None else gigabytes(size)
 
 
 def gigabytes(size: int) -> str:
-    """A size in words."""
+    """Format a number of bytes."""
     return f"{size / 10**9:.1f} GB" if size >= 10**8 else f"{size / 10**6:.1f} MB"
 
 
-def brought(path: str) -> tuple[EmotionVectors, str]:
-    """The vectors of a file that a visitor brought, and the sha256 of its bytes.
+def read_upload(path: str) -> tuple[EmotionVectors, str]:
+    """Read the vectors of an uploaded file, and the sha256 of its bytes.
 
     Args:
         path: Where gradio keeps the upload, under the visitor's name for it.
 
     Raises:
-        FormatError: It is not a vector file that this version reads, or is too large.
+        FormatError: The file is not a vector file that this version reads, or is too large.
     """
     from io import BytesIO
 
@@ -100,18 +111,18 @@ def brought(path: str) -> tuple[EmotionVectors, str]:
     name = file.name[:80]
     if (size := file.stat().st_size) > LARGEST_FILE:
         raise FormatError(f"{name} has {gigabytes(size)}, at most {gigabytes(LARGEST_FILE)} are taken.")
-    data = file.read_bytes()  # once, and held: what is checked is what is used
+    data = file.read_bytes()  # read once, so that what is checked is what is used
     vectors = EmotionVectors.from_file(fmt.VectorFile.over(BytesIO(data), len(data), name))
     return vectors, hashlib.sha256(data).hexdigest()
 
 
-def concepts_named(language: str, emotions: Sequence[str] | None) -> Concepts:
-    """What vectors are to be built from.
+def checked_concepts(language: str, emotions: Sequence[str] | None) -> Concepts:
+    """Check the choice of texts to build vectors from.
 
     Raises:
-        ConceptError: There is no such language, or not this emotion.
+        ConceptError: There is no such language or emotion.
     """
-    if language not in built_in():  # any other name would be that of a file
+    if language not in built_in():  # any other name could be that of a file
         raise ConceptError(f"There is no built-in concept set {language!r}.", f"There are: {', '.join(built_in())}.")
     concepts = Concepts(language, tuple(emotions or ()))
     concepts.load()
@@ -119,5 +130,5 @@ def concepts_named(language: str, emotions: Sequence[str] | None) -> Concepts:
 
 
 def languages() -> list[tuple[str, str]]:
-    """Those of the built-in concept sets: name and code."""
+    """Return the languages of the built-in concept sets, as name and code."""
     return [(LANGUAGES.get(code, code), code) for code in built_in()]

@@ -1,4 +1,4 @@
-"""A tab: other models and vectors, from the Hub, from a file or built here."""
+"""The third tab: other models and vectors, from the Hub, from a file or built here."""
 
 from __future__ import annotations
 
@@ -10,15 +10,25 @@ from typing import Any
 
 import gradio as gr
 
+from emosteer import EmotionVectors
 from emosteer._util.layout import VECTORS_FILE
 from emosteer.concepts import ConceptSet
-from emosteer.demo.asking import LARGE, AskFirst, brought, concepts_named, gigabytes, languages, named, weighed
-from emosteer.demo.pairs import Pair, called
+from emosteer.demo.asking import (
+    LARGE,
+    AskFirst,
+    checked_concepts,
+    checked_name,
+    checked_size,
+    gigabytes,
+    languages,
+    read_upload,
+)
+from emosteer.demo.events import SWIFT, with_errors
+from emosteer.demo.pairs import Pair, display_name
+from emosteer.demo.size import weight_bytes
 from emosteer.demo.studio import Studio
-from emosteer.demo.told import SWIFT, told
 from emosteer.demo.work import Step
 from emosteer.errors import EmosteerError
-from emosteer.models.loading import size_of
 
 ANYWAY = f"Load it anyway (over {gigabytes(LARGE)}, or of unknown size)"
 EXPLAINED = """\
@@ -36,7 +46,7 @@ class Bring:
 
     Args:
         studio: The models.
-        size_of: Hub id → bytes, or None where that is not known.
+        size_of: Function from Hub id to bytes, or None if they are unknown.
     """
 
     def __init__(self, studio: Studio, size_of: Callable[[str], int | None]) -> None:
@@ -44,55 +54,55 @@ class Bring:
         self._size_of = size_of
 
     def load(self, pair: Pair, model: str, repository: str, file: str | None, anyway: bool) -> Iterator[Updates]:
-        """Load a model with vectors of the Hub or of a file."""
+        """Load a model with vectors from the Hub or from a file."""
         try:
-            given = None
+            vectors = None
             if file:
-                vectors, digest = brought(file)
-                given, wanted = vectors, Pair(self._model(pair, model), Path(file).name, digest)
+                vectors, digest = read_upload(file)
+                new = Pair(self._model(pair, model), Path(file).name, digest)
             else:
-                wanted = Pair(self._model(pair, model), named(repository, "vectors"))
-            yield from self._steps(wanted, given, anyway)
+                new = Pair(self._model(pair, model), checked_name(repository, "vectors"))
+            yield from self._steps(new, vectors, anyway)
         except EmosteerError as error:
             yield refused(error)
 
     def build(self, pair: Pair, model: str, language: str, emotions: Sequence[str], anyway: bool) -> Iterator[Updates]:
-        """Build vectors from a concept set, and use them. What is being built is told last, for `stop`."""
+        """Build vectors from a concept set, and use them. The last output is the pair being built, for `stop`."""
         try:
-            concepts = concepts_named(language, emotions)
-            wanted = Pair(self._model(pair, model), VECTORS_FILE, concepts=concepts)
-            for update in self._steps(wanted, None, anyway):
-                yield *update, None if update[0] == wanted else wanted
+            concepts = checked_concepts(language, emotions)
+            new = Pair(self._model(pair, model), VECTORS_FILE, concepts=concepts)
+            for update in self._steps(new, None, anyway):
+                yield *update, None if update[0] == new else new
         except EmosteerError as error:
             yield *refused(error), None
 
     def stop(self, building: Pair | None) -> None:
-        """Stop building; whoever waits for it is told by `build`."""
+        """Stop building. `build` then reports that it was stopped."""
         if building is not None:
             self._studio.stop(building)
 
     def file(self, pair: Pair) -> Iterator[Any]:
-        """The vectors in use as a file."""
+        """Offer the vectors in use as a file."""
         vectors = self._studio.get(pair).vectors
-        with tempfile.TemporaryDirectory() as folder:  # gradio copies what it is given
+        with tempfile.TemporaryDirectory() as folder:  # gradio copies the file
             vectors.save_pretrained(folder)
             yield gr.update(value=str(Path(folder, VECTORS_FILE)), visible=True)
 
     def _model(self, pair: Pair, text: str) -> str:
-        return named(text, "model") if (text or "").strip() else pair.model
+        return checked_name(text, "model") if (text or "").strip() else pair.model
 
-    def _steps(self, wanted: Pair, given: Any, anyway: bool) -> Iterator[Updates]:
-        if not self._studio.has(wanted.model):
-            yield shown(Step(f"Asking how large {wanted.model} is"))
-            size = weighed(wanted.model, self._size_of, anyway)
-            yield shown(Step(f"{wanted.model}: {size}"))
-        for step in self._studio.load(wanted, given):
+    def _steps(self, new: Pair, vectors: EmotionVectors | None, anyway: bool) -> Iterator[Updates]:
+        if not self._studio.has(new.model):
+            yield shown(Step(f"Asking how large {new.model} is"))
+            size = checked_size(new.model, self._size_of, anyway)
+            yield shown(Step(f"{new.model}: {size}"))
+        for step in self._studio.load(new, vectors):
             yield shown(step)
-        yield wanted, "<p role='status'>It is in use now.</p>", gr.update(value=False, visible=False)
+        yield new, "<p role='status'>It is in use now.</p>", gr.update(value=False, visible=False)
 
 
 def shown(step: Step) -> Updates:
-    """How far it is: the pair stays, a line with a bar, the box stays."""
+    """Return the updates for a step: a line with a progress bar."""
     share = "" if step.share is None else f" max='1' value='{step.share:.3f}'"
     words = html.escape(step.words)
     return (
@@ -103,18 +113,18 @@ def shown(step: Step) -> Updates:
 
 
 def refused(error: EmosteerError) -> Updates:
-    """Why not; and the box to tick, where that helps."""
+    """Return the updates for an error, with the box to tick where that helps."""
     line = f"<p role='alert' class='em-failed'>{html.escape(str(error))}</p>"
     return gr.skip(), line, gr.update(visible=True) if isinstance(error, AskFirst) else gr.skip()
 
 
 def in_use(pair: Pair) -> str:
-    """A line that says what the page speaks with."""
+    """Return the HTML of the line that names the model and vectors in use."""
     if pair.concepts is not None:
         vectors = f"vectors that were built here from the {pair.concepts.language} concept set"
     else:
         vectors = "its own vectors" if pair.vectors is None else f"the vectors {pair.vectors}"
-    return f"<p><b>In use:</b> {html.escape(called(pair.model))}, with {html.escape(vectors)}.</p>"
+    return f"<p><b>In use:</b> {html.escape(display_name(pair.model))}, with {html.escape(vectors)}.</p>"
 
 
 def bring(studio: Studio, pair: gr.State) -> None:
@@ -122,12 +132,12 @@ def bring(studio: Studio, pair: gr.State) -> None:
 
     Args:
         studio: The models.
-        pair: Which of them a visitor uses; changed here.
+        pair: The pair that the visitor uses. It is changed here.
     """
-    made = Bring(studio, size_of)
+    handlers = Bring(studio, weight_bytes)
     gr.Markdown(EXPLAINED)
     used = gr.HTML(in_use(studio.first), elem_id="in-use")
-    back = gr.Button(f"Back to {called(studio.first.model)}", size="sm", visible=False, elem_id="back")
+    back = gr.Button(f"Back to {display_name(studio.first.model)}", size="sm", visible=False, elem_id="back")
     model = gr.Textbox(
         label="Model",
         placeholder="HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -163,8 +173,8 @@ def bring(studio: Studio, pair: gr.State) -> None:
     anyway = gr.Checkbox(False, label=ANYWAY, visible=False, elem_id="anyway")
     status = gr.HTML("", elem_id="bring-status")
     with gr.Row():
-        wanted = gr.Button("The vectors in use as a file", size="sm", elem_id="as-file")
-        given = gr.File(label=VECTORS_FILE, interactive=False, visible=False, elem_id="made-file")
+        as_file = gr.Button("The vectors in use as a file", size="sm", elem_id="as-file")
+        download = gr.File(label=VECTORS_FILE, interactive=False, visible=False, elem_id="made-file")
     code = gr.Code(
         studio.first.code(), language="python", label="The same in Python", interactive=False, wrap_lines=True
     )
@@ -172,29 +182,36 @@ def bring(studio: Studio, pair: gr.State) -> None:
     outputs: dict[str, Any] = {
         "outputs": [pair, status, anyway], "show_progress": "hidden", "api_visibility": "private"
     }  # fmt: skip
-    # Beside the queue of the models: talking goes on meanwhile.
+    # In a queue of their own, so that talking goes on meanwhile.
     load.click(
-        made.load, [pair, model, repository, file, anyway], concurrency_id="load", concurrency_limit=4, **outputs
+        handlers.load, [pair, model, repository, file, anyway], concurrency_id="load", concurrency_limit=4, **outputs
     )
     building = gr.State(None)
     build.click(
-        made.build,
+        handlers.build,
         [pair, model, language, emotions, anyway],
         concurrency_id="build",
         concurrency_limit=4,
         **{**outputs, "outputs": [*outputs["outputs"], building]},
     )
-    # Not by gradio's cancelling, after which a last step may still arrive, or an error.
-    stop.click(made.stop, building, None, **SWIFT)
+    # Not by gradio's `cancels`, after which a last step or an error may still arrive.
+    stop.click(handlers.stop, building, None, **SWIFT)
     language.input(
         lambda code: gr.update(choices=list(ConceptSet.load(code).emotions), value=[]), language, emotions, **SWIFT
     )
     # Through the queue, as only then the page hears that the pair is another.
     back.click(lambda: (studio.first, ""), None, [pair, status], concurrency_limit=None, **{**SWIFT, "queue": True})
-    wanted.click(told(made.file), pair, given, concurrency_id="files", show_progress="hidden", api_visibility="private")
+    as_file.click(
+        with_errors(handlers.file),
+        pair,
+        download,
+        concurrency_id="files",
+        show_progress="hidden",
+        api_visibility="private",
+    )
     pair.change(
         lambda now: (in_use(now), gr.update(visible=now != studio.first), now.code(), gr.update(visible=False)),
         pair,
-        [used, back, code, given],
+        [used, back, code, download],
         **SWIFT,
     )

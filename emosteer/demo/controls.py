@@ -1,4 +1,4 @@
-"""The widgets that set the tone, and what they say as a `Setting`."""
+"""The widgets that set the tone, and the `Setting` that their values make."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 import gradio as gr
 
+from emosteer.demo.events import SWIFT
 from emosteer.demo.figures.pad import Pad
 from emosteer.demo.state import Sampling
 from emosteer.demo.studio import Places
-from emosteer.demo.told import SWIFT
 from emosteer.demo.tone import MOST, STRONGEST, Curve, Mix, Point, Setting
 from emosteer.errors import InputError
 from emosteer.steering.affect import FEWEST
 
 POINT, MIX, CURVE = "Point", "Emotions", "Curve"
 PRESETS = ("joy", "sadness", "anger", "fear", "calm", "awe")
-SEED = 4  # chosen by hand: what the small model first says by it makes sense, which is not so by each
+SEED = 4  # chosen by hand, for a first answer of the small model that makes sense
 DOSES = "0: off · marked: calibrated · beyond: loud"
 LONGEST = 200
 
-__all__ = ["Controls", "chosen", "controls", "held", "mix_of", "on_pad", "renamed", "sampling_of", "setting_of"]
+__all__ = ["Controls", "chosen", "controls", "limited", "mix_of", "on_pad", "renamed", "sampling_of", "setting_of"]
 
 
 @dataclass(frozen=True)
@@ -51,26 +51,26 @@ class Controls:
 
     @property
     def tone(self) -> list[Any]:
-        """What `setting_of` takes."""
+        """The arguments of `setting_of`."""
         curve = [self.start, self.end, self.loudness, self.span]
         return [self.way, self.valence, self.arousal, self.emotions, *self.strengths, *curve, self.natural]
 
     @property
     def sampling(self) -> list[Any]:
-        """What `Sampling` takes."""
+        """The arguments of `sampling_of`."""
         return [self.seed, self.temperature, self.length]
 
     @property
     def named(self) -> list[Any]:
-        """What depends on the emotions that there are: what `renamed` gives."""
+        """The widgets that depend on the emotions, in the order of `renamed`."""
         return [self.way, self.pad, self.emotions, self.start, self.end, *self.moods, self.rise]
 
     @property
     def moved(self) -> list[Any]:
-        """The events after which the tone is another."""
+        """The events that change the tone."""
         sliders = (self.valence, self.arousal, *self.strengths, self.loudness, self.span)
         chosen = (self.way, self.emotions, self.start, self.end, self.natural)
-        return [self.pad.release, *(one.release for one in sliders), *(one.input for one in chosen)]
+        return [self.pad.release, *(slider.release for slider in sliders), *(widget.input for widget in chosen)]
 
 
 def setting_of(
@@ -80,58 +80,58 @@ def setting_of(
     emotions: Sequence[str] | None,
     *rest: Any,
 ) -> Setting:
-    """What the widgets say; numbers that a client may send are held within bounds.
+    """Make a setting from the values of the widgets. Numbers are limited to their bounds, since clients may send any.
 
     Args:
-        way: By which of the three the tone is set.
-        valence: Of the point.
-        arousal: Of the point.
-        emotions: Of the mix.
-        *rest: The strengths of the mix, then the curve's start, end, strength and tokens, then whether the natural
+        way: Which of the three sets the tone.
+        valence: Valence of the point.
+        arousal: Arousal of the point.
+        emotions: Emotions of the mix.
+        *rest: The strengths of the mix, then start, end, strength and tokens of the curve, then whether the natural
             recipe is used.
 
     Raises:
-        InputError: A number or an emotion is none.
+        InputError: A value has the wrong type.
     """
     strengths, (start, end, loudness, span, natural) = rest[:MOST], rest[MOST:]
     if way == POINT:
-        return Point(held(valence, 1), held(arousal, 1), bool(natural))
+        return Point(limited(valence, 1), limited(arousal, 1), bool(natural))
     if way == CURVE:
         begin, finish = (_named(name) if name else None for name in (start, end))
-        return Curve(begin, finish, held(loudness, STRONGEST), int(_within(span, 1, LONGEST, Curve.tokens)))
+        return Curve(begin, finish, limited(loudness, STRONGEST), int(_within(span, 1, LONGEST, Curve.tokens)))
     if not isinstance(emotions or [], list | tuple):
         raise InputError(f"{str(emotions)[:80]} is no list of emotions.")
     return mix_of(zip((emotions or [])[:MOST], strengths, strict=False), bool(natural))
 
 
 def mix_of(pairs: Iterable[tuple[Any, Any]], natural: bool = True) -> Mix:
-    """Emotions with their strengths, held within bounds.
+    """Make a mix from emotions and strengths, which are limited to their bounds.
 
     Raises:
-        InputError: A name is no text, or a strength no number.
+        InputError: A name is not a string, or a strength not a number.
     """
-    return Mix(tuple((_named(name), held(strength, STRONGEST)) for name, strength in pairs), natural)
+    return Mix(tuple((_named(name), limited(strength, STRONGEST)) for name, strength in pairs), natural)
 
 
 def sampling_of(seed: float | None, temperature: float | None, length: float | None) -> Sampling:
-    """How the answers are drawn, held within bounds; as usual where nothing is said.
+    """Make the sampling options from values that are limited to their bounds. None is the default.
 
     Raises:
-        InputError: One is no number.
+        InputError: A value is not a number.
     """
     usual = Sampling()
     return Sampling(
         int(_within(seed, 0, 2**31 - 1, usual.seed)),
-        round(_within(temperature, 0, 2, usual.temperature), 2),  # logits divided by next to nothing are no numbers
+        round(_within(temperature, 0, 2, usual.temperature), 2),  # logits divided by a tiny temperature overflow
         int(_within(length, 1, LONGEST, usual.tokens)),
     )
 
 
-def held(number: float | None, limit: float) -> float:
-    """A number within plus and minus a limit, to two places; 0 for none.
+def limited(number: float | None, limit: float) -> float:
+    """Return a number limited to ±limit and rounded to two places; 0 for None.
 
     Raises:
-        InputError: It is no number.
+        InputError: The value is not a number.
     """
     return round(_within(number, -limit, limit, 0.0), 2) + 0.0  # + 0.0: never minus zero
 
@@ -151,10 +151,10 @@ def _named(emotion: Any) -> str:
 
 
 def controls(places: Places) -> Controls:
-    """Lay the widgets out, in the block that is open.
+    """Lay out the widgets in the current block.
 
     Args:
-        places: The emotions that there are.
+        places: The emotions of the vectors.
     """
     names = list(places)
     way = gr.Radio(
@@ -163,7 +163,7 @@ def controls(places: Places) -> Controls:
     with gr.Row(elem_classes="em-presets"):
         moods = tuple(gr.Button(name, size="sm", min_width=60, visible=name in places) for name in PRESETS)
         rise = gr.Button("calm → joy", size="sm", min_width=60, visible={"calm", "joy"} <= set(names))
-    with gr.Group() as by_point:  # always there: whoever has named an emotion may take the point again
+    with gr.Group() as by_point:  # always visible, so that one can return to the point
         pad = Pad(emotions=on_pad(places), value={"valence": 0.7, "arousal": 0.4}, elem_id="pad")
         valence = gr.Slider(-1, 1, 0.7, step=0.05, label="Valence", info="−1 unpleasant · 1 pleasant")
         arousal = gr.Slider(-1, 1, 0.4, step=0.05, label="Arousal", info="−1 still · 1 stirred up")
@@ -215,7 +215,7 @@ def controls(places: Places) -> Controls:
     emotions.change(_shown, emotions, list(strengths), **SWIFT)
     mix = [way, emotions, *strengths]
     pressed = [
-        *(one.click(lambda name=one.value: chosen({name: 1.0}), None, mix, **SWIFT) for one in moods),
+        *(mood.click(lambda name=mood.value: chosen({name: 1.0}), None, mix, **SWIFT) for mood in moods),
         rise.click(lambda: (CURVE, "calm", "joy"), None, [way, start, end], **SWIFT),
     ]
     return Controls(
@@ -225,13 +225,13 @@ def controls(places: Places) -> Controls:
 
 
 def _used(way: str) -> list[Any]:
-    """The groups of widgets: which of them set the tone."""
+    """Return updates that show which group of widgets sets the tone."""
     idle = [] if way == POINT else ["em-idle"]
-    return [gr.update(elem_classes=idle), *(gr.update(visible=way == one) for one in (MIX, CURVE))]
+    return [gr.update(elem_classes=idle), *(gr.update(visible=way == group) for group in (MIX, CURVE))]
 
 
 def renamed(places: Places) -> list[Any]:
-    """The widgets with the emotions of other vectors; those that were chosen may not be among them."""
+    """Return updates of the widgets for the emotions of other vectors. What was chosen is reset."""
     names = list(places)
     rated = len(on_pad(places)) >= FEWEST
     return [
@@ -246,20 +246,20 @@ def renamed(places: Places) -> list[Any]:
 
 
 def chosen(strengths: dict[str, float]) -> list[Any]:
-    """The widgets of a mix, set: the way, the emotions and each strength."""
+    """Return the values of the widgets for a mix: the way, the emotions and each strength."""
     values = [*strengths.values(), *[1.0] * (MOST - len(strengths))]
     return [MIX, list(strengths), *values]
 
 
 def on_pad(places: Places) -> list[dict[str, Any]]:
-    """The emotions that people have placed, as the pad takes them."""
+    """Return the emotions with human ratings, for the pad."""
     return [
         {"name": name, "valence": place[0], "arousal": place[1]} for name, place in places.items() if place is not None
     ]
 
 
 def _shown(emotions: list[str]) -> list[Any]:
-    """A strength for each emotion that is chosen."""
+    """Return updates that show one strength slider per chosen emotion."""
     return [
         gr.update(visible=i < len(emotions), label=f"Strength of {emotions[i]}" if i < len(emotions) else "Strength")
         for i in range(MOST)

@@ -1,4 +1,4 @@
-"""The named API, for `gradio_client` and as tools for other models (MCP)."""
+"""The named endpoints, for `gradio_client` and as tools of other models (MCP)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from gradio.events import api
 
-from emosteer.demo.controls import held, mix_of, sampling_of
+from emosteer.demo.controls import limited, mix_of, sampling_of
+from emosteer.demo.events import MODEL, checked_text, with_errors
 from emosteer.demo.replies import reply
 from emosteer.demo.state import VOICES
 from emosteer.demo.studio import Studio
 from emosteer.demo.talk import LONGEST_MESSAGE
-from emosteer.demo.told import MODEL, bounded, told
 from emosteer.demo.tone import MOST, Point, Setting
 from emosteer.errors import InputError
 
@@ -23,7 +23,7 @@ __all__ = ["endpoints"]
 
 
 def endpoints(studio: Studio) -> None:
-    """Name what other programs may call, in the block that is open. The first model answers all of it."""
+    """Define the endpoints in the current block. The first model answers them."""
 
     def make_reply(
         prompt: str, emotion: str = "joy", strength: float = 1.0, seed: int = 0, max_new_tokens: int = 80
@@ -41,7 +41,7 @@ def endpoints(studio: Studio) -> None:
             The answer.
         """
         setting = mix_of([(emotion, strength)])
-        asked = {"toned": [{"role": "user", "content": bounded(prompt, LONGEST_MESSAGE)}]}
+        asked = {"toned": [{"role": "user", "content": checked_text(prompt, LONGEST_MESSAGE)}]}
         sampling = sampling_of(seed, 0.8, max_new_tokens)
         return (
             "".join(piece for _, piece in reply(studio.first_model(), asked, setting, sampling))
@@ -69,11 +69,11 @@ def endpoints(studio: Studio) -> None:
             What both have said so far, as "plain" and "toned".
         """
         asked = dict.fromkeys(VOICES, _conversation(messages))
-        said = dict.fromkeys(VOICES, "")
+        answers = dict.fromkeys(VOICES, "")
         sampling = sampling_of(seed, temperature, max_new_tokens)
         for voice, piece in reply(studio.first_model(), asked, _setting(emotion), sampling):
-            said = {**said, voice: said[voice] + piece}
-            yield said
+            answers = {**answers, voice: answers[voice] + piece}
+            yield answers
 
     def read_emotion(text: str) -> dict[str, Any]:
         """Read the emotion in a text.
@@ -84,10 +84,10 @@ def endpoints(studio: Studio) -> None:
         Returns:
             Scores of the whole and of each token, emotions in standard deviations of neutral text.
         """
-        return studio.first_model().read(bounded(text, LONGEST_TEXT)).to_dict()
+        return studio.first_model().read(checked_text(text, LONGEST_TEXT)).to_dict()
 
     def list_emotions() -> list[dict[str, Any]]:
-        """The emotions that can be asked for, with human valence and arousal from -1 to 1 where they are known.
+        """List the emotions that can be asked for, with human valence and arousal from -1 to 1 where they are known.
 
         Returns:
             Each with its name, valence and arousal.
@@ -98,25 +98,30 @@ def endpoints(studio: Studio) -> None:
         ]
 
     for function in (make_reply, two_voices, read_emotion):
-        api(told(function), **{**MODEL, "api_visibility": "public"})
-    api(told(list_emotions), queue=False)
+        api(with_errors(function), **{**MODEL, "api_visibility": "public"})
+    api(with_errors(list_emotions), queue=False)
 
 
 def _setting(emotion: Any) -> Setting:
-    if not isinstance(emotion, dict) or not all(isinstance(one, (int, float)) for one in emotion.values()):
+    if not isinstance(emotion, dict) or not all(isinstance(strength, (int, float)) for strength in emotion.values()):
         raise InputError(f"{str(emotion)[:80]} is no tone.", 'Give one such as {"joy": 0.8}.')
     if emotion and set(emotion) <= {"valence", "arousal"}:
-        return Point(held(emotion.get("valence"), 1), held(emotion.get("arousal"), 1))
+        return Point(limited(emotion.get("valence"), 1), limited(emotion.get("arousal"), 1))
     if len(emotion) > MOST:
         raise InputError(f"{len(emotion)} emotions were asked for at once, at most {MOST} are taken.")
     return mix_of(emotion.items())
 
 
 def _conversation(messages: Any) -> Sequence[dict[str, str]]:
-    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise InputError("A conversation is a list of messages, each with a role and its content.")
     if len(messages) > TURNS:
         raise InputError(f"The conversation has {len(messages)} messages, at most {TURNS} are taken.")
-    if not all(one.get("role") in ("user", "assistant") for one in messages):  # a tuple also takes what has no hash
+    if not all(
+        message.get("role") in ("user", "assistant") for message in messages
+    ):  # a tuple, as it may be unhashable
         raise InputError('The role of a message is "user" or "assistant".')
-    return [{"role": one["role"], "content": bounded(one.get("content"), LONGEST_MESSAGE)} for one in messages]
+    return [
+        {"role": message["role"], "content": checked_text(message.get("content"), LONGEST_MESSAGE)}
+        for message in messages
+    ]

@@ -1,4 +1,4 @@
-"""The page: its tabs put together, and how it is served."""
+"""The page: its tabs, and how it is served."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import gradio as gr
 from emosteer.demo.asking import LARGEST_FILE
 from emosteer.demo.bring import bring
 from emosteer.demo.endpoints import endpoints
+from emosteer.demo.events import SWIFT
 from emosteer.demo.explore import explore
 from emosteer.demo.studio import Pair, Studio
 from emosteer.demo.talk import talk
-from emosteer.demo.told import SWIFT
 
 TITLE = "emosteer: a language model that speaks with feeling"
-PATIENCE = 15.0  # seconds for the first page to come
-WAITING = 24  # events in line; who comes later is told so
-FILES_KEPT = 3600  # seconds that a file which was brought or made is kept
+PATIENCE = 15.0  # seconds after which the first model is loaded without a visitor
+WAITING = 24  # events in the queue; later ones are refused with a message
+FILES_KEPT = 3600  # seconds that uploads and downloads are kept
 
 __all__ = ["Demo", "build"]
 
@@ -40,14 +40,14 @@ class Demo:
     def launch(self, **options: Any) -> str:
         """Serve the page.
 
-        The first model is loaded when the first page is there, or a little later without one: reading weights takes
-        all there is of a small machine, and the page would wait for it.
+        The first model is loaded when the first visitor comes, or a little later without one. Loading it at once would
+        take all of a small machine and delay the page.
 
         Args:
             **options: For gradio's `launch`: `server_port`, `mcp_server`, …
 
         Returns:
-            Where the page is.
+            The address of the page.
         """
         _, address, _ = self.page.launch(
             **{
@@ -67,17 +67,17 @@ class Demo:
 
 
 def build(first: Pair | None = None) -> Demo:
-    """The page, yet to be served.
+    """Build the page, which is served by `Demo.launch`.
 
     Args:
-        first: The model and vectors that every visitor begins with; the embedded ones by default.
+        first: The model and vectors that every visitor begins with. By default the embedded model.
 
     Raises:
         FormatError: The vectors are damaged.
         HubError: The Hub does not give them.
     """
     studio = Studio(first)
-    studio.places()  # vectors that cannot be read are an error before there is half a page
+    studio.places()  # vectors that cannot be read are an error now
     page: gr.Blocks
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(FILES_KEPT, FILES_KEPT)
@@ -93,17 +93,17 @@ def build(first: Pair | None = None) -> Demo:
             with gr.Tab("Bring your own"):
                 bring(studio, pair)
         endpoints(studio)
-        page.load(studio.told, pair, waiting, concurrency_limit=None, **{**SWIFT, "queue": True})
+        page.load(studio.status, pair, waiting, concurrency_limit=None, **{**SWIFT, "queue": True})
     page.queue(max_size=WAITING)
     return Demo(page, studio)
 
 
 def theme() -> gr.Theme:
-    """Fonts of the visitor's own machine, and colours that can be read."""
-    found: gr.Theme = gr.themes.Default(
+    """Return a theme with system fonts and colours of sufficient contrast."""
+    base: gr.Theme = gr.themes.Default(
         primary_hue="amber", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
     )
-    return found.set(
+    return base.set(
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",

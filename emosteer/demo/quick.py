@@ -1,8 +1,7 @@
-"""Gradio without the type stubs.
+"""Faster import of gradio.
 
-Whenever gradio is imported it works out a type stub for each component and writes what changed beside the sources, for
-editors: a third of the time that its import takes, before there is any page (`make bench-demo` measures both). Who
-imports this module first is spared that; nothing else of gradio is touched.
+When gradio is imported, it generates a type stub for each component, for editors. That takes a third of its import time
+(`make bench-demo` measures both). Importing this module first turns that off, and nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ WRITER = "gradio.component_meta"
 
 
 class _WithoutStubs(MetaPathFinder):
-    """Finds the module that writes the stubs, and has it write none."""
+    """Finder of the module that writes the stubs, which it disables."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(fullname, path, target) if fullname == WRITER else None

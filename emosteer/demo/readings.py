@@ -1,4 +1,4 @@
-"""What is read in both voices when they have finished: emotion, cost, and why each word."""
+"""Readings of both voices after an answer: emotion, cost, and the reason for each word."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from emosteer.reading.explain import Explanation
 
 WINDOW = 8
-"""Tokens that one point of a trace is the mean of: single ones jump about."""
+"""Number of tokens that each point of a trace is the mean of. Single tokens vary a lot."""
 
 __all__ = ["Seen", "path", "seen"]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What the plain model makes of the last answers.
+    """What the plain model reads in the last answers.
 
     Args:
-        readings: Voice → what is read in its answer.
-        costs: Voice → how surprising its answer is, in nats a token.
-        why: Each word of the toned answer, with and without the tone.
-        turn: Whose answers they are.
+        readings: Voice → reading of its answer.
+        costs: Voice → mean negative log-likelihood of its answer, in nats a token.
+        why: Probability of each word of the toned answer, with and without the tone.
+        turn: The turn of these answers.
     """
 
     readings: Mapping[str, EmotionReading]
@@ -41,12 +41,12 @@ class Seen:
 
     @property
     def cost(self) -> float | None:
-        """What the tone cost, in nats a token more than the plain answer."""
+        """The cost of the tone: nats a token above the plain answer."""
         return self.costs["toned"] - self.costs["plain"] if len(self.costs) == len(VOICES) else None
 
 
 def seen(steered: SteeredModel, conversation: Conversation) -> Seen:
-    """Read the last turn; an answer that is too short to be read is left out."""
+    """Read the answers of the last turn. One that is too short to be read is left out."""
     turn = conversation.last
     if turn is None:
         return Seen({}, {}, None)
@@ -70,12 +70,12 @@ def seen(steered: SteeredModel, conversation: Conversation) -> Seen:
 
 
 def path(reading: EmotionReading) -> list[tuple[float, float]]:
-    """Valence and arousal along a text, each point the mean of the last eight tokens."""
+    """Return valence and arousal along a text. Each point is the mean of the last eight tokens."""
     axes = list(zip(*(reading.token_axes.get(axis, ()) for axis in ("valence", "arousal")), strict=True))
     known = [point for point in axes if not any(map(math.isnan, point))]
-    found = []
+    points = []
     for end in range(min(WINDOW, len(known)), len(known) + 1):
         part = known[max(0, end - WINDOW) : end]
         if part:
-            found.append((sum(v for v, _ in part) / len(part), sum(a for _, a in part) / len(part)))
-    return found
+            points.append((sum(v for v, _ in part) / len(part), sum(a for _, a in part) / len(part)))
+    return points

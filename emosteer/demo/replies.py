@@ -1,4 +1,4 @@
-"""Answers in two voices, piece by piece."""
+"""Answers in two voices, as a stream of pieces."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["reply", "together"]
 def reply(
     steered: SteeredModel, asked: Mapping[str, Sequence[Mapping[str, str]]], setting: Setting, sampling: Sampling
 ) -> Generator[tuple[str, str], None, None]:
-    """What voices answer, as it comes: the voice and a piece of its answer. Closing the iterator stops the model.
+    """Answer in both voices, and yield each piece with its voice. Closing the iterator stops the model.
 
     Args:
         steered: The model.
         asked: Voice, `"plain"` or `"toned"`, → the conversation that it answers.
-        setting: The tone of the second.
-        sampling: The same for both, so that only the tone differs.
+        setting: The tone of the second voice.
+        sampling: How both voices are sampled, so that only the tone differs.
 
     Raises:
         EmosteerError: The conversation or the tone cannot be used.
@@ -43,35 +43,35 @@ def reply(
 
 
 def together(streams: Mapping[str, Iterator[str]]) -> Generator[tuple[str, str], None, None]:
-    """What several iterators give, as it comes, each in a thread of its own; an error of one ends all.
+    """Run several iterators, each in a thread, and yield each item with the iterator's name.
 
     Args:
-        streams: Name → iterator. Each is closed when this one is, or when another fails.
+        streams: Name → iterator. All are closed when this one is closed, or when one of them fails.
     """
-    said: queue.Queue[tuple[str, str | BaseException | None]] = queue.Queue()
+    pieces: queue.Queue[tuple[str, str | BaseException | None]] = queue.Queue()
     stop = threading.Event()
 
     def pump(name: str, stream: Iterator[str]) -> None:
-        ended: BaseException | None = None
+        failure: BaseException | None = None
         try:
             for piece in stream:
                 if stop.is_set():
                     break
-                said.put((name, piece))
+                pieces.put((name, piece))
         except BaseException as error:  # raised again in the thread that reads
-            ended = error
+            failure = error
         finally:
             if hasattr(stream, "close"):
                 stream.close()
-            said.put((name, ended))
+            pieces.put((name, failure))
 
-    workers = [threading.Thread(target=pump, args=one, name=f"voice-{one[0]}") for one in streams.items()]
+    workers = [threading.Thread(target=pump, args=item, name=f"voice-{item[0]}") for item in streams.items()]
     try:
         for worker in workers:
             worker.start()
         running = len(workers)
         while running:
-            name, piece = said.get()
+            name, piece = pieces.get()
             if isinstance(piece, BaseException):
                 raise piece
             if piece is None:

@@ -1,4 +1,4 @@
-"""The models that are loaded: the first one always, and a few others, of which those not used for longest go."""
+"""The loaded models: the first one, and the few others that were used last."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from emosteer import SteeredModel
 
 KEPT = 2
-"""Pairs beside the first."""
+"""Number of pairs that are kept beside the first."""
 
 __all__ = ["KEPT", "Shelf"]
 
@@ -25,7 +25,7 @@ class Shelf:
     """Holds models with their vectors. Two pairs of the same model share its weights.
 
     Args:
-        first: Never put away.
+        first: The pair that is never dropped.
     """
 
     def __init__(self, first: Pair) -> None:
@@ -39,37 +39,37 @@ class Shelf:
         self._lock = threading.Lock()
 
     def get(self, pair: Pair) -> SteeredModel | None:
-        """A pair that is held; it counts as used."""
+        """Return a pair if it is held, and mark it as used."""
         with self._lock:
             if pair in self._held:
                 self._held.move_to_end(pair)
             return self._held.get(pair)
 
     def put(self, pair: Pair, steered: SteeredModel) -> None:
-        """Hold one more pair."""
+        """Add a pair."""
         if pair != self._first:
             self.make_room()
         with self._lock:
             self._held[pair] = steered
 
     def make_room(self) -> None:
-        """Put away what is too much for one more pair."""
+        """Drop the pairs that leave no room for one more."""
         with self._lock:
             others = [pair for pair in self._held if pair != self._first]
-            gone = others[: max(0, len(others) - KEPT + 1)]
-            for pair in gone:
+            dropped = others[: max(0, len(others) - KEPT + 1)]
+            for pair in dropped:
                 del self._held[pair]
-        if gone:
-            gc.collect()  # modules refer to each other in circles
+        if dropped:
+            gc.collect()  # modules refer to each other in cycles
 
     def note(self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Remember a model for as long as somebody uses it."""
+        """Register a model, which stays available for as long as it is in use."""
         with self._lock:
             self._tokenizers[model] = tokenizer
             self._models[name] = model
 
     def model(self, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase] | None:
-        """A model that is in use, with its tokenizer."""
+        """Return a model that is in use, with its tokenizer, or None."""
         with self._lock:
             model = self._models.get(name)
             return None if model is None else (model, self._tokenizers[model])

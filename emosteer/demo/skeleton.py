@@ -1,4 +1,4 @@
-"""A model without its weights: what its config alone says of its shape."""
+"""A model without weights, for its shape."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["skeleton"]
 def skeleton(source: str) -> PreTrainedModel:
     """Build a model on the meta device, from nothing but its `config.json`.
 
-    It can be asked what vectors fit it (`EmotionVectors.check_model`) before its weights are downloaded; it cannot run.
+    Vectors can be checked against it (`EmotionVectors.check_model`) before its weights are downloaded. It cannot run.
 
     Args:
         source: A Hub id, or a folder.
 
     Raises:
-        InputError: There is no such model, or it is none that transformers knows as a causal language model.
+        InputError: There is no such model, or transformers does not know it as a causal language model.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM

@@ -1,4 +1,4 @@
-"""What one visitor has: a conversation in two voices, each turn with the tone that was set for it."""
+"""The state of one visitor: a conversation in two voices, with the tone of each turn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["VOICES", "Conversation", "Sampling", "Scene", "Turn", "Visit"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How both voices draw their words.
+    """How both voices are sampled.
 
     Args:
         seed: The same for both, so that only the tone differs.
@@ -29,9 +29,9 @@ class Sampling:
     tokens: int = 80
 
     def options(self) -> dict[str, Any]:
-        """For `SteeredModel.chat`."""
-        drawn = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
-        return {"seed": self.seed, "max_new_tokens": self.tokens, **drawn}
+        """Return the arguments for `SteeredModel.chat`."""
+        sampling = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
+        return {"seed": self.seed, "max_new_tokens": self.tokens, **sampling}
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Turn:
     """A message and its two answers.
 
     Args:
-        message: What the visitor said.
+        message: The visitor's message.
         setting: The tone of the second voice.
-        sampling: How both were drawn.
-        answers: Voice → what it has said so far.
-        whole: Whether that is all: nothing is to come, and nobody has stopped it.
+        sampling: How both answers were sampled.
+        answers: Voice → its answer so far.
+        whole: Whether the answers are complete: they have ended, and were not stopped.
     """
 
     message: str
@@ -53,45 +53,45 @@ class Turn:
     whole: bool = True
 
     def ended(self) -> Turn:
-        """As it stays: without the half of a character that an answer may end in."""
-        answers = {voice: said.rstrip("\ufffd") for voice, said in self.answers.items()}
+        """Return the turn when it is complete, without an incomplete character at the end of an answer."""
+        answers = {voice: text.rstrip("\ufffd") for voice, text in self.answers.items()}
         return replace(self, answers=answers, whole=True)
 
     def saying(self, voice: str, piece: str) -> Turn:
-        """With one more piece of an answer."""
+        """Return the turn with one more piece of an answer."""
         return replace(self, answers={**self.answers, voice: self.answers[voice] + piece})
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """What has been said. The two voices share the visitor's messages, and each remembers its own answers."""
+    """A conversation. The two voices share the visitor's messages, and each remembers its own answers."""
 
     turns: tuple[Turn, ...] = ()
 
     def messages(self, voice: str) -> list[dict[str, str]]:
-        """As a chat template and a chat window take them."""
-        found = []
+        """Return the messages for a chat template or a chat window."""
+        messages = []
         for turn in self.turns:
-            found.append({"role": "user", "content": turn.message})
+            messages.append({"role": "user", "content": turn.message})
             if turn.answers[voice]:
-                found.append({"role": "assistant", "content": turn.answers[voice]})
-        return found
+                messages.append({"role": "assistant", "content": turn.answers[voice]})
+        return messages
 
     def asking(self, voice: str) -> list[dict[str, str]]:
-        """The conversation that a voice answers in the last turn.
+        """Return the conversation that a voice answers in the last turn.
 
-        What it has never answered is left out: templates want the two who speak to take turns.
+        Messages that the voice has not answered are left out, since chat templates require alternating roles.
         """
         *earlier, last = self.turns
         answered = Conversation(tuple(turn for turn in earlier if turn.answers[voice]))
         return [*answered.messages(voice), {"role": "user", "content": last.message}]
 
     def turn_at(self, voice: str, index: Any) -> int:
-        """Which turn a message of a voice belongs to.
+        """Return the number of the turn that a message belongs to.
 
         Args:
-            voice: Whose messages are counted.
-            index: As in `messages`.
+            voice: The voice whose messages are counted.
+            index: Index of the message in `messages`.
 
         Raises:
             InputError: There is no such message.
@@ -102,29 +102,29 @@ class Conversation:
         return owners[index]
 
     def before(self, turn: int) -> Conversation:
-        """Up to a turn."""
+        """Return the conversation before a turn."""
         return Conversation(self.turns[:turn])
 
     def ending(self, turn: Turn) -> Conversation:
-        """With one more turn."""
+        """Return the conversation with one more turn."""
         return Conversation((*self.turns, turn))
 
     @property
     def last(self) -> Turn | None:
-        """The turn that is, or was last, answered."""
+        """The last turn, or None."""
         return self.turns[-1] if self.turns else None
 
 
 @dataclass
 class Scene:
-    """What the page shows of a conversation while one answer comes, or since the last has come.
+    """A conversation as the page shows it, during one answer or after it.
 
     Args:
-        before: What was said until then.
-        turn: What is being answered, or has been.
-        status: What goes on, in words.
-        due: Whether an answer is still to come.
-        kept: What is said again if there is no answer to be had.
+        before: The conversation before the turn.
+        turn: The turn that is being answered, or was answered last.
+        status: What is going on, in words.
+        due: Whether the answer is still to come.
+        kept: The conversation that is restored if the answer fails.
     """
 
     before: Conversation = field(default_factory=Conversation)
@@ -134,24 +134,24 @@ class Scene:
     kept: Conversation = field(default_factory=Conversation)
 
     @property
-    def said(self) -> Conversation:
-        """The whole conversation."""
+    def conversation(self) -> Conversation:
+        """The whole conversation, with the turn."""
         return self.before if self.turn is None else self.before.ending(self.turn)
 
 
 @dataclass
 class Visit:
-    """One visitor of the page. Whatever answers him goes on only as long as its scene is his.
+    """One visitor of the page.
 
-    A scene that is over is exchanged and not changed: what still comes for the old one is not seen by anybody.
+    A new request replaces the scene. What still arrives for the old scene is not shown.
     """
 
     scene: Scene = field(default_factory=Scene)
 
     def ask(self, before: Conversation, turn: Turn) -> None:
-        """Want an answer; one that is on its way ends."""
-        self.scene = Scene(before, turn, "Waiting for the model …", due=True, kept=self.scene.said)
+        """Ask for an answer, which ends one that is on its way."""
+        self.scene = Scene(before, turn, "Waiting for the model …", due=True, kept=self.scene.conversation)
 
-    def halt(self, said: Conversation, status: str) -> None:
-        """Want no more answer."""
-        self.scene = Scene(said, None, status)
+    def halt(self, conversation: Conversation, status: str) -> None:
+        """End an answer that is on its way."""
+        self.scene = Scene(conversation, None, status)

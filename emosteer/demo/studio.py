@@ -1,4 +1,4 @@
-"""What all visitors share: the models that are loaded, with their vectors, and what is still being waited for."""
+"""What all visitors share: the loaded models with their vectors, and those being loaded."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emosteer import ConceptSet
 from emosteer.demo.fetching import watched
-from emosteer.demo.pairs import Concepts, Pair, Places, called, on_circumplex, place_of, places_of
+from emosteer.demo.pairs import Concepts, Pair, Places, display_name, on_circumplex, place_of, places_of
 from emosteer.demo.shelf import Shelf
 from emosteer.demo.work import Say, Step, Work
 from emosteer.errors import EmosteerError, InputError
@@ -32,7 +30,7 @@ class Studio:
     """Loads models in the background and hands them out.
 
     Args:
-        first: What every visitor begins with.
+        first: The model and vectors that every visitor begins with.
     """
 
     def __init__(self, first: Pair | None = None) -> None:
@@ -40,30 +38,26 @@ class Studio:
         self._shelf = Shelf(self.first)
         self._under_way: dict[Pair, Work] = {self.first: self._work(self.first, None)}
         self._lock = threading.Lock()
-        self._one = threading.Lock()  # weights are read one model after the other
-        self._building = threading.Lock()  # and vectors built one set after the other
-        self._reading: weakref.WeakSet[SteeredModel] = weakref.WeakSet()  # those whose readout is fitted
+        self._one = threading.Lock()  # one model is loaded at a time
+        self._building = threading.Lock()  # and one set of vectors built at a time
+        self._reading: weakref.WeakSet[SteeredModel] = weakref.WeakSet()  # models whose readout is fitted
 
     def places(self) -> Places:
-        """The emotions of the first vectors, known before any model is.
+        """Return the emotions of the first vectors, without loading a model.
 
         Raises:
             FormatError: The vectors are damaged.
             HubError: The Hub does not give them.
         """
-        source = self.first.source()
-        if self.first.vectors is None and not Path(source).is_dir():  # yet to be built, from these
-            concepts = ConceptSet.load("en")
-            return {name: place_of(concepts[name]) for name in concepts.emotions}
-        with storage.opened(source) as file:
+        with storage.opened(self.first.source()) as file:
             return {name: place_of(info) for name, info in file.config.emotions.items()}
 
     def open(self) -> None:
-        """Begin to load the first model, in a thread of its own, unless that has begun."""
+        """Start loading the first model in a thread, unless that has started."""
         self._under_way[self.first].start()
 
     def first_model(self) -> SteeredModel:
-        """The first model, as soon as it is there.
+        """Wait for the first model, and return it.
 
         Raises:
             EmosteerError: It cannot be loaded.
@@ -73,8 +67,8 @@ class Studio:
             pass
         return self.get(self.first)
 
-    def told(self, pair: Pair) -> Iterator[str]:
-        """A line of HTML for the top of the page: what it waits for, until there is nothing to wait for."""
+    def status(self, pair: Pair) -> Iterator[str]:
+        """Yield the HTML of the line at the top of the page: what a pair waits for, until it is loaded."""
         self.open()
         try:
             for stage in self.stages(pair):
@@ -85,19 +79,19 @@ class Studio:
             yield ""
 
     def reads(self, pair: Pair) -> bool:
-        """Whether emotion can be read at once, without fitting the readout first."""
+        """Return whether emotion can be read at once, without fitting the readout first."""
         return self._shelf.get(pair) in self._reading
 
     def learn_to_read(self, pair: Pair) -> None:
-        """Wait until emotion can be read at once; not at all for a model that is not there."""
+        """Wait until the readout is fitted, if the model is loaded."""
         if (steered := self._shelf.get(pair)) is not None:
             _ = steered.readout
 
     def stages(self, pair: Pair) -> Iterator[str]:
-        """What a model is waited for, in words, each time that it changes; ends when the model is there.
+        """Yield what the loading of a pair is doing, in words, until it is loaded.
 
         Raises:
-            EmosteerError: It cannot be loaded, or has been put away.
+            EmosteerError: It cannot be loaded, or has been dropped.
         """
         if (work := self._under_way.get(pair)) is not None:
             for step in work.watch():
@@ -105,10 +99,10 @@ class Studio:
         self.get(pair)
 
     def get(self, pair: Pair) -> SteeredModel:
-        """A model that is loaded.
+        """Return a loaded pair.
 
         Raises:
-            EmosteerError: It could not be loaded, has been put away, or is not there yet.
+            EmosteerError: It could not be loaded, has been dropped, or is still being loaded.
         """
         with self._lock:
             work = self._under_way.get(pair)
@@ -118,22 +112,22 @@ class Studio:
             raise work.failure
         if work is not None:
             raise InputError(f"The model is not there yet. {work.step.words} …", "Try again in a few seconds.")
-        raise InputError(f"{called(pair.model)} has been put away to make room for others.", "Load it again.")
+        raise InputError(f"{display_name(pair.model)} has been put away to make room for others.", "Load it again.")
 
     def load(self, pair: Pair, brought: EmotionVectors | None = None) -> Iterator[Step]:
-        """Load, or build, a pair unless that has been done; whoever asks for the same one meanwhile waits for it too.
+        """Load or build a pair, unless it is loaded. Everybody who asks for the same pair waits for the same work.
 
-        Building ends when the iterator is closed; loading goes on.
+        Building stops when the iterator is closed; loading continues.
 
         Args:
-            pair: What is wanted.
-            brought: The vectors of a file that a visitor brought.
+            pair: The pair.
+            brought: The vectors of an uploaded file.
 
         Yields:
-            What is being done.
+            The steps.
 
         Raises:
-            EmosteerError: It cannot be; nothing of it is kept.
+            EmosteerError: It cannot be loaded or built. Nothing of it is kept.
         """
         with self._lock:
             if self._shelf.get(pair) is not None:
@@ -148,12 +142,12 @@ class Studio:
             self.stop(pair)
 
     def stop(self, pair: Pair) -> None:
-        """Stop building a pair, if that is under way."""
+        """Stop building a pair, if it is being built."""
         if (work := self._under_way.get(pair)) is not None and pair.concepts is not None:
             work.stop()
 
     def has(self, model: str) -> bool:
-        """Whether a model's weights are here already."""
+        """Return whether the weights of a model are loaded, or come with emosteer."""
         return model == EMBEDDED or self._shelf.model(model) is not None
 
     def _work(self, pair: Pair, brought: EmotionVectors | None) -> Work:
@@ -163,7 +157,7 @@ class Studio:
                 self._shelf.put(pair, steered)
                 threading.Thread(target=self._fit, args=(steered,), name="readout", daemon=True).start()
             finally:
-                with self._lock:  # why the first one failed is told to everybody who comes
+                with self._lock:  # the failure of the first one is kept for later visitors
                     if pair != self.first and self._under_way.get(pair) is work:
                         del self._under_way[pair]
 
@@ -174,10 +168,9 @@ class Studio:
         say(Step("Loading PyTorch and transformers"))
         import torch
 
-        from emosteer import SteeredModel
-        from emosteer.cli.quickstart import embedded_vectors
+        from emosteer import EmotionVectors, SteeredModel
 
-        # Two voices speak at once: each takes half of the cores, or they would wait for each other at every layer.
+        # Two voices generate at once, each with half of the cores; with all, they would wait for each other.
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
         if pair.concepts is not None:
             if self._building.locked():
@@ -186,33 +179,29 @@ class Studio:
                 model, tokenizer = self._model(pair.model, None, say)
                 return SteeredModel(model, tokenizer, _built(model, tokenizer, pair.concepts, say))
         vectors = brought
-        if vectors is None and pair.vectors is not None:
-            say(Step("Reading the vectors"))
-            vectors = _read(pair.vectors)
-        model, tokenizer = self._model(pair.model, vectors, say)
         if vectors is None:
             say(Step("Reading the vectors"))
-            vectors, _ = embedded_vectors(model, tokenizer)
-        return SteeredModel(model, tokenizer, vectors)
+            vectors = EmotionVectors.from_pretrained(pair.source())
+        return SteeredModel(*self._model(pair.model, vectors, say), vectors)
 
     def _fit(self, steered: SteeredModel) -> None:
-        """Fit the readout now, so that nobody waits for it later."""
-        with suppress(EmosteerError):  # told to whoever reads
+        """Fit the readout in advance."""
+        with suppress(EmosteerError):  # raised again when somebody reads
             _ = steered.readout
             self._reading.add(steered)
 
     def _model(
         self, name: str, vectors: EmotionVectors | None, say: Say
     ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        """A model, from the shelf or read now; not before it is known that the vectors fit it."""
+        """Return a model, loaded now unless it is in use. Vectors of another shape are refused before that."""
         from emosteer.demo.skeleton import skeleton
         from emosteer.models.loading import load_model
 
         if self._one.locked():
             say(Step("Waiting until another model has been read"))
         with self._one:
-            if (held := self._shelf.model(name)) is not None:
-                return held
+            if (loaded := self._shelf.model(name)) is not None:
+                return loaded
             if name not in (self.first.model, EMBEDDED):
                 say(Step(f"Looking at the shape of {name}"))
                 shape = skeleton(name)
@@ -220,23 +209,17 @@ class Studio:
                     vectors.check_model(shape)
                 self._shelf.make_room()
             with watched(name, say):
-                # A stranger's weights are never unpickled, which a folder on this machine may need.
+                # Only the weights of the first model, chosen by the operator, may be pickled.
                 loaded = load_model(name) if name == self.first.model else load_model(name, use_safetensors=True)
             self._shelf.note(name, *loaded)
             return loaded
 
 
-def _read(source: str) -> EmotionVectors:
-    from emosteer import EmotionVectors
-
-    return EmotionVectors.from_pretrained(source)
-
-
 def _built(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, concepts: Concepts, say: Say) -> EmotionVectors:
     from emosteer import extract
 
-    def told(read: int, texts: int) -> None:
+    def report(read: int, texts: int) -> None:
         say(Step(f"Reading {texts} texts", read / texts))
 
     say(Step("Reading texts", 0.0))
-    return extract(model, tokenizer, concepts.load(), progress=told)
+    return extract(model, tokenizer, concepts.load(), progress=report)

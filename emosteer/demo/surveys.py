@@ -1,4 +1,4 @@
-"""The same asked many times: at several strengths, in every tone, of every emotion."""
+"""Surveys of a model: one prompt at several strengths or in every tone, and the map of its emotions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from emosteer import SteeredModel
 
 Points = Mapping[str, tuple[float, float]]
-Told = Callable[[float, str], None]
-"""Takes how much is done, from 0 to 1, and what is being done."""
+Report = Callable[[float, str], None]
+"""Function of the completed share, from 0 to 1, and what is being done."""
 
 STRENGTHS = (-1.0, 0.0, 0.5, 1.0, 1.5)
 REPORT = "alignment.json"
 SITUATIONS = 3
-"""Of each emotion, that show where a model reads it."""
+"""Number of situations of each emotion that are read for the map."""
 
 __all__ = [
     "STRENGTHS",
@@ -41,18 +41,18 @@ __all__ = [
 
 
 def strengths(
-    steered: SteeredModel, prompt: str, emotion: str, sampling: Sampling, told: Told
+    steered: SteeredModel, prompt: str, emotion: str, sampling: Sampling, report: Report
 ) -> list[tuple[float, str, float, float]]:
-    """One prompt at five strengths: each the strength, the answer, how much of the emotion is read in it, its cost.
+    """Answer a prompt at five strengths. Return for each the strength, the answer, the emotion's score, and the cost.
 
     Raises:
         EmosteerError: The prompt or the emotion cannot be used.
     """
     tones = [{emotion: strength} if strength else None for strength in STRENGTHS]
-    texts = _answers(steered, prompt, tones, sampling, told)
+    texts = _answers(steered, prompt, tones, sampling, report)
     surprise = []
     for i, text in enumerate(texts):
-        told(0.8 + 0.2 * i / len(texts), "Measuring")
+        report(0.8 + 0.2 * i / len(texts), "Measuring")
         surprise.append(nats_per_token(steered, prompt, text) if text else math.nan)
     plain = surprise[STRENGTHS.index(0.0)]
     scores = [_read(steered, text, emotion) for text in texts]
@@ -63,52 +63,52 @@ def strengths(
 
 
 def every_tone(
-    steered: SteeredModel, prompt: str, sampling: Sampling, told: Told
+    steered: SteeredModel, prompt: str, sampling: Sampling, report: Report
 ) -> list[tuple[str, str, float | None, float | None]]:
-    """One prompt in every tone: each the emotion, the answer, and the valence and arousal that are read in it.
+    """Answer a prompt in every tone. Return for each the emotion, the answer, and its valence and arousal.
 
     Raises:
         EmosteerError: The prompt cannot be used.
     """
     emotions = steered.vectors.emotions
-    texts = _answers(steered, prompt, [{name: 1.0} for name in emotions], sampling, told)
-    found: list[tuple[str, str, float | None, float | None]] = []
+    texts = _answers(steered, prompt, [{name: 1.0} for name in emotions], sampling, report)
+    rows: list[tuple[str, str, float | None, float | None]] = []
     for i, (name, text) in enumerate(zip(emotions, texts, strict=True)):
-        told(0.8 + 0.2 * i / len(emotions), "Reading")
-        found.append((name, text, _read(steered, text, "valence"), _read(steered, text, "arousal")))
-    return found
+        report(0.8 + 0.2 * i / len(emotions), "Reading")
+        rows.append((name, text, _read(steered, text, "valence"), _read(steered, text, "arousal")))
+    return rows
 
 
-def where_read(steered: SteeredModel, language: str, told: Told) -> dict[str, tuple[float, float]]:
-    """Where the model reads each emotion: the mean over its held-out situations, which do not name it.
+def where_read(steered: SteeredModel, language: str, report: Report) -> dict[str, tuple[float, float]]:
+    """Read valence and arousal in the held-out situations of each emotion, and return the means.
 
-    Neither the directions nor the fit of valence and arousal has seen them.
+    The situations do not name the emotion, and neither the directions nor the readout were fitted on them.
 
     Args:
         steered: The model.
-        language: Of the sentences.
-        told: Hears how far it is.
+        language: Language of the situations.
+        report: Function that progress is reported to.
 
     Raises:
-        InputError: Valence and arousal cannot be read with these vectors.
+        InputError: The vectors have no human ratings, so that valence and arousal cannot be read.
     """
     concepts = ConceptSet.load(language)
     names = [name for name in steered.vectors.emotions if name in concepts.emotions]
-    found = {}
+    means = {}
     for i, name in enumerate(names):
-        told(i / len(names), f"Reading situations of {name}")
+        report(i / len(names), f"Reading situations of {name}")
         readings = [
             steered.read(situation) for situation in concepts[name].texts[language].held_out_situations[:SITUATIONS]
         ]
-        points = [(one.valence, one.arousal) for one in readings if one.valence is not None and one.arousal is not None]
+        points = [(r.valence, r.arousal) for r in readings if r.valence is not None and r.arousal is not None]
         if not points:
             raise InputError("Valence and arousal cannot be read: nobody has rated the emotions of these vectors.")
-        found[name] = (sum(v for v, _ in points) / len(points), sum(a for _, a in points) / len(points))
-    return found
+        means[name] = (sum(v for v, _ in points) / len(points), sum(a for _, a in points) / len(points))
+    return means
 
 
 def agreement(first: Points, second: Points) -> tuple[float, float, int]:
-    """Correlations of valence and of arousal between two maps, and over how many emotions."""
+    """Correlate valence and arousal between two maps. Return both correlations and the number of emotions."""
     both = [name for name in first if name in second]
     axes = ([side[name][axis] for name in both] for axis in (0, 1) for side in (first, second))
     valences, others, arousals, rest = axes
@@ -119,34 +119,34 @@ def agreement(first: Points, second: Points) -> tuple[float, float, int]:
 
 
 def spread_like(points: Points, model: Points) -> float:
-    """How many times farther from neutral points lie than others do, on average."""
+    """Return the ratio of the mean distances from neutral in two maps."""
     far, near = (sum(math.hypot(*point) for point in side.values()) / max(len(side), 1) for side in (points, model))
     return far / near if near else 1.0
 
 
 def languages_of(steered: SteeredModel) -> list[str]:
-    """The languages that the vectors were made from, as far as their texts are built in."""
-    found = []
+    """Return the languages that the vectors were made from and that have a built-in concept set."""
+    languages = []
     for language in steered.vectors.extraction.get("languages") or ["en"]:
         try:
             ConceptSet.load(language)
         except ConceptError:  # a language of the user's own
             continue
-        found.append(str(language))
-    return found or ["en"]
+        languages.append(str(language))
+    return languages or ["en"]
 
 
 def measured_shapes(source: str) -> list[dict[str, Any]]:
-    """What `emosteer eval alignment` has measured, if it stands beside the vectors: the shape in each language.
+    """Read the report of `emosteer eval alignment` beside the vectors, if there is one: the map in each language.
 
-    Each measure, and its control, is a value with the ends of its interval, NaN where there is none.
+    Each measure, and its control, is a value with the ends of its confidence interval, NaN where there is none.
 
     Args:
-        source: Where the vectors are.
+        source: Folder or repository of the vectors.
 
     Raises:
-        FormatError: It is damaged.
-        HubError: The Hub does not give it.
+        FormatError: The report is damaged.
+        HubError: The Hub cannot be reached, or refuses access.
     """
     file = storage.located(source, also=(REPORT,)) / REPORT
     if not file.is_file():
@@ -157,29 +157,29 @@ def measured_shapes(source: str) -> list[dict[str, Any]]:
         shapes = strict_json.loads(file.read_bytes())["geometry"]
         return [
             {
-                "language": str(one["language"]),
-                "ratings": str(one["ratings"]),
-                "human": dict(zip(map(str, one["emotions"]), map(_point, one["human"]), strict=True)),
-                "model": dict(zip(map(str, one["emotions"]), map(_point, one["points"]), strict=True)),
-                "measures": _figures(one["measures"]),
-                "control": _figures(one["control"]),
+                "language": str(shape["language"]),
+                "ratings": str(shape["ratings"]),
+                "human": dict(zip(map(str, shape["emotions"]), map(_point, shape["human"]), strict=True)),
+                "model": dict(zip(map(str, shape["emotions"]), map(_point, shape["points"]), strict=True)),
+                "measures": _figures(shape["measures"]),
+                "control": _figures(shape["control"]),
             }
-            for one in shapes
+            for shape in shapes
         ]
     except (AttributeError, KeyError, OSError, OverflowError, TypeError, ValueError) as error:
         raise FormatError(f"{file.name} is not what emosteer eval alignment writes.") from error
 
 
 def _answers(
-    steered: SteeredModel, prompt: str, tones: Sequence[dict[str, float] | None], sampling: Sampling, told: Told
+    steered: SteeredModel, prompt: str, tones: Sequence[dict[str, float] | None], sampling: Sampling, report: Report
 ) -> list[str]:
-    """An answer in each tone, as one batch, by the natural recipe."""
+    """Answer in each tone, as one batch, by the natural recipe."""
     steps = 0
 
     def count(ids: Any, _scores: Any) -> Any:
         nonlocal steps
         steps += 1
-        told(0.8 * steps / sampling.tokens, f"Answering in {len(tones)} tones")
+        report(0.8 * steps / sampling.tokens, f"Answering in {len(tones)} tones")
         return ids.new_zeros(len(ids), dtype=bool)
 
     texts = steered.chat_each(prompt, tones, recipe="natural", stopping_criteria=[count], **sampling.options())
@@ -200,9 +200,9 @@ def _point(pair: Any) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def _figures(given: Any) -> dict[str, tuple[float, ...]]:
-    return {str(name): tuple(map(_number, map(one.get, ("value", "low", "high")))) for name, one in given.items()}
+def _figures(measures: Any) -> dict[str, tuple[float, ...]]:
+    return {str(name): tuple(map(_number, map(row.get, ("value", "low", "high")))) for name, row in measures.items()}
 
 
-def _number(given: Any) -> float:
-    return math.nan if given is None else float(given)
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

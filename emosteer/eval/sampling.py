@@ -1,23 +1,25 @@
-"""Answers in many tones, sampled in batches that mix the tones, and kept on disk as they come.
+"""Answers in many tones, sampled in batches that mix the tones, and cached on disk.
 
-A cell is one way of being asked: in which emotion, how strongly, by which way of steering, or as which control. A
-batch holds rows of many cells; what a row says depends on its batch, so batches follow from the cells and prompts alone
-and each is sampled from a seed of its own. A batch that is finished is one file of the cache, named by a digest of all
-that it depends on, so an interrupted measurement goes on where it was.
+A cell is one experimental condition: an emotion at a strength by a way of steering, or a control. A batch holds rows of
+many cells. Since a sampled row depends on its batch, batches are determined by the cells and prompts alone, and each
+has its own seed. A finished batch is one file of the cache, named by a digest of everything it depends on, so that an
+interrupted measurement can resume.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from emosteer._util import strict_json
+from emosteer._util.atomic import write_folder
 from emosteer.errors import InputError
 from emosteer.eval.fluency import nats_of_tokens, prompt_tokens
 from emosteer.layers import input_device
@@ -28,26 +30,26 @@ if TYPE_CHECKING:
     from emosteer.model import SteeredModel
 
 ROWS = 96
-"""Answers generated at a time."""
+"""Answers per batch."""
 
 Control = Literal["unsteered", "random", "shuffled", "flipped", "prompt_only"]
 Ways = Mapping[str, Mapping[str, Any]]
-"""Name of a way of steering → its options for `SteeredModel.generate`."""
+"""Name of a way of steering → options for `SteeredModel.generate`."""
 
 __all__ = ["ROWS", "Answer", "Cell", "Control", "Ways", "deranged", "generate_cells"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One way of being asked.
+    """One experimental condition.
 
     Args:
         emotion: The tone that is asked for, or None.
-        strength: In calibrated doses.
+        strength: Strength in calibrated doses.
         way: Name of the way of steering; empty where nothing is steered.
         control: None for the tone itself; `"unsteered"`; `"random"` for a random direction of equal norm; `"shuffled"`
-            for the direction of another emotion; `"flipped"` for the direction with the sign of `strength` turned
-            round; `"prompt_only"` for an instruction in the system message instead of steering.
+            for the direction of another emotion; `"flipped"` for the negative strength; `"prompt_only"` for an
+            instruction in the system message instead of steering.
     """
 
     emotion: str | None
@@ -61,13 +63,13 @@ class Answer:
     """One sampled answer.
 
     Args:
-        cell: How it was asked for.
-        prompt: What was asked.
-        seed: Which of the answers to this prompt.
-        tokens: The token ids that were generated, up to the end of the sequence.
+        cell: Its condition.
+        prompt: The prompt.
+        seed: Index among the answers to this prompt in this cell.
+        tokens: Generated token ids, up to the end of the sequence.
         text: The same as text.
-        ended: Whether it ended by itself.
-        nats: Nats a token under the plain model; None if it is empty.
+        ended: Whether it ended before the limit.
+        nats: Nats per token under the plain model; None if it is empty.
     """
 
     cell: Cell
@@ -84,8 +86,8 @@ class _Row:
     cell: Cell
     prompt: str
     seed: int
-    tokens: tuple[int, ...]  # of the prompt, with the instruction if it has one
-    plain: tuple[int, ...]  # of the prompt alone: what the cost is measured after
+    tokens: tuple[int, ...]  # of the prompt, with the instruction if there is one
+    plain: tuple[int, ...]  # of the prompt alone, after which the cost is measured
     tone: dict[str, float] | None
 
 
@@ -104,21 +106,21 @@ def generate_cells(
 
     Args:
         steered: The model.
-        cells: Cell → the prompts that are answered in it, each with a number that tells answers to one prompt apart.
+        cells: Cell → prompts, each with a number that distinguishes answers to the same prompt.
         ways: Name → options for `SteeredModel.generate`.
-        max_new_tokens: Longest answer.
-        temperature: Of sampling.
-        seed: Of sampling, of random directions and of the shuffling.
+        max_new_tokens: Length of the longest answer, in tokens.
+        temperature: Sampling temperature.
+        seed: Seed of sampling, random directions and shuffling.
         cache: Folder that keeps finished batches.
-        progress: Show a progress bar if standard error is a terminal.
+        progress: Whether to show a progress bar if standard error is a terminal.
 
     Returns:
-        One for each cell, prompt and number, cell by cell in the order given.
+        One answer for each cell, prompt and number, in the order of the cells.
 
     Raises:
         InputError: A prompt cannot be used, the cache cannot be written, or an option has no repeatable description
-            to name a file of the cache by.
-        ToneError: An emotion is not there, or a way has options that are not known.
+            by which to name a file of the cache.
+        ToneError: An emotion or an option of a way is unknown.
     """
     from tqdm.auto import tqdm
 
@@ -129,45 +131,43 @@ def generate_cells(
     sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature, "max_new_tokens": max_new_tokens}
     batches = _batches(_rows(steered, cells, seed))
     about = _about(steered, sampling, seed) if cache else {}
-    found: dict[tuple[Cell, str, int], Answer] = {}
+    by_key: dict[tuple[Cell, str, int], Answer] = {}
     bar = tqdm(total=sum(map(len, batches)), desc="Answering", unit="answer", disable=None if progress else True)
     with bar:
         for batch in batches:
             first = batch[0].cell
             options = dict(ways[first.way]) if first.way else {}
             file = cache / f"{_digest(about, batch, options)}.json" if cache else None
-            answers = _kept(file, batch) if file else None
+            answers = _load(file, batch) if file else None
             if answers is None:
                 speaker = speakers[first.control == "random"]
                 answers = _answer(speaker, batch, options, sampling, _draw(batch, seed))
                 if file:
-                    _keep(file, answers)
-            found.update({(answer.cell, answer.prompt, answer.seed): answer for answer in answers})
+                    _save(file, answers)
+            by_key.update({(answer.cell, answer.prompt, answer.seed): answer for answer in answers})
             bar.update(len(batch))
-    return [found[cell, prompt, number] for cell, asked in cells.items() for prompt, number in asked]
+    return [by_key[cell, prompt, number] for cell, asked in cells.items() for prompt, number in asked]
 
 
 def deranged(emotions: Sequence[str], seed: int = 0) -> dict[str, str]:
-    """Every emotion with another one in its place, each once.
+    """Assign to every emotion another one, each used once.
 
     Args:
-        emotions: Two or more.
-        seed: Which of the many ways.
+        emotions: Two or more emotions.
+        seed: Seed of the assignment.
 
     Raises:
         InputError: There is only one emotion.
     """
-    import numpy as np
-
     if len(emotions) < 2:
         raise InputError("Shuffling labels needs two emotions or more.", "Leave the controls out.")
     order = np.random.default_rng(seed).permutation(len(emotions))
-    # A single cycle through all of them, in which none can stand for itself.
-    return {emotions[one]: emotions[other] for one, other in zip(order, np.roll(order, 1), strict=True)}
+    # A single cycle through all of them maps none to itself.
+    return {emotions[i]: emotions[j] for i, j in zip(order, np.roll(order, 1), strict=True)}
 
 
 def _rows(steered: SteeredModel, cells: Mapping[Cell, Sequence[tuple[str, int]]], seed: int) -> Iterator[_Row]:
-    others = deranged(steered.vectors.emotions, seed) if any(c.control == "shuffled" for c in cells) else {}
+    others = deranged(steered.vectors.emotions, seed) if any(cell.control == "shuffled" for cell in cells) else {}
     encoded: dict[tuple[str, str | None], tuple[int, ...]] = {}
     for cell, asked in cells.items():
         instructed = cell.emotion if cell.control == "prompt_only" else None
@@ -197,12 +197,12 @@ def _encoded(steered: SteeredModel, prompt: str, emotion: str | None) -> list[in
     user = {"role": "user", "content": prompt}
     try:
         return prompt_tokens(steered, [{"role": "system", "content": instruction}, user])
-    except TemplateError:  # some chat templates know no system role
+    except TemplateError:  # some chat templates have no system role
         return prompt_tokens(steered, f"{instruction}\n\n{prompt}")
 
 
 def _batches(rows: Iterator[_Row]) -> list[list[_Row]]:
-    """Rows that can go through `generate` together, of about equal length."""
+    """Group rows that can go through `generate` together, of about equal length."""
     together: dict[tuple[str, bool], list[_Row]] = {}
     for row in rows:
         together.setdefault((row.cell.way, row.cell.control == "random"), []).append(row)
@@ -236,12 +236,12 @@ def _answer(
     stop = config.eos_token_id if config else None
     stops = {stop} if isinstance(stop, int) else set(stop or ())
     ends = [next((i for i, token in enumerate(tokens) if token in stops), None) for tokens in output]
-    said = [tokens[:end] for tokens, end in zip(output, ends, strict=True)]
-    nats = nats_of_tokens(speaker, [row.plain for row in batch], said)
-    texts = [str(tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in said]
+    replies = [tokens[:end] for tokens, end in zip(output, ends, strict=True)]
+    nats = nats_of_tokens(speaker, [row.plain for row in batch], replies)
+    texts = [str(tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in replies]
     return [
         Answer(row.cell, row.prompt, row.seed, tuple(tokens), text, end is not None, score if tokens else None)
-        for row, tokens, text, end, score in zip(batch, said, texts, ends, nats, strict=True)
+        for row, tokens, text, end, score in zip(batch, replies, texts, ends, nats, strict=True)
     ]
 
 
@@ -255,7 +255,7 @@ def _draw(batch: list[_Row], seed: int) -> int:
 
 
 def _about(steered: SteeredModel, sampling: dict[str, Any], seed: int) -> dict[str, Any]:
-    """What every answer depends on."""
+    """Describe what every answer depends on."""
     import torch
     import transformers
 
@@ -277,38 +277,26 @@ def _about(steered: SteeredModel, sampling: dict[str, Any], seed: int) -> dict[s
 
 def _digest(about: dict[str, Any], batch: list[_Row], options: dict[str, Any]) -> str:
     described = repr(sorted(options.items()))
-    if " at 0x" in described:  # the place of a function in memory, another one in the next process
+    if " at 0x" in described:  # the address of a function, which differs in the next process
         raise InputError(f"A way of steering with {described} cannot be cached.", "Leave the cache out.")
-    everything = [about, described, *map(_described, batch)]
-    return hashlib.sha256(strict_json.canonical(everything).encode()).hexdigest()[:32]
+    inputs = [about, described, *map(_described, batch)]
+    return hashlib.sha256(strict_json.canonical(inputs).encode()).hexdigest()[:32]
 
 
-def _kept(file: Path, batch: list[_Row]) -> list[Answer] | None:
-    """The answers of a batch that was finished before."""
+def _load(file: Path, batch: list[_Row]) -> list[Answer] | None:
+    """Read the answers of a batch that was finished before, if there are any."""
     if not file.is_file():
         return None
     try:
-        rows = strict_json.loads(file.read_bytes())["answers"]
+        entries = strict_json.loads(file.read_bytes())["answers"]
         return [
-            Answer(row.cell, row.prompt, row.seed, tuple(one["tokens"]), one["text"], one["ended"], one["nats"])
-            for row, one in zip(batch, rows, strict=True)
+            Answer(row.cell, row.prompt, row.seed, tuple(entry["tokens"]), entry["text"], entry["ended"], entry["nats"])
+            for row, entry in zip(batch, entries, strict=True)
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"The cached answers {file} cannot be read ({error}).", "Delete the file.") from error
 
 
-def _keep(file: Path, answers: list[Answer]) -> None:
-    """Written beside and renamed, so that whatever interrupts, a file of the cache is whole."""
-    kept = [asdict(answer) for answer in answers]
-    scratch = None
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, encoding="utf-8", delete=False) as handle:
-            scratch = Path(handle.name)
-            handle.write(json.dumps({"answers": kept}, ensure_ascii=True))
-        scratch.replace(file)
-    except OSError as error:
-        raise InputError(f"The cache {file.parent} cannot be written ({error.strerror}).") from error
-    finally:
-        if scratch:
-            scratch.unlink(missing_ok=True)
+def _save(file: Path, answers: list[Answer]) -> None:
+    content = json.dumps({"answers": [asdict(answer) for answer in answers]}, ensure_ascii=True)
+    write_folder(file.parent, {file.name: content.encode()})

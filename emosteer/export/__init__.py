@@ -1,4 +1,4 @@
-"""What steering becomes outside of emosteer."""
+"""A tone outside of emosteer: a baked model, a control vector of llama.cpp, an Inference Endpoint."""
 
 from emosteer.export.baked import bake
 from emosteer.export.checkpoint import save_baked

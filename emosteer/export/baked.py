@@ -1,12 +1,12 @@
-"""Baking: a constant tone folded into biases, so that a plain model speaks in it without hooks and without emosteer.
+"""Baking: a constant tone added to biases, so that a plain model speaks in it without hooks and without emosteer.
 
-Steering adds one delta to what a block puts out, the same at every token. So does a bias that is a plain summand of
-the block's output: that of the last linear that writes to the residual stream, in most architectures that have one.
-Such biases are found by their derivative, not by a table of models. Where a config can switch biases on that the model
-does without (Llama's `mlp_bias`), they are switched on, as zeros.
+Steering adds the same delta to the output of a block at every token. So does a bias that is a summand of that output:
+in most architectures that have one, the bias of the last linear layer that writes to the residual stream. Such biases
+are found by their derivative, not by a table of models. Where a config can switch on biases that the model lacks
+(Llama's `mlp_bias`), they are switched on, as zeros.
 
-Everything is tried on twins that share the model's weights, so the model itself, which may be answering in another
-thread, is neither run nor changed.
+Everything is tried on twins that share the model's weights. The model itself, which may be answering in another thread,
+is neither run nor changed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
-INSTEAD = "Steer it with emosteer.steer or SteeredModel instead."
+_INSTEAD = "Steer it with emosteer.steer or SteeredModel instead."
 
 __all__ = ["bake"]
 
@@ -44,28 +44,28 @@ def bake(
         glad = emosteer.bake(model, vectors, {"joy": 0.8})
         glad.save_pretrained("glad-model")  # AutoModelForCausalLM.from_pretrained reads it, without emosteer
 
-    Block for block this is steering, exact up to rounding, but a bias knows no scope: it acts on every token, also on
-    the first one, the attention sink, which steering leaves out. Later tokens hardly hear of that at layers after the
-    sink has formed, as those of the default dose of SmolLM2-135M: less than 0.001 nats (KL divergence from the steered
-    model), where the tone itself makes more than 0.1; at layers before it they hear more.
+    At each block this equals steering, up to rounding. But a bias has no scope: it acts on every token, also on the
+    first one, the attention sink, which steering leaves out. At layers after the sink has formed, later tokens are
+    hardly affected. With the default dose of SmolLM2-135M the difference is less than 0.001 nats (KL divergence from
+    the steered model), that of the tone itself more than 0.1. At earlier layers it is larger.
 
     Models whose blocks end in a bias can be baked (GPT-2, GPT-NeoX, GPT-J, OPT, BLOOM, Phi, StarCoder2, …), and those
-    whose config can give them one (Llama, SmolLM3, Granite, Nemotron, Cohere, Falcon, Mamba, …). Not so those that
-    have no place for one (Mistral, Qwen, Phi-3, MPT, most mixtures of experts) or normalise what they add (Gemma,
-    OLMo 2). A baked model can be baked again, and the tones add up; `config.emosteer_baked` lists them.
+    whose config can give them one (Llama, SmolLM3, Granite, Nemotron, Cohere, Falcon, Mamba, …). Models cannot be baked
+    that have no place for a bias (Mistral, Qwen, Phi-3, MPT, most mixtures of experts) or normalise what they add
+    (Gemma, OLMo 2). A baked model can be baked again, and the tones add up; `config.emosteer_baked` lists them.
 
     Args:
-        model: A causal language model of transformers, its weights plain and on one device. It stays as it is.
-        vectors: Made for it.
-        tone: Emotion → strength in calibrated doses, or an `Affect`; None and strength 0 are no tone.
+        model: A causal language model of transformers, with plain weights on one device. It is not changed.
+        vectors: Vectors made for the model.
+        tone: Emotion → strength in calibrated doses, or an `Affect`. None and strength 0 are no tone.
         layers: Steer after these layers instead of those of the dose.
 
     Returns:
-        A model of the same class. In memory it shares all weights with `model` but the biases that changed, so deepcopy
-        it before you train either.
+        A model of the same class. It shares all weights with `model` except the changed biases; deepcopy it before you
+        train either.
 
     Raises:
-        ToneError: The tone is not the same for all rows, an emotion or a layer is not there, or a strength is not a
+        ToneError: The tone is not the same for all rows, an emotion or a layer does not exist, or a strength is not a
             finite number up to ±10.
         IncompatibleModelError: The vectors belong to a model of another shape, the architecture has no bias that does
             what steering does, or the weights are quantised, offloaded, or on several devices.
@@ -87,10 +87,10 @@ def bake(
         bias.data = (bias.detach() + delta).to(bias.dtype)  # not in place: the memory may be the model's
     steered = _logits(plain, deltas)
     error = float((_logits(baked) - steered).norm() / steered.norm())
-    rounding = max(torch.finfo(one.dtype).eps for one in model.parameters() if one.is_floating_point())
+    rounding = max(torch.finfo(weight.dtype).eps for weight in model.parameters() if weight.is_floating_point())
     if not error <= rounding**0.5:
         raise IncompatibleModelError(
-            f"A {type(model).__name__} with the tone in its biases is off by {error:.2g} of the logits.", INSTEAD
+            f"A {type(model).__name__} with the tone in its biases is off by {error:.2g} of the logits.", _INSTEAD
         )
     record = {
         "tone": {name: float(strength) for name, strength in named(vectors, tone).items()},
@@ -119,34 +119,34 @@ def _check_weights(model: PreTrainedModel) -> None:
 def _with_biases(
     model: PreTrainedModel, layers: Iterable[int]
 ) -> tuple[PreTrainedModel, dict[int, tuple[Parameter, float]]]:
-    """A twin in which the block of each layer has a bias that steers, and these biases as of `_summand`.
+    """Return a twin in which the block of each layer has a bias that steers, and these biases with their gains.
 
     Raises:
-        IncompatibleModelError: Neither the model nor a twin by any switch of its config has them.
+        IncompatibleModelError: The model has no such biases, and no switch of its config gives it any.
     """
     settings = model.config.get_text_config(decoder=True).to_dict()
     switches = [name for name, value in settings.items() if "bias" in name and value is False]
-    for turned in ([], *([switch] for switch in switches), switches):
-        twin = _twin(model, turned)
+    for turned_on in ([], *([switch] for switch in switches), switches):
+        twin = _twin(model, turned_on)
         biases = {} if twin is None else _biases(twin, layers)
         if twin is not None and biases.keys() == set(layers):
             return twin, biases
     raise IncompatibleModelError(
         f"A {type(model).__name__} cannot be baked: not every block has a bias that is added straight to its output, "
         "and no setting of the config brings it.",
-        INSTEAD,
+        _INSTEAD,
     )
 
 
 def _twin(model: PreTrainedModel, switches: Sequence[str] = ()) -> PreTrainedModel | None:
-    """A model of the same class that shares the weights, in evaluation mode.
+    """Return a model of the same class that shares the weights, in evaluation mode.
 
     Args:
         model: The model.
         switches: Settings of its config to turn on. Biases that come with them are zeros.
 
     Returns:
-        The twin, or None if there is no such model, or its parameters are not those of the model and biases.
+        The twin, or None if the settings are invalid or bring parameters other than biases.
     """
     import torch
     from huggingface_hub.errors import StrictDataclassError
@@ -157,7 +157,7 @@ def _twin(model: PreTrainedModel, switches: Sequence[str] = ()) -> PreTrainedMod
         setattr(text, switch, True)
     try:
         text.validate()
-    except StrictDataclassError:  # the settings do not go together, and could not be saved
+    except StrictDataclassError:  # the settings contradict each other, and could not be saved
         return None
     with torch.device("meta"):
         twin: PreTrainedModel = type(model)(config)
@@ -171,9 +171,9 @@ def _twin(model: PreTrainedModel, switches: Sequence[str] = ()) -> PreTrainedMod
     twin.load_state_dict(state, assign=True)
     twin.tie_weights()
     for name, buffer in twin.named_buffers():
-        if buffer.is_meta:  # those that no state dict holds, such as the frequencies of rotary embeddings
-            parent, _, own = name.rpartition(".")
-            setattr(twin.get_submodule(parent), own, model.get_buffer(name))
+        if buffer.is_meta:  # not in the state dict, such as the frequencies of rotary embeddings
+            parent, _, attribute = name.rpartition(".")
+            setattr(twin.get_submodule(parent), attribute, model.get_buffer(name))
     twin.generation_config = copy.deepcopy(model.generation_config)
     twin.eval()
     return twin
@@ -184,7 +184,7 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _biases(model: PreTrainedModel, layers: Iterable[int]) -> dict[int, tuple[Parameter, float]]:
-    """Layer → what `_summand` finds in its block, for the layers where it finds something."""
+    """Return the bias and the gain of each layer whose block has one; see `_summand`."""
     import torch
 
     blocks = decoder_layers(model)
@@ -192,20 +192,20 @@ def _biases(model: PreTrainedModel, layers: Iterable[int]) -> dict[int, tuple[Pa
     with torch.inference_mode(False), torch.enable_grad():
         with _hooked(model, layers, outputs.setdefault):
             model(input_ids=_some_ids(model), use_cache=False)
-        found = {layer: _summand(blocks[layer], output, hidden_size(model)) for layer, output in outputs.items()}
-    return {layer: bias for layer, bias in found.items() if bias is not None}
+        biases = {layer: _summand(blocks[layer], output, hidden_size(model)) for layer, output in outputs.items()}
+    return {layer: bias for layer, bias in biases.items() if bias is not None}
 
 
 def _summand(block: nn.Module, output: Tensor, width: int) -> tuple[Parameter, float] | None:
-    """The last parameter of a block that is a plain summand of the block's output.
+    """Return the last parameter of a block that is a summand of the block's output.
 
-    At every token the output's derivative by such a parameter is the identity, or a multiple of it. A vector of signs
-    passes back through that unchanged to the bit, in any dtype; a norm, a gate or an MLP in between would change it.
+    At every token, the derivative of the output by such a parameter is the identity, or a multiple of it. A vector of
+    signs passes back through it unchanged to the bit, in any dtype. A norm, a gate or an MLP in between changes it.
 
     Args:
         block: A decoder block.
-        output: What it gave, `[1, tokens, d_model]`, with the graph of its gradients.
-        width: Of the residual stream.
+        output: Its output, `[1, tokens, d_model]`, with the graph of its gradients.
+        width: Width of the residual stream.
 
     Returns:
         The parameter and its gain, which is 1.0 unless the model scales what its blocks add.
@@ -213,33 +213,33 @@ def _summand(block: nn.Module, output: Tensor, width: int) -> tuple[Parameter, f
     import torch
 
     signs = torch.randint(2, (width,), generator=torch.Generator().manual_seed(0)) * 2 - 1
-    probe, found = signs.to(output), None
+    probe, summand = signs.to(output), None
     for parameter in block.parameters():
         if not parameter.shape == output.shape[2:] == probe.shape:  # some models have several streams
             continue
-        passed = [
+        gradients = [
             torch.autograd.grad(token, parameter, probe, retain_graph=True, materialize_grads=True)[0]
             for token in output[0]
         ]
-        gains = torch.stack(passed) * probe
+        gains = torch.stack(gradients) * probe
         if (gain := float(gains[0, 0])) and bool((gains == gain).all()):
-            found = parameter, gain
-    return found
+            summand = parameter, gain
+    return summand
 
 
 def _logits(model: PreTrainedModel, deltas: Mapping[int, Tensor] | None = None) -> Tensor:
-    """What a model says to a few tokens, with deltas added after its blocks by hand."""
+    """Return the logits for a few tokens, with deltas added to the outputs of the blocks."""
     import torch
 
-    given = deltas or {}
-    with torch.no_grad(), _hooked(model, given, lambda layer, hidden: hidden + given[layer].to(hidden)):
+    added = deltas or {}
+    with torch.no_grad(), _hooked(model, added, lambda layer, hidden: hidden + added[layer].to(hidden)):
         logits: Tensor = model(input_ids=_some_ids(model), use_cache=False).logits
     return logits
 
 
 @contextmanager
 def _hooked(model: PreTrainedModel, layers: Iterable[int], hook: Callable[[int, Tensor], Tensor]) -> Iterator[None]:
-    """While the block is open, what the hook makes of a layer's residual stream takes its place."""
+    """Replace the output of the blocks of some layers by what the hook returns for it."""
 
     def after(layer: int) -> Any:
         return lambda block, _args, output: with_hidden(output, hook(layer, hidden_of(output, block)), block)
@@ -253,7 +253,7 @@ def _hooked(model: PreTrainedModel, layers: Iterable[int], hook: Callable[[int, 
 
 
 def _some_ids(model: PreTrainedModel) -> Tensor:
-    """Token ids `[1, 4]` drawn at random, always the same."""
+    """Return random token ids `[1, 4]`, always the same."""
     import torch
 
     weight = cast("Tensor", model.get_input_embeddings().weight)

@@ -1,4 +1,4 @@
-"""A baked model on disk: a checkpoint that transformers reads without emosteer, and a note on what was baked."""
+"""A baked model on disk: a checkpoint that transformers reads without emosteer, and a note on the tone in it."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def save_baked(
         AutoModelForCausalLM.from_pretrained("glad-model")  # without emosteer
 
     Args:
-        model: A causal language model of transformers; it stays as it is.
+        model: A causal language model of transformers. It is not changed.
         tokenizer: Its tokenizer.
-        vectors: Made for it.
+        vectors: Vectors made for the model.
         tone: Emotion → strength in calibrated doses, or an `Affect`.
-        folder: A new one, or an empty one.
+        folder: A new or empty folder.
         layers: Steer after these layers instead of those of the dose.
 
     Returns:
         The baked model.
 
     Raises:
-        ToneError: As of `bake`.
-        IncompatibleModelError: As of `bake`.
-        InputError: There is something at the place of the folder, or it cannot be written.
+        ToneError: As for `bake`.
+        IncompatibleModelError: As for `bake`.
+        InputError: The folder is not empty, or cannot be written.
     """
     baked = bake(model, vectors, tone, layers=layers)
     with new_folder(Path(folder)) as scratch:
@@ -61,14 +61,14 @@ def _note(baked: PreTrainedModel, vectors: EmotionVectors, tone: Tone, layers: S
     base = vectors.base_model
     front = f"base_model: {base.repo_id}\n" if base.repo_id else ""
     source = base.repo_id or f"a local {base.model_type} model"
-    at = baked.config.emosteer_baked[-1]["layers"]
+    blocks = ", ".join(map(str, baked.config.emosteer_baked[-1]["layers"])) or "(none)"
     rows = []
     for emotion, strength in tone.items():
         dose = vectors.dose(emotion)
         kind = "calibrated" if emotion in vectors.doses else "fallback, not calibrated"
-        own = ", ".join(map(str, layers or dose.layers))
-        rows.append(f"| {emotion} | {strength:g} | {dose.dose:.4g} ({kind}) | {own} |")
-    made = vectors.extraction
+        steered = ", ".join(map(str, layers or dose.layers))
+        rows.append(f"| {emotion} | {strength:g} | {dose.dose:.4g} ({kind}) | {steered} |")
+    extraction = vectors.extraction
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
@@ -76,15 +76,15 @@ pipeline_tag: text-generation
 # {source.rpartition("/")[2]} with a tone baked in
 
 {source}, made to speak in a tone by emosteer {version("emosteer")}: what steering adds to the residual stream stands in
-the biases of the blocks {", ".join(map(str, at)) or "(none)"}. All other weights are those of the base model, whose
+the biases of the blocks {blocks}. All other weights are those of the base model, whose
 license holds.
 
 | emotion | strength, in doses | dose, in mean residual norms | layers |
 |---|---|---|---|
 {chr(10).join(rows)}
 
-The vectors: {len(vectors.emotions)} emotions, made by {made.get("method", "hand")} from the concept set
-{made.get("concepts", "(none)")}; license {vectors.license or "not stated"}.
+The vectors: {len(vectors.emotions)} emotions, made by {extraction.get("method", "hand")} from the concept set
+{extraction.get("concepts", "(none)")}; license {vectors.license or "not stated"}.
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer

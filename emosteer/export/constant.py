@@ -1,4 +1,4 @@
-"""What leaves emosteer is one delta a layer, the same at every token: other engines know nothing else."""
+"""Tones that other engines can apply: one delta a layer, the same at every token."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ def constant(
     scope: str | None = None,
     done: str,
 ) -> Mapping[int, Tensor]:
-    """What a tone adds, if it adds the same at every token of every row.
+    """Return the delta that a tone adds at each layer, if it is the same at every token of every row.
 
     Args:
-        vectors: Where the emotions are.
+        vectors: Vectors of the emotions.
         tone: Emotion → strength in calibrated doses, or an `Affect`.
         layers: Steer after these layers instead of those of the dose.
-        scope: Instead of that of the dose.
-        done: What is done with it, for the message: `"baked"`.
+        scope: The tokens to steer, instead of the scope of the dose.
+        done: What is done with the tone, for errors: `"baked"`.
 
     Returns:
         Layer → `[d_model]`, float32.
 
     Raises:
-        ToneError: It differs by row or by token, an emotion or a layer is not there, or a strength is not a finite
-            number up to ±10.
+        ToneError: The tone differs by row or by token, an emotion or a layer does not exist, or a strength is not a
+            finite number up to ±10.
     """
-    found = plan(vectors, tone, layers=layers, scope=scope)
-    if found.rows is not None:
+    steering = plan(vectors, tone, layers=layers, scope=scope)
+    if steering.rows is not None:
         raise ToneError(f"A tone for each row cannot be {done}.", "Give one mapping such as {'joy': 0.8}.")
-    if scopes := sorted({curve.scope for curve in found.curves if found.sites and curve.scope != "all"}):
+    if scopes := sorted({curve.scope for curve in steering.curves if steering.sites and curve.scope != "all"}):
         raise ToneError(
             f"A tone for {' and '.join(scopes)} tokens only cannot be {done}: every token gets it there.",
             "Take emotions whose dose was measured at all tokens.",
         )
-    if found.sites and not found.steady:
+    if steering.sites and not steering.steady:
         raise ToneError(f"A tone that changes along the answer cannot be {done}.", "Give one such as {'joy': 0.8}.")
-    return found.deltas
+    return steering.deltas

@@ -1,4 +1,4 @@
-"""A folder for Hugging Face Inference Endpoints: a handler, what it needs installed, vectors, and perhaps the model."""
+"""A folder for Hugging Face Inference Endpoints: handler, requirements, vectors, and optionally the model."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from emosteer.models.fingerprint import BaseModel
 
 MOST_TOKENS = 1024
-"""Longest answer that a request may ask for; `endpoint.json` in the folder says it, and may be edited."""
+"""Longest answer that a request may ask for, in tokens. It is written to `endpoint.json`, which may be edited."""
 
 __all__ = ["write_endpoint"]
 
 
 def write_endpoint(vectors: str | Path, folder: str | Path, *, model: str | Path | None = None) -> str | None:
-    """Write a folder that an Inference Endpoint serves, with a tone for every request.
+    """Write a folder for an Inference Endpoint, where every request has a tone of its own.
 
         emosteer.export.write_endpoint("vectors/my-model-en", "my-endpoint")
 
     Args:
-        vectors: A folder of vectors, a `.safetensors` file or `user/name` on the Hub; copied as they are.
-        folder: A new one, or an empty one.
+        vectors: A folder of vectors, a `.safetensors` file or `user/name` on the Hub. They are copied unchanged.
+        folder: A new or empty folder.
         model: A Hub id, which the endpoint loads when it starts, or a folder with a model, which is copied. By default
-            the Hub model that the vectors were made from.
+            the Hub model that the vectors were made for.
 
     Returns:
         The Hub id of the model, or None if the folder holds it.
@@ -40,7 +40,7 @@ def write_endpoint(vectors: str | Path, folder: str | Path, *, model: str | Path
     Raises:
         FormatError: The vectors cannot be read.
         IncompatibleModelError: The model in the folder is of another shape than that of the vectors.
-        InputError: There is no such model, or the folder cannot be written or is there already.
+        InputError: There is no such model, or the folder cannot be written or is not empty.
     """
     source, folder = storage.located(vectors), Path(folder)
     loaded = EmotionVectors.from_pretrained(source)
@@ -50,8 +50,8 @@ def write_endpoint(vectors: str | Path, folder: str | Path, *, model: str | Path
         _check_shape(local, base)
     repo_id = None if local is not None else str(model or base.repo_id or "")
     if repo_id is not None and not is_repo_id(repo_id):
-        found = f"{repo_id!r} is neither a folder nor a Hub id." if repo_id else "These vectors name no Hub model."
-        raise InputError(found, "Name the model they were made for, such as HuggingFaceTB/SmolLM2-135M-Instruct.")
+        problem = f"{repo_id!r} is neither a folder nor a Hub id." if repo_id else "These vectors name no Hub model."
+        raise InputError(problem, "Name the model they were made for, such as HuggingFaceTB/SmolLM2-135M-Instruct.")
     settings = {
         "emosteer_version": version("emosteer"),
         "max_new_tokens": MOST_TOKENS,
@@ -65,7 +65,7 @@ def write_endpoint(vectors: str | Path, folder: str | Path, *, model: str | Path
         (scratch / "README.md").write_text(_card(loaded, repo_id), encoding="utf-8")
         (scratch / "vectors").mkdir()
         if source.is_dir():
-            for name in (layout.VECTORS_FILE, layout.CONFIG_FILE):  # the card shows what is not here
+            for name in (layout.VECTORS_FILE, layout.CONFIG_FILE):  # the card refers to files that are not copied
                 if (source / name).is_file():
                     shutil.copyfile(source / name, scratch / "vectors" / name)
         else:
@@ -76,7 +76,7 @@ def write_endpoint(vectors: str | Path, folder: str | Path, *, model: str | Path
 
 
 def _check_shape(folder: Path, base: BaseModel) -> None:
-    """Known now rather than when the endpoint starts."""
+    """Check that the model has the shape that the vectors are for."""
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
@@ -85,20 +85,20 @@ def _check_shape(folder: Path, base: BaseModel) -> None:
     except (OSError, StrictDataclassError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"The folder {folder} holds no model that transformers reads: {reason}") from error
-    theirs = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)
-    if theirs != (base.num_hidden_layers, base.hidden_size):
+    layers, width = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)
+    if (layers, width) != (base.num_hidden_layers, base.hidden_size):
         raise IncompatibleModelError(
             f"These vectors are for {base.num_hidden_layers} layers of width {base.hidden_size}, "
-            f"the model in {folder} has {theirs[0]} of {theirs[1]}.",
+            f"the model in {folder} has {layers} of {width}.",
             "Name the model they were made for.",
         )
 
 
 def _requirement() -> str:
-    """This emosteer or a later one that keeps what it promises."""
-    own = version("emosteer")
-    major, minor = (int(part) for part in own.split(".")[:2])
-    return f"emosteer>={own},<{f'0.{minor + 1}' if major == 0 else major + 1}"
+    """Return a requirement for this version of emosteer, or a later compatible one."""
+    current = version("emosteer")
+    major, minor = (int(part) for part in current.split(".")[:2])
+    return f"emosteer>={current},<{f'0.{minor + 1}' if major == 0 else major + 1}"
 
 
 def _card(vectors: EmotionVectors, repo_id: str | None) -> str:

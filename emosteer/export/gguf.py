@@ -1,7 +1,8 @@
 """Control vectors for llama.cpp: a tone as a GGUF file that `llama-server --control-vector` adds to the model.
 
-llama.cpp adds `direction.i` to the output of block i, counted from 0 as here, at every token. Its loader takes tensors
-of one dimension, float32, all of one width, i ≥ 1; layers that are not named get nothing. It reads no other key.
+llama.cpp adds `direction.i` to the output of block i, counted from 0 as here, at every token. Its loader takes
+one-dimensional float32 tensors of equal width, with i ≥ 1, and reads no other key. Layers without a tensor are not
+steered.
 """
 
 from __future__ import annotations
@@ -36,28 +37,28 @@ def write_gguf(
         # llama-server -m model.gguf --control-vector glad.gguf
 
     llama.cpp steers every token of prompt and answer, also the first, the attention sink, which emosteer leaves out.
-    The same tone gives the same bytes. What the file holds stands in it, as JSON under the key `emosteer`.
+    The same tone gives the same bytes. The key `emosteer` of the file describes the tone as JSON.
 
     Args:
-        vectors: Made for the model, whatever its quantisation.
+        vectors: Vectors made for the model, in any quantisation.
         tone: Emotion → strength in calibrated doses, or an `Affect`.
-        path: The file to write; one that is there is replaced.
+        path: The file to write. An existing one is replaced.
         layers: Steer after these layers instead of those of the dose.
 
     Returns:
         The layers that are steered.
 
     Raises:
-        ToneError: The tone is empty, differs by row or token, or steers layer 0, which a control vector cannot; an
-            emotion or a layer is not there, or a strength is not a finite number up to ±10.
+        ToneError: The tone is empty, differs by row or token, or steers layer 0, which a control vector cannot. Or an
+            emotion or a layer does not exist, or a strength is not a finite number up to ±10.
         InputError: The file cannot be written.
         MissingExtraError: The package `gguf` is not installed.
     """
     require("gguf", "gguf")
     from gguf import GGUFWriter
 
-    found = constant(vectors, tone, layers=layers, done="put into a control vector")
-    deltas = {layer: delta for layer, delta in found.items() if bool(delta.any())}
+    deltas = constant(vectors, tone, layers=layers, done="put into a control vector")
+    deltas = {layer: delta for layer, delta in deltas.items() if bool(delta.any())}
     if not deltas:
         raise ToneError("The tone is empty, and llama.cpp refuses an empty control vector.", "Name an emotion.")
     if 0 in deltas:

@@ -1,7 +1,7 @@
-"""Answers requests of an Inference Endpoint, each in a tone of its own.
+"""The handler of an Inference Endpoint: it answers each request in a tone of its own.
 
-The endpoint's server imports this file from the folder it stands in, makes one `EndpointHandler` and calls it with the
-JSON of every request. An exception is answered with its text, as `{"error": …}`, and status 400.
+The server of the endpoint imports this file from the folder that it is in, makes one `EndpointHandler` and calls it
+with the JSON of every request. It answers an exception with its message, as `{"error": …}`, and status 400.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from emosteer import Affect, SteeredModel
 from emosteer.errors import InputError
 from emosteer.models.seeded_sampling import drawing
 
-# Name → least, most.
+# Name → smallest and largest value.
 NUMBERS = {"temperature": (0.01, 5.0), "top_p": (0.01, 1.0), "repetition_penalty": (0.5, 2.0)}
 WHOLE_NUMBERS = {"top_k": (1, 1000), "seed": (0, 2**32 - 1)}
 SAMPLING = ("temperature", "top_p", "top_k", "seed")
@@ -50,17 +50,19 @@ class EndpointHandler:
             data: `{"inputs": …, "parameters": {…}}`: a text to continue, or a list of messages to answer.
 
         Returns:
-            `[{"generated_text": …}]`, what was generated without what was given.
+            `[{"generated_text": …}]`, the generated text without the inputs.
 
         Raises:
-            EmosteerError: The request asks for something that is not there, or is out of bounds.
+            EmosteerError: A parameter is unknown, malformed or out of bounds.
         """
-        given = data.get("parameters") or {}
-        if not isinstance(given, Mapping):
-            raise InputError(f"The parameters are {given!r:.60}, expected an object.", 'As {"emotion": {"joy": 0.8}}.')
-        if unknown := [name for name in given if name not in PARAMETERS]:
+        parameters = data.get("parameters") or {}
+        if not isinstance(parameters, Mapping):
+            raise InputError(
+                f"The parameters are {parameters!r:.60}, expected an object.", 'As {"emotion": {"joy": 0.8}}.'
+            )
+        if unknown := [name for name in parameters if name not in PARAMETERS]:
             raise InputError(f"There is no parameter {unknown[0]!r:.60}.", f"There are: {', '.join(PARAMETERS)}.")
-        asked = {name: value for name, value in given.items() if value is not None}
+        asked = {name: value for name, value in parameters.items() if value is not None}
         inputs = data.get("inputs")
         if not isinstance(inputs, (str, list)) or not inputs:
             raise InputError("The inputs are neither a text nor messages.", 'As "Once" or [{"role": …, "content": …}].')
@@ -81,13 +83,13 @@ class EndpointHandler:
         return [{"generated_text": text}]
 
     def _options(self, asked: Mapping[str, Any], tokens: int) -> dict[str, Any]:
-        """For the model's `generate`; an answer ends where the model's context does."""
+        """Return the options for `generate`. The answer is limited to the rest of the context."""
         config = self.steered.model.config.get_text_config(decoder=True)
         context = getattr(config, "max_position_embeddings", None) or sys.maxsize  # recurrent models know no limit
         room = context - tokens
         if not tokens or room < 1:
             raise InputError(f"The inputs have {tokens} tokens, expected 1 to {context - 1}.")
-        wanted = _number(asked, "max_new_tokens", 1, self.most_tokens) or min(256, self.most_tokens)
+        limit = _number(asked, "max_new_tokens", 1, self.most_tokens) or min(256, self.most_tokens)
         numbers = {name: _number(asked, name, *bounds) for name, bounds in (NUMBERS | WHOLE_NUMBERS).items()}
         del numbers["seed"]
         options = {name: value for name, value in numbers.items() if value is not None}
@@ -98,11 +100,11 @@ class EndpointHandler:
             options["do_sample"] = sampled
         if sampled is False:
             options = {name: value for name, value in options.items() if name not in SAMPLING}
-        return {**options, "max_new_tokens": min(wanted, room)}
+        return {**options, "max_new_tokens": min(limit, room)}
 
 
 def _tone(asked: Mapping[str, Any]) -> Any:
-    """Emotions with strengths, or a point of valence and arousal; what is wrong with them, steering says."""
+    """Return emotions with strengths, or a point of valence and arousal. Steering checks them."""
     emotion, point = asked.get("emotion"), {name: asked[name] for name in ("valence", "arousal") if name in asked}
     if point and emotion:
         raise InputError("A tone is either emotions or valence and arousal.", "Leave out one of them.")
@@ -112,7 +114,7 @@ def _tone(asked: Mapping[str, Any]) -> Any:
 
 
 def _one_of(asked: Mapping[str, Any], name: str, kind: type) -> Any:
-    """A parameter of a kind, or None if it was not given."""
+    """Return a parameter of a type, or None if it is absent."""
     value = asked.get(name)
     if value is not None and not isinstance(value, kind):
         expected = {bool: "true or false", str: "a name"}[kind]
@@ -121,7 +123,7 @@ def _one_of(asked: Mapping[str, Any], name: str, kind: type) -> Any:
 
 
 def _number(asked: Mapping[str, Any], name: str, least: float, most: float) -> Any:
-    """A parameter within its bounds, or None if it was not given. Whole bounds take whole numbers only."""
+    """Return a parameter within its bounds, or None if it is absent. Integer bounds require an integer."""
     value = asked.get(name)
     if value is None:
         return None

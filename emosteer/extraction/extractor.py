@@ -1,4 +1,4 @@
-"""A model and a concept set in, emotion vectors out."""
+"""Extraction: emotion vectors from a model and a concept set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 NEUTRAL_VARIANCE = 0.5
-"""Share of the variance of neutral text whose principal components are projected out of every direction."""
+"""Share of the variance of neutral text that is projected out of every direction, by its principal components."""
 
 __all__ = ["Corpus", "directions_from", "extract", "principal_components", "texts_digest"]
 
@@ -37,31 +37,31 @@ def extract(
     batch_size: int = 32,
     progress: bool | Progress = True,
 ) -> EmotionVectors:
-    """Derive one direction an emotion and layer from how the model reads a concept set.
+    """Extract one direction per emotion and layer from the activations of a model that reads a concept set.
 
     The model reads every word in a short frame, every sentence, every situation and the neutral texts. At each layer
-    the method contrasts an emotion's texts with those of the other emotions (with neutral text if there is only one);
-    the principal components that carry half of the variance of neutral text are projected out; what is left is scaled
-    to unit length. Held-out texts are not read.
+    the method contrasts the texts of an emotion with those of the other emotions (with neutral text if there is only
+    one). The principal components that carry half of the variance of neutral text are projected out, and the rest is
+    scaled to unit length. Held-out texts are not read.
 
     Args:
         model: Any causal language model of transformers.
         tokenizer: Its tokenizer.
-        concepts: What to learn from.
+        concepts: The emotions and their texts.
         method: A key of `emosteer.extraction.METHODS`: `"mean_difference"`, `"pca"` or `"logistic"`.
         layers: Layers to keep, 0-based; all by default.
         pooling: `"mean"` over content tokens, or `"last"`.
-        batch_size: Texts at a time.
-        progress: Show a progress bar if standard error is a terminal, or tell a function, as for `collect`.
+        batch_size: Number of texts that are read at a time.
+        progress: Whether to show a progress bar on a terminal, or a function to report to, as for `collect`.
 
     Returns:
-        Vectors with residual norms, neutral mean and basis, and the split-half stability of each emotion, which is the
+        Vectors with residual norms, neutral mean and basis, and the split-half stability of each emotion. This is the
         cosine between the directions of two halves of its texts, averaged over layers (none with too few texts).
 
     Raises:
-        InputError: The method or pooling is not known, or a text cannot be read.
-        ToneError: A layer is not there.
-        ConceptError: The set has no emotions, or two emotions cannot be told apart.
+        InputError: The method or pooling is unknown, or a text cannot be read.
+        ToneError: A layer does not exist.
+        ConceptError: The set has no emotions, or the model cannot tell two of them apart.
     """
     if method not in METHODS:
         raise InputError(f"Unknown method {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
@@ -119,14 +119,14 @@ def extract(
 
 @dataclass(frozen=True)
 class Corpus:
-    """All that is read: the texts of emotion 0, of emotion 1, …, then the neutral ones.
+    """All texts that are read: those of emotion 0, of emotion 1, …, then the neutral ones.
 
     Args:
-        passages: In that order.
-        labels: Number of the emotion of each, that of neutral text being the number of emotions.
-        halves: Two sets of rows with every other text of each emotion and part, and of the neutral texts.
+        passages: The texts, in that order.
+        labels: Index of the emotion of each text; for neutral texts, the number of emotions.
+        halves: Two sets of rows, each with every other text of each emotion and part, and of the neutral texts.
         neutral: Row of the first neutral text.
-        emotions: Names.
+        emotions: Names of the emotions.
     """
 
     passages: tuple[Passage, ...]
@@ -141,20 +141,20 @@ class Corpus:
         return tuple(range(len(self.passages)))
 
     def twins(self, rows: Sequence[int]) -> tuple[str, str] | None:
-        """Two emotions that these rows give the same texts, if there are such."""
+        """Return two emotions that have the same texts in these rows, or None."""
         texts: list[list[str]] = [[] for _ in self.emotions]
         for row in rows:
             if self.labels[row] < len(self.emotions):
                 texts[self.labels[row]].append(self.passages[row].text)
         seen: dict[tuple[str, ...], str] = {}
-        for name, own in zip(self.emotions, texts, strict=True):
-            if (twin := seen.setdefault(tuple(sorted(own)), name)) != name:
+        for name, its_texts in zip(self.emotions, texts, strict=True):
+            if (twin := seen.setdefault(tuple(sorted(its_texts)), name)) != name:
                 return twin, name
         return None
 
     @classmethod
     def of(cls, concepts: ConceptSet) -> Corpus:
-        """The passages of a concept set."""
+        """Collect the passages of a concept set."""
         parts = [(i, part) for i, name in enumerate(concepts.emotions) for part in _parts(concepts, name)]
         neutral = len([passage for _, part in parts for passage in part])
         for sentences in concepts.neutral.values():
@@ -171,7 +171,7 @@ class Corpus:
 def _parts(concepts: ConceptSet, name: str) -> Iterator[list[Passage]]:
     for language, texts in concepts[name].texts.items():
         frames = concepts.neutral[language].frames
-        # One frame a word, in turn: what all frames share is not what the words mean.
+        # The words take turns with the frames, so that no frame becomes part of the meaning.
         yield [_framed(word, frames[i % len(frames)]) for i, word in enumerate(texts.words)]
         yield [Passage.whole(text) for text in texts.sentences]
         yield [Passage.whole(text) for text in texts.situations]
@@ -183,7 +183,7 @@ def _framed(word: str, frame: str) -> Passage:
 
 
 def directions_from(states: Tensor, rows: Sequence[int], corpus: Corpus, method: Method, basis: Tensor) -> Tensor:
-    """Unit directions `[n_emotions, n_layers, d_model]` from some of the texts."""
+    """Compute unit directions `[n_emotions, n_layers, d_model]` from the texts in some of the rows."""
     import torch
 
     labels = torch.tensor([corpus.labels[row] for row in rows])
@@ -195,31 +195,35 @@ def directions_from(states: Tensor, rows: Sequence[int], corpus: Corpus, method:
     result = torch.empty(n, states.shape[1], states.shape[2])
     for layer in range(states.shape[1]):
         layer_states = chosen[:, layer]
-        found = method(layer_states, labels, classes)
-        found = found - found @ basis[layer].T @ basis[layer]
+        directions = method(layer_states, labels, classes)
+        directions = directions - directions @ basis[layer].T @ basis[layer]
         means = torch.stack([layer_states[labels == i].mean(0) for i in range(classes)])
-        towards = ((means - means.mean(0)) * found).sum(-1, keepdim=True)
-        found = torch.where(towards < 0, -found, found)[:n]
-        length = found.norm(dim=-1, keepdim=True)
+        towards = ((means - means.mean(0)) * directions).sum(-1, keepdim=True)
+        directions = torch.where(towards < 0, -directions, directions)[:n]
+        length = directions.norm(dim=-1, keepdim=True)
         for i, name in enumerate(corpus.emotions):
             if not bool(torch.isfinite(length[i]) & (length[i] > 1e-8 * layer_states.norm(dim=-1).mean())):
                 raise ConceptError(
                     f"The texts of {name!r} cannot be told from the others by this model.",
                     "Give the emotion texts of its own, or more of them.",
                 )
-        result[:, layer] = found / length
+        result[:, layer] = directions / length
     return result
 
 
 def principal_components(centred: Tensor, variance: float) -> Tensor:
-    """The components `[n_layers, k, d_model]` that carry a share of the variance at each layer.
+    """Compute the principal components `[n_layers, k, d_model]` that carry a share of the variance at each layer.
 
-    Layers that need fewer than k have rows of zeros, which project nothing out.
+    k is the largest number that any layer needs. Layers that need fewer are padded with rows of zeros.
+
+    Args:
+        centred: `[n_texts, n_layers, d_model]`, with mean zero over the texts.
+        variance: Share of the variance, from 0 to 1.
     """
     import torch
 
-    _, spread, components = torch.linalg.svd(centred.transpose(0, 1), full_matrices=False)
-    share = (spread**2).cumsum(-1) / (spread**2).sum(-1, keepdim=True).clamp_min(1e-30)
+    _, singular, components = torch.linalg.svd(centred.transpose(0, 1), full_matrices=False)
+    share = (singular**2).cumsum(-1) / (singular**2).sum(-1, keepdim=True).clamp_min(1e-30)
     needed = (share < variance).sum(-1) + 1
     used = torch.arange(int(needed.max())) < needed.unsqueeze(-1)
     kept: Tensor = components[:, : int(needed.max())] * used.unsqueeze(-1)
@@ -227,5 +231,5 @@ def principal_components(centred: Tensor, variance: float) -> Tensor:
 
 
 def texts_digest(value: Any) -> str:
-    """sha256 over texts, in their order."""
+    """Compute the sha256 of texts in their order."""
     return hashlib.sha256(strict_json.canonical(list(value)).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""How activations of many emotions become one direction an emotion. A method is one function and one line in METHODS.
+"""Extraction methods: one direction per emotion from the activations of one layer.
 
-Every method takes the activations of one layer, `[n_texts, d_model]`, and the emotion of each text, `[n_texts]`, and
-returns one direction an emotion, `[n_emotions, d_model]`, of any length, pointing towards the emotion.
+A method is a function and an entry in METHODS. It takes the activations, `[n_texts, d_model]`, and the index of the
+emotion of each text, `[n_texts]`. It returns directions `[n_emotions, d_model]` of any length.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ __all__ = ["METHODS", "logistic", "mean_difference", "pca"]
 
 
 def mean_difference(states: Tensor, labels: Tensor, n_emotions: int) -> Tensor:
-    """Mean of the emotion's texts minus the mean over emotions.
+    """Compute the mean over the texts of each emotion, minus the mean over emotions.
 
     Args:
         states: `[n_texts, d_model]`.
         labels: `[n_texts]`, from 0 to `n_emotions` − 1.
-        n_emotions: How many there are.
+        n_emotions: Number of emotions.
     """
     means = _class_means(states, labels, n_emotions)
     return means - means.mean(0)
 
 
 def pca(states: Tensor, labels: Tensor, n_emotions: int) -> Tensor:
-    """First principal component of what sets the emotion's texts apart from the others (Zou et al. 2023).
+    """Compute the first principal component of the differences between an emotion's texts and the other emotions.
 
-    The component is taken of the differences between each text of the emotion and the mean of the other emotions,
-    without centring them, so that what they have in common is what it finds.
+    The differences are those of each text from the mean of the other emotions. They are not centred, so the component
+    is what they have in common. After Zou et al. 2023 (arXiv 2310.01405).
 
     Args:
         states: `[n_texts, d_model]`.
         labels: `[n_texts]`, from 0 to `n_emotions` − 1.
-        n_emotions: How many there are.
+        n_emotions: Number of emotions.
     """
     import torch
 
@@ -50,21 +50,20 @@ def pca(states: Tensor, labels: Tensor, n_emotions: int) -> Tensor:
     for i in range(n_emotions):
         differences = states[labels == i] - others[i]
         component = torch.linalg.svd(differences, full_matrices=False).Vh[0]
-        components.append(component * torch.sign(differences.mean(0) @ component))  # a component has no sign of its own
+        components.append(component * torch.sign(differences.mean(0) @ component))  # its sign is arbitrary
     return torch.stack(components)
 
 
 def logistic(states: Tensor, labels: Tensor, n_emotions: int) -> Tensor:
-    """Normals of a multinomial logistic regression that tells the emotions apart.
+    """Compute the normals of a multinomial logistic regression that tells the emotions apart.
 
-    It is regularised in units of each dimension's spread within emotions, so the unit of a dimension does not matter.
-
-    Needs scikit-learn (the extra `eval`).
+    Each dimension is first divided by its standard deviation within emotions, so that regularisation does not depend on
+    the scale of the dimensions. Needs scikit-learn (the extra `eval`).
 
     Args:
         states: `[n_texts, d_model]`.
         labels: `[n_texts]`, from 0 to `n_emotions` − 1.
-        n_emotions: How many there are; at least two.
+        n_emotions: Number of emotions, at least two.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
@@ -79,12 +78,12 @@ def logistic(states: Tensor, labels: Tensor, n_emotions: int) -> Tensor:
             "The method 'logistic' needs scikit-learn.", "Install it with: pip install 'emosteer[eval]'"
         ) from error
     means = _class_means(states, labels, n_emotions)
-    spread = (states - means[labels]).std(0)  # within emotions: what sets them apart must not be scaled away
-    spread[spread == 0] = 1
-    scaled = ((states - means.mean(0)) / spread).numpy()
+    deviation = (states - means[labels]).std(0)  # within emotions, so that their differences are not scaled away
+    deviation[deviation == 0] = 1
+    scaled = ((states - means.mean(0)) / deviation).numpy()
     model = LogisticRegression(C=0.01, max_iter=1_000).fit(scaled, labels.numpy())
     normals = torch.from_numpy(model.coef_ if n_emotions > 2 else np.concatenate([-model.coef_, model.coef_]))
-    return normals.to(states.dtype) / spread
+    return normals.to(states.dtype) / deviation
 
 
 METHODS: dict[str, Method] = {"logistic": logistic, "mean_difference": mean_difference, "pca": pca}

@@ -1,4 +1,4 @@
-"""Move the vectors of one model to another, and say in them what was lost on the way."""
+"""Transfer of vectors from one model to another, with the measured loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from emosteer._util.stats import cluster_means, estimate, resamples
 from emosteer.concepts import ConceptSet
 from emosteer.errors import ConceptError, IncompatibleModelError
 from emosteer.extraction.extractor import NEUTRAL_VARIANCE, Corpus, texts_digest
-from emosteer.extraction.linear_map import FOLDS, PENALTY, SEED, HeldOut, Reading, held_out, pushed, ridge, same_depth
+from emosteer.extraction.linear_map import (
+    FOLDS,
+    PENALTY,
+    SEED,
+    HeldOut,
+    Reading,
+    held_out,
+    pushed,
+    ridge_map,
+    same_depth,
+)
 from emosteer.models.activations import POOLINGS
 from emosteer.models.fingerprint import base_model_of
 from emosteer.vectors.emotion_vectors import EmotionVectors
@@ -21,13 +31,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LEAST_EMOTIONS = 10
-"""Fewer in the texts say too little about emotions that are not among them."""
+"""Smallest number of emotions in the texts; fewer say too little about emotions that are not among them."""
 
 LEAST_SHARE = 0.5
-"""Of the ceiling: through a map that is not half as good as the target's own other texts, an emotion comes mixed up."""
+"""Smallest agreement as a share of the ceiling; a map below it confuses emotions."""
 
 LEAST_COSINE = 0.2
-"""Where even the ceiling is lower, as in a model with random weights, the target has no emotions to be steered by."""
+"""Smallest agreement. A target with a lower ceiling, such as one with random weights, has no emotions to steer by."""
 
 __all__ = ["LEAST_COSINE", "LEAST_EMOTIONS", "LEAST_SHARE", "transfer"]
 
@@ -43,34 +53,34 @@ def transfer(
     batch_size: int = 32,
     progress: bool = True,
 ) -> EmotionVectors:
-    """Move the vectors of one model to another, by a map that is fitted on texts which both read.
+    """Transfer the vectors of one model to another, by a map fitted on texts that both read.
 
-    It is for emotions whose texts you do not have: with the texts, `extract` gives better vectors for less reading.
+    This is for emotions whose texts you do not have. With the texts, `extract` gives better vectors for less reading.
 
     For each layer of the target, ridge regression predicts its pooled activations from those of the source's layer at
     the same relative depth, both without the principal components of neutral text. The source's directions are pushed
     through the map and scaled to unit length.
 
-    The loss is measured on emotions of the concept set, a fifth of them at a time, whose texts have no part in a map:
-    their directions in the source, pushed through it, against those extracted from the target. What came out stands in
-    `extraction["held_out"]` of the result, with its controls and its ceiling.
+    The loss is measured by cross-validation over the emotions of the concept set, in five parts: directions of the
+    source, pushed through a map fitted on the other emotions, are compared with directions extracted from the target.
+    The result stores the comparison in `extraction["held_out"]`, with its controls and its ceiling.
 
     Args:
-        vectors: Of the source; they may hold emotions that the concept set does not have.
-        source_model: That they were made from.
+        vectors: Vectors of the source; they may have emotions that the concept set lacks.
+        source_model: Model of the vectors.
         source_tokenizer: Its tokenizer.
-        target_model: That they are wanted for; of any width, depth and architecture.
+        target_model: Model that receives them, of any width, depth and architecture.
         target_tokenizer: Its tokenizer.
-        concepts: The texts that both models read; the built-in English set by default.
-        batch_size: Texts at a time.
-        progress: Show a progress bar if standard error is a terminal.
+        concepts: Texts that both models read; the built-in English set by default.
+        batch_size: Texts per batch.
+        progress: Whether to show a progress bar if standard error is a terminal.
 
     Returns:
         Vectors for every layer of the target, with its residual norms, neutral mean and basis. They have no doses:
-        those of the source are in units of its own norms, and what they cost was measured on its own answers.
+        those of the source are in units of its own norms, and their costs were measured on its own answers.
 
     Raises:
-        IncompatibleModelError: The vectors are not the source's, or too little of held-out emotions comes through.
+        IncompatibleModelError: The vectors are not the source's, or held-out emotions are not carried over well enough.
         ConceptError: The concept set has too few emotions to hold some out, or a model cannot tell them apart.
         InputError: A text cannot be read.
     """
@@ -95,12 +105,12 @@ def transfer(
     target = Reading.of(target_model, target_tokenizer, corpus, **reading)
     depth = len(target.norms)
     feeds = same_depth(vectors.layers, vectors.base_model.num_hidden_layers, depth)
-    measured = _told(held_out(source, target, feeds), corpus.emotions)
+    measured = _summary(held_out(source, target, feeds), corpus.emotions)
     _require_carried(measured)
     moved = torch.empty(len(vectors.emotions), depth, target.states.shape[2])
     for layer, row in enumerate(feeds):
         sent = torch.stack([vectors.directions[name][row] for name in vectors.emotions])
-        matrix = ridge(source.contrasts(row), target.contrasts(layer))
+        matrix = ridge_map(source.contrasts(row), target.contrasts(layer))
         moved[:, layer] = pushed(sent, matrix, target.basis[layer])
     return EmotionVectors(
         directions={name: moved[i] for i, name in enumerate(vectors.emotions)},
@@ -133,25 +143,25 @@ def transfer(
     )
 
 
-def _told(found: HeldOut, emotions: tuple[str, ...]) -> dict[str, Any]:
-    """The measurement as plain data, rounded."""
-    cosine = found.cosines["cosine"]
+def _summary(results: HeldOut, emotions: tuple[str, ...]) -> dict[str, Any]:
+    """Return the results as plain data, rounded."""
+    cosine = results.cosines["cosine"]
     return {
         "n_emotions": len(emotions),
         "folds": FOLDS,
-        **{what: _over_emotions(cosines) for what, cosines in found.cosines.items()},
+        **{name: _over_emotions(cosines) for name, cosines in results.cosines.items()},
         "cosine_by_emotion": dict(zip(emotions, _rounded(cosine.mean(1)), strict=True)),
         "cosine_by_layer": _rounded(cosine.mean(0)),
-        "r2": _rounded(found.r2),
+        "r2": _rounded(results.r2),
     }
 
 
 def _over_emotions(cosines: Tensor) -> dict[str, float]:
-    """Mean of `[n_emotions, n_layers]` with its 95 % interval by bootstrap over emotions."""
+    """Return the mean of `[n_emotions, n_layers]` with its 95 % interval by bootstrap over emotions."""
     means, n = cosines.mean(1).tolist(), len(cosines)
-    found = estimate(cluster_means(means, range(n), resamples(n, seed=SEED)))
-    assert found is not None  # cosines are finite
-    return {name: round(value, 3) for name, value in asdict(found).items()}
+    mean = estimate(cluster_means(means, range(n), resamples(n, seed=SEED)))
+    assert mean is not None  # cosines are finite
+    return {name: round(value, 3) for name, value in asdict(mean).items()}
 
 
 def _rounded(values: Tensor) -> list[float]:
@@ -159,22 +169,22 @@ def _rounded(values: Tensor) -> list[float]:
 
 
 def _require_carried(measured: Mapping[str, Any]) -> None:
-    """Refuse a map through which emotions that it has not seen do not come."""
-    came, ceiling = measured["halves"], measured["ceiling"]
+    """Refuse a map that does not carry over emotions which it was not fitted on."""
+    halves, ceiling = measured["halves"], measured["ceiling"]
     least = max(LEAST_COSINE, LEAST_SHARE * ceiling["value"])
-    if came["low"] < least:
+    if halves["low"] < least:
         raise IncompatibleModelError(
             f"Emotions do not come through from the one model to the other: {measured['n_emotions']} that were held "
-            f"out of the map agree with the target's own to a cosine of {came['value']:.2f} "
-            f"({came['low']:.2f} to {came['high']:.2f}) across halves of the texts, where {least:.2f} is the least, "
-            f"the target's own agree to {ceiling['value']:.2f}, and a map fitted on shuffled texts gives "
+            f"out of the map agree with the target's own to a cosine of {halves['value']:.2f} "
+            f"({halves['low']:.2f} to {halves['high']:.2f}) across halves of the texts, where {least:.2f} is the "
+            f"least, the target's own agree to {ceiling['value']:.2f}, and a map fitted on shuffled texts gives "
             f"{measured['shuffled_texts']['value']:.2f}.",
             "Extract vectors from the target itself: emosteer extract --model …",
         )
 
 
 def _described(vectors: EmotionVectors) -> dict[str, Any]:
-    """Which vectors were moved."""
+    """Describe the source vectors."""
     digest = hashlib.sha256()
     for name, direction in vectors.directions.items():
         digest.update(name.encode() + direction.float().cpu().contiguous().numpy().astype("<f4").tobytes())

@@ -1,4 +1,4 @@
-"""Steering vectors that other libraries made → emotion vectors."""
+"""Emotion vectors from the steering-vector files of other libraries."""
 
 from emosteer.importing.files import ForeignFile, read
 from emosteer.importing.importer import convert, load

@@ -1,7 +1,7 @@
-"""GGUF control vectors, as repeng and llama.cpp write them: tensors `direction.N`, one a layer.
+"""GGUF control vectors, as repeng and llama.cpp write them: one tensor `direction.N` a layer.
 
-Read here rather than with the package gguf, whose reader goes on for hours, and through all memory, over a file of a
-hundred bytes that declares an array of a trillion numbers. Here every declared count is held against the bytes left.
+The package gguf is not used for reading: a file of a hundred bytes that declares an array of a trillion numbers keeps
+its reader busy for hours and fills the memory. Here every declared count is checked against the bytes that are left.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from emosteer.errors import FormatError
-from emosteer.importing.files import Contents
+from emosteer.importing.contents import Contents
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,13 +32,13 @@ def read_gguf(data: bytes, name: str) -> Contents:
 
     Args:
         data: The file.
-        name: Its name, for messages.
+        name: Name of the file, for errors.
 
     Returns:
         `direction.N` → `[d_model]`, in the order of the file.
 
     Raises:
-        FormatError: It is damaged, or not a control vector.
+        FormatError: The file is damaged, or not a control vector.
     """
     file = _Reader(data, name)
     _, version = file.numbers("II")  # the magic is known
@@ -66,13 +66,13 @@ def read_gguf(data: bytes, name: str) -> Contents:
 
 
 class _Reader:
-    """A place in the bytes of a file, which no declared size leads out of."""
+    """A position in the bytes of a file, beyond whose end no declared size leads."""
 
     def __init__(self, data: bytes, name: str) -> None:
         self.data, self.name, self.at = data, name, 0
 
-    def bad(self, found: str) -> NoReturn:
-        raise FormatError(f"{self.name} is not a valid GGUF control vector: {found}.")
+    def bad(self, reason: str) -> NoReturn:
+        raise FormatError(f"{self.name} is not a valid GGUF control vector: {reason}.")
 
     def take(self, length: int) -> bytes:
         if length > len(self.data) - self.at:
@@ -87,7 +87,7 @@ class _Reader:
         return self.take(*self.numbers("Q")).decode(errors="replace")
 
     def value(self, kind: int) -> Any:
-        """One value of the metadata; of an array, which no control vector needs, nothing but its end is found."""
+        """Read one metadata value. Arrays, which no control vector needs, are skipped: their value is None."""
         if kind == STRING:
             return self.text()
         if kind == ARRAY:
@@ -105,7 +105,7 @@ class _Reader:
         return self.numbers(SCALARS[kind])[0]
 
     def tensor_info(self) -> tuple[str, tuple[int, ...], int, int]:
-        """Name, shape as numpy has it, type and offset of a tensor."""
+        """Read the name, shape (in the order of numpy), type and offset of a tensor."""
         key = self.text()
         (extents,) = self.numbers("I")
         if extents > 4:

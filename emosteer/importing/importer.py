@@ -1,4 +1,4 @@
-"""Arrays of a foreign file → emotion vectors: which array is which emotion and layer, and what strength 1.0 adds."""
+"""Emotion vectors from the arrays of foreign files: their emotions, their layers, and what strength 1.0 adds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emosteer._util.names import NAME_RULE
+from emosteer._util.names import EMOTION_NAME, NAME_RULE
 from emosteer.concepts import ConceptSet
-from emosteer.concepts.conceptset import NAME
 from emosteer.errors import FormatError, IncompatibleModelError, InputError, ToneError, warn
 from emosteer.importing.files import ForeignFile, read
 from emosteer.layers import decoder_layers, hidden_size
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-MAX_DOSE = 1_000.0  # what a vector file may hold
+MAX_DOSE = 1_000.0  # the most that a vector file may hold
 
 _ONE_LAYER = re.compile(r"(?:(?P<emotion>[A-Za-z][\w.-]*?)[._/-]?)?(?P<layer>\d{1,6})", re.ASCII)
 _UNNAMED = {"direction", "layer", "layers"}  # before a number, these name no emotion
@@ -32,7 +31,7 @@ _UNNAMED = {"direction", "layer", "layers"}  # before a number, these name no em
 __all__ = ["convert", "load"]
 
 Rows = dict[int, "Tensor"]
-"""Layer → `[d_model]`, as the file has it."""
+"""Layer → vector `[d_model]`, as in the file."""
 
 
 def load(
@@ -46,27 +45,30 @@ def load(
 ) -> EmotionVectors:
     """Read steering vectors of other libraries as one set of emotion vectors.
 
-    Strength 1.0 of an emotion adds `coefficient` times the vector of the file to each block's output, as repeng,
-    llama.cpp and steering-vectors do, at every token but the first of a sequence, which emosteer never steers.
+    Strength 1.0 of an emotion adds `coefficient` times the vector of the file to the output of each block, as repeng,
+    llama.cpp and steering-vectors do. It does so at every token but the first of a sequence, which is never steered.
 
     Args:
         files: One file, or several that become one set. See `read` for the formats.
-        model: The model they were made for.
+        model: The model that the vectors were made for.
         tokenizer: Its tokenizer.
-        emotion: What to call what is found, one name each in its order; by default what the file calls it or, where
-            it calls it nothing, what the file is called.
-        coefficient: What the producer would multiply the vectors with; negative turns them round.
-        layers: Keep only these, 0-based; by default all that have a vector.
+        emotion: Names of the emotions, in the order of the files. By default, the name of the array; where it has none,
+            that of the file.
+        coefficient: The factor that the producer would apply to the vectors. A negative one reverses them.
+        layers: The layers to keep, 0-based; by default all that have a vector.
+
+    Returns:
+        The vectors, with the producer's dose for each emotion.
 
     Raises:
-        FormatError: A file cannot be read, or holds no vectors for each layer of a model.
-        IncompatibleModelError: The vectors have another width or number of layers than the model.
-        InputError: The coefficient is not a finite number other than 0, or the names do not fit what was found.
-        ToneError: A layer is not there.
+        FormatError: A file cannot be read, or its arrays are not vectors of layers.
+        IncompatibleModelError: The vectors differ from the model in width or in number of layers.
+        InputError: The coefficient is 0 or not a finite number, or the names do not match the emotions in the files.
+        ToneError: A layer has no vector.
     """
     paths = [files] if isinstance(files, (str, Path)) else files
-    found = [read(path) for path in paths]
-    return convert(found, model, tokenizer, emotion=emotion, coefficient=coefficient, layers=layers)
+    foreign = [read(path) for path in paths]
+    return convert(foreign, model, tokenizer, emotion=emotion, coefficient=coefficient, layers=layers)
 
 
 def convert(
@@ -78,18 +80,21 @@ def convert(
     coefficient: float = 1.0,
     layers: Sequence[int] | None = None,
 ) -> EmotionVectors:
-    """As `load`, for files that have been read.
+    """Turn files that have been read into one set of emotion vectors; see `load`.
 
-    The residual norms, in whose units a dose is, are measured as extraction does: on the neutral texts of the English
+    Doses are in units of the residual norm. As in extraction, it is measured on the neutral texts of the English
     concept set.
 
     Args:
-        files: From `read`.
+        files: Results of `read`.
         model: As for `load`.
         tokenizer: As for `load`.
         emotion: As for `load`.
         coefficient: As for `load`.
         layers: As for `load`.
+
+    Returns:
+        As `load`.
 
     Raises:
         FormatError: As for `load`.
@@ -111,7 +116,7 @@ def convert(
     for name, (_, rows, _) in zip(names, sets, strict=True):
         if tuple(sorted(rows)) != kept:
             raise FormatError(
-                f"{names[0]!r} has vectors at the layers {_told(kept)}, {name!r} at {_told(rows)}.",
+                f"{names[0]!r} has vectors at the layers {_listed(kept)}, {name!r} at {_listed(rows)}.",
                 "Name layers that all of them have, or import each into a folder of its own.",
             )
     concepts = ConceptSet.load("en")
@@ -146,26 +151,26 @@ def convert(
     )
 
 
-def _coefficient(given: object) -> float:
-    factor = float(given) if isinstance(given, Real) and not isinstance(given, bool) else math.nan
+def _coefficient(value: object) -> float:
+    factor = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     if not math.isfinite(factor) or factor == 0:
         raise InputError(
-            f"The coefficient is {str(given)[:20]!r}, it must be a finite number other than 0.",
+            f"The coefficient is {str(value)[:20]!r}, it must be a finite number other than 0.",
             "1.0 takes the vectors as they are.",
         )
     return factor
 
 
 def _emotions(file: ForeignFile, depth: int, width: int) -> dict[str, Rows]:
-    """Sort the arrays of a file: `[n_layers, d_model]` is an emotion, `[d_model]` one layer of an emotion.
+    """Sort the arrays of a file by emotion and layer.
 
-    Arrays of one layer are called by its number alone, `direction.7`, `layer.7`, or `joy.7` where there are several
-    emotions.
+    An array `[n_layers, d_model]` is an emotion, one of `[d_model]` is one layer of an emotion. The latter are named by
+    the layer alone, `7`, `direction.7` or `layer.7`, or by emotion and layer, `joy.7`.
     """
     import torch
 
     known = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-    found: dict[str, Rows] = {}
+    emotions: dict[str, Rows] = {}
     for key, array in file.contents.arrays.items():
         called = f"The array {key[:70]!r} of {file.name}"
         if array.dtype not in known:
@@ -200,14 +205,14 @@ def _emotions(file: ForeignFile, depth: int, width: int) -> dict[str, Rows]:
             rows = {layer: array}
         if not bool(array.isfinite().all()):
             raise FormatError(f"{called} holds numbers that are not finite.")
-        if twice := sorted(found.get(emotion, {}).keys() & rows.keys()):
+        if twice := sorted(emotions.get(emotion, {}).keys() & rows.keys()):
             raise FormatError(f"{called} is of layer {twice[0]}, as is another of {emotion[:70]!r}.")
-        found.setdefault(emotion, {}).update(rows)
-    return found
+        emotions.setdefault(emotion, {}).update(rows)
+    return emotions
 
 
 def _one_layer(key: str, called: str, file: str) -> tuple[str, int]:
-    """`joy.7` → joy and 7; where the array names no emotion, the file does."""
+    """Parse the name of an array, as `joy.7`. Where it names no emotion, the file does."""
     match = _ONE_LAYER.fullmatch(key)
     if match is None:
         raise FormatError(
@@ -219,39 +224,40 @@ def _one_layer(key: str, called: str, file: str) -> tuple[str, int]:
 
 
 def _kept(rows: Rows, layers: Sequence[int] | None, name: str) -> Rows:
-    """The rows that steer, among those asked for: a row of zeros stands for a layer without a vector."""
-    there = {layer: row for layer, row in rows.items() if bool(row.any())}
-    if not there:
+    """Return the rows of the layers to keep. A row of zeros stands for a layer without a vector."""
+    nonzero = {layer: row for layer, row in rows.items() if bool(row.any())}
+    if not nonzero:
         raise FormatError(f"All vectors of {name[:70]!r} are zero.")
     if layers is None:
-        return there
+        return nonzero
     if not layers:
         raise ToneError("No layer is to be kept.", "Name at least one, or leave layers out for all.")
-    if missing := sorted(set(layers) - there.keys()):
-        raise ToneError(f"{name[:70]!r} has no vector at layer {missing[0]}.", f"It has: {_told(there)}.")
-    return {layer: there[layer] for layer in layers}
+    if missing := sorted(set(layers) - nonzero.keys()):
+        raise ToneError(f"{name[:70]!r} has no vector at layer {missing[0]}.", f"It has: {_listed(nonzero)}.")
+    return {layer: nonzero[layer] for layer in layers}
 
 
-def _names(found: Sequence[str], given: str | Sequence[str] | None) -> list[str]:
-    """What the emotions are called: as the caller says, else as the files do."""
-    names = list(found) if given is None else [given] if isinstance(given, str) else list(given)
-    told = ", ".join(repr(name[:70]) for name in found[:40])
-    if len(names) != len(found):
+def _names(own: Sequence[str], chosen: str | Sequence[str] | None) -> list[str]:
+    """Return the caller's names for the emotions, or by default those of the files."""
+    names = list(own) if chosen is None else [chosen] if isinstance(chosen, str) else list(chosen)
+    listed = ", ".join(repr(name[:70]) for name in own[:40])
+    if len(names) != len(own):
         raise InputError(
-            f"{len(names)} names are given for what is found: {told}.", "Give one name for each, in this order."
+            f"{len(names)} names are given for what is found: {listed}.", "Give one name for each, in this order."
         )
     for name in names:
-        if not NAME.fullmatch(name):
+        if not EMOTION_NAME.fullmatch(name):
             raise InputError(
-                f"{name[:70]!r} is not a name for an emotion.", f"{NAME_RULE} Name each emotion with --emotion: {told}."
+                f"{name[:70]!r} is not a name for an emotion.",
+                f"{NAME_RULE} Name each emotion with --emotion: {listed}.",
             )
         if names.count(name) > 1:
-            raise InputError(f"Two emotions are called {name!r}.", f"Name each emotion with --emotion: {told}.")
+            raise InputError(f"Two emotions are called {name!r}.", f"Name each emotion with --emotion: {listed}.")
     return names
 
 
 def _dose(name: str, shares: Tensor, layers: tuple[int, ...]) -> Dose:
-    """The dose of which layer l gets `shares[l]` residual norms; its weights sum to 1, as those of other doses do."""
+    """Return the dose that adds `shares[l]` residual norms at layer l. As in other doses, the weights sum to 1."""
     total = float(shares.sum())
     if not total <= MAX_DOSE:
         raise InputError(
@@ -261,5 +267,5 @@ def _dose(name: str, shares: Tensor, layers: tuple[int, ...]) -> Dose:
     return Dose(total, layers, tuple(float(share) / total for share in shares))
 
 
-def _told(layers: Mapping[int, Any] | Sequence[int]) -> str:
+def _listed(layers: Mapping[int, Any] | Sequence[int]) -> str:
     return ", ".join(map(str, sorted(layers)))

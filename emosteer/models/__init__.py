@@ -1,1 +1,1 @@
-"""What is asked of a transformers model and its tokenizer."""
+"""Transformers models and their tokenizers: loading, identity, activations, messages, streaming and sampling."""

@@ -1,4 +1,4 @@
-"""Texts → pooled residual-stream activations, at every layer asked for, in one pass without the language-model head."""
+"""Pooled residual-stream activations of texts, at several layers in one forward pass, without the head."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["POOLINGS", "Activations", "Encoded", "Passage", "Progress", "collect
 
 Pooling = Callable[["Tensor", "Tensor"], "Tensor"]
 Progress = Callable[[int, int], None]
-"""Called with how many texts have been read and how many there are; what it raises ends the reading."""
+"""Called with the number of texts read and their total; an exception that it raises ends the reading."""
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A text of which only a part is pooled over, as a word inside a sentence frame or a reply inside a chat.
+    """A text of which only a part is pooled, such as a word in a sentence frame or a reply in a chat.
 
     Args:
-        text: All that the model reads.
-        start: First character of the part that counts.
+        text: The whole text that the model reads.
+        start: First character of the part.
         end: Character after its last.
-        special_tokens: Whether the tokenizer adds its own; a rendered chat already has them.
+        special_tokens: Whether the tokenizer adds special tokens; a rendered chat already has them.
     """
 
     text: str
@@ -42,12 +42,12 @@ class Passage:
 
     @classmethod
     def whole(cls, text: str) -> Passage:
-        """A text that counts from beginning to end."""
+        """Return a passage that covers the whole text."""
         return cls(text, 0, len(text))
 
 
 class Activations(NamedTuple):
-    """What `collect` returns, float32 on the CPU.
+    """Pooled activations, float32 on the CPU.
 
     Args:
         states: `[n_texts, n_layers, d_model]`, pooled over the content tokens.
@@ -59,12 +59,12 @@ class Activations(NamedTuple):
 
 
 def mean(hidden: Tensor, content: Tensor) -> Tensor:
-    """Mean over content tokens: `[batch, tokens, d]`, `[batch, tokens]` → `[batch, d]`."""
+    """Return the mean over content tokens: `[batch, tokens, d]`, `[batch, tokens]` → `[batch, d]`."""
     return (content.unsqueeze(1) @ hidden).squeeze(1) / content.sum(1, keepdim=True)
 
 
 def last(hidden: Tensor, content: Tensor) -> Tensor:
-    """The last content token: `[batch, tokens, d]`, `[batch, tokens]` → `[batch, d]`."""
+    """Return the last content token: `[batch, tokens, d]`, `[batch, tokens]` → `[batch, d]`."""
     import torch
 
     positions = torch.arange(content.shape[1], device=content.device)
@@ -72,7 +72,7 @@ def last(hidden: Tensor, content: Tensor) -> Tensor:
 
 
 POOLINGS: dict[str, Pooling] = {"mean": mean, "last": last}
-"""Poolings by name; a new one is a function `(hidden, content) -> pooled` and a line here."""
+"""Poolings by name, each a function `(hidden, content) -> pooled`."""
 
 
 def collect(
@@ -88,36 +88,36 @@ def collect(
     """Read texts and pool the residual stream after each block.
 
     Content tokens are those of the text itself, without special tokens and without the first of the sequence, which is
-    an attention sink with a norm of its own. Texts are batched by length and pooled while the model runs, so memory
-    grows with the number of texts and of layers, not with their length.
+    an attention sink of exceptional norm. Texts are batched by length and pooled while the model runs, so memory grows
+    with the number of texts and layers, not with the length of the texts.
 
     Args:
         model: Any causal language model of transformers, on any device, in any dtype.
         tokenizer: Its tokenizer.
-        texts: What to read.
-        layers: Blocks to read after, 0-based; all by default. The model runs no further than the last of them.
+        texts: The texts.
+        layers: Layers to read, 0-based; all by default. The model stops after the last of them.
         pooling: A key of `POOLINGS`: `"mean"` or `"last"`.
-        batch_size: Texts at a time. The result does not depend on it beyond rounding.
-        progress: Show a progress bar if standard error is a terminal; or a function that is told after each batch how
-            many texts have been read, of how many.
+        batch_size: Texts per batch. Results depend on it only by rounding.
+        progress: Whether to show a progress bar if standard error is a terminal; or a function to call after each
+            batch.
 
     Returns:
         States `[n_texts, n_layers, d_model]` and norms `[n_texts, n_layers]`, in the order of `texts` and `layers`.
 
     Raises:
-        InputError: A text is empty, has no content token or is longer than the model's context, or the pooling or the
-            batch size is not one.
-        ToneError: A layer is not there.
+        InputError: A text is empty, has no content token or is longer than the model's context, the pooling is
+            unknown, or the batch size is below 1.
+        ToneError: A layer does not exist, or the list of layers is empty.
         IncompatibleModelError: The model's blocks cannot be found.
     """
     import torch
     from tqdm.auto import tqdm
 
     blocks = decoder_layers(model)
-    wanted = tuple(range(len(blocks))) if layers is None else tuple(layers)
-    if not wanted:
-        raise ToneError("No layer is to be read.", "Name at least one, or leave layers out for all.")
-    for layer in wanted:
+    layers = tuple(range(len(blocks)) if layers is None else layers)
+    if not layers:
+        raise ToneError("The list of layers is empty.", "Name at least one, or leave layers out for all.")
+    for layer in layers:
         if not 0 <= layer < len(blocks):
             raise ToneError(f"There is no layer {layer}: the model has layers 0 to {len(blocks) - 1}.")
     if pooling not in POOLINGS:
@@ -125,8 +125,8 @@ def collect(
     if batch_size < 1:
         raise InputError(f"The batch size is {batch_size}, it must be at least 1.")
     encoded = [encode(tokenizer, text, model, f"Text {i}") for i, text in enumerate(texts)]
-    states = torch.empty(len(texts), len(wanted), hidden_size(model))
-    norms = torch.empty(len(texts), len(wanted))
+    states = torch.empty(len(texts), len(layers), hidden_size(model))
+    norms = torch.empty(len(texts), len(layers))
     device, padding = input_device(model), tokenizer.pad_token_id or 0
     order = sorted(range(len(texts)), key=lambda i: len(encoded[i].ids), reverse=True)  # the largest batch first
     bar = tqdm(total=len(texts), desc="Reading", unit="text", disable=None if progress is True else True, leave=False)
@@ -140,8 +140,8 @@ def collect(
                 ids[row, : len(encoded[i].ids)] = torch.tensor(encoded[i].ids)
                 mask[row, : len(encoded[i].ids)] = 1
                 content[row, encoded[i].content] = 1
-            with _pooled(blocks, wanted, POOLINGS[pooling], content, states, norms, rows):
-                _run(decoder(model), input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
+            with suppress(_Finished), _pooled(blocks, layers, POOLINGS[pooling], content, states, norms, rows):
+                decoder(model)(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
             bar.update(len(rows))
             if callable(progress):
                 progress(begin + len(rows), len(texts))
@@ -152,9 +152,9 @@ class Encoded(NamedTuple):
     """A text as token ids.
 
     Args:
-        ids: All that the model reads.
-        inside: Positions of the tokens of the part that counts.
-        content: Those of them that say something: no special token and not the first of the sequence.
+        ids: The token ids of the whole text.
+        inside: Positions of the tokens of the passage.
+        content: Those of them that are content: neither special tokens nor the first of the sequence.
     """
 
     ids: list[int]
@@ -162,21 +162,21 @@ class Encoded(NamedTuple):
     content: list[int]
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, text: str | Passage, model: PreTrainedModel, called: str) -> Encoded:
-    """Turn a text into token ids and find those that count.
+def encode(tokenizer: PreTrainedTokenizerBase, text: str | Passage, model: PreTrainedModel, name: str) -> Encoded:
+    """Tokenize a text and find its content tokens.
 
     Args:
-        tokenizer: The model's.
-        text: What to read.
-        model: That will read it.
-        called: What an error calls the text.
+        tokenizer: The tokenizer.
+        text: The text or passage.
+        model: The model that will read it.
+        name: Name of the text for error messages.
 
     Raises:
-        InputError: It is empty, has no content token or is longer than the model's context.
+        InputError: The text is empty, has no content token or is longer than the model's context.
     """
     passage = Passage.whole(text) if isinstance(text, str) else text
     if not passage.text[passage.start : passage.end].strip():
-        raise InputError(f"{called} is empty.")
+        raise InputError(f"{name} is empty.")
     encoding = tokenizer(
         passage.text, add_special_tokens=passage.special_tokens, return_offsets_mapping=tokenizer.is_fast
     )
@@ -184,14 +184,14 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str | Passage, model: PreTr
     limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     if limit is not None and len(ids) > limit:
         raise InputError(
-            f"{called} has {len(ids)} tokens, the model reads at most {limit}: {passage.text[:40]!r}…",
+            f"{name} has {len(ids)} tokens, the model reads at most {limit}: {passage.text[:40]!r}…",
             "Shorten or split it.",
         )
     special = set(tokenizer.all_special_ids)
     if tokenizer.is_fast:
         spans: list[tuple[int, int]] = encoding["offset_mapping"]
         inside = [i for i, (start, end) in enumerate(spans) if start < passage.end and end > passage.start]
-    else:  # a slow tokenizer knows no characters: count the tokens up to either end
+    else:  # a slow tokenizer has no character offsets: count the tokens up to either end
         bare = tokenizer(passage.text, add_special_tokens=False)["input_ids"]
         lead = next(i for i in range(len(ids)) if ids[i : i + len(bare)] == bare)  # specials before the text
         first, last = (
@@ -202,19 +202,14 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str | Passage, model: PreTr
     content = [i for i in inside if i > 0 and ids[i] not in special]
     if not content:
         raise InputError(
-            f"{called} is a single token, which the model uses as its attention sink: {passage.text!r}.",
+            f"{name} is a single token, which the model uses as its attention sink: {passage.text!r}.",
             "Put it into a sentence.",
         )
     return Encoded(ids, inside, content)
 
 
-class _Enough(Exception):  # noqa: N818 - not an error: the last layer asked for has been read
+class _Finished(Exception):  # noqa: N818 - not an error: it ends the pass after the last layer
     pass
-
-
-def _run(module: nn.Module, **inputs: Any) -> None:
-    with suppress(_Enough):
-        module(**inputs)
 
 
 @contextmanager
@@ -227,29 +222,29 @@ def _pooled(
     norms: Tensor,
     rows: Sequence[int],
 ) -> Iterator[None]:
-    """While open, a forward pass fills `states[rows]` and `norms[rows]` and ends after the last layer."""
+    """Let forward passes fill `states[rows]` and `norms[rows]`, and raise `_Finished` after the last layer."""
     import torch
 
-    columns = {layer: [c for c, wanted in enumerate(layers) if wanted == layer] for layer in layers}
-    here = torch.tensor(rows)
+    columns = {layer: [column for column, other in enumerate(layers) if other == layer] for layer in layers}
+    indices = torch.tensor(rows)
     on_device: dict[torch.device, Tensor] = {}
     reader = threading.get_ident()
 
     def read(layer: int, block: nn.Module, _args: Any, output: Any) -> None:
-        if threading.get_ident() != reader:  # another thread runs the same model meanwhile
+        if threading.get_ident() != reader:  # another thread is running the same model
             return
         hidden = hidden_of(output, block)
         if hidden.device not in on_device:
             on_device[hidden.device] = content.to(hidden.device)
-        kept = on_device[hidden.device]
+        weights = on_device[hidden.device]
         values = hidden.float()
-        pooled = pool(values, kept).cpu()
-        mean_length = ((values.norm(dim=-1) * kept).sum(1) / kept.sum(1)).cpu()
+        pooled = pool(values, weights).cpu()
+        mean_norm = ((values.norm(dim=-1) * weights).sum(1) / weights.sum(1)).cpu()
         for column in columns[layer]:
-            states[here, column] = pooled
-            norms[here, column] = mean_length
+            states[indices, column] = pooled
+            norms[indices, column] = mean_norm
         if layer == max(layers):
-            raise _Enough
+            raise _Finished
 
     handles = [blocks[layer].register_forward_hook(partial(read, layer), prepend=True) for layer in columns]
     try:

@@ -1,6 +1,6 @@
-"""Compiled code passes hooks by, so while any model is listened to or steered torch runs everything eagerly.
+"""Eager execution while hooks are in use, because code compiled by torch bypasses them.
 
-The stance is the whole process's, so entries are counted and the last to leave puts it back.
+The stance applies to the whole process, so entries are counted and the last one to leave restores it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 __all__ = ["enter", "leave"]
 
 _lock = threading.Lock()
-_stances: list[Any] = []  # one for everyone inside; the first is what torch gave back, which ends it
+_stances: list[Any] = []  # one per entry; the first is the context manager from torch that restores the stance
 
 
 def enter() -> None:
-    """Begin to run eagerly, or go on."""
+    """Make torch run eagerly until the matching `leave`."""
     import torch
 
     with _lock:
@@ -23,7 +23,7 @@ def enter() -> None:
 
 
 def leave() -> None:
-    """Undo one `enter`; after the last, torch compiles again."""
+    """Undo one `enter`; the last one lets torch compile again."""
     with _lock:
         if len(_stances) > 1:
             _stances.pop()

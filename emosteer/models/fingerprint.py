@@ -1,4 +1,4 @@
-"""Which model is this: how vector files name it, and whether vectors belong to it."""
+"""The identity of a model: how vector files describe it, and whether vectors fit it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class BaseModel:
     """The model that vectors were made from.
 
     Args:
-        model_type: As transformers calls the architecture.
-        num_hidden_layers: Its depth.
-        hidden_size: Width of its residual stream.
-        repo_id: Its name on the Hub, or None for a local model.
-        revision: The commit, or None.
-        weights_variant: How its weights differ from those published under `repo_id`, or None.
-        fingerprint: sha256 over a small fixed sample of its weights, or None.
+        model_type: Architecture, as named by transformers.
+        num_hidden_layers: Number of decoder blocks.
+        hidden_size: Width of the residual stream.
+        repo_id: Repository on the Hub, or None for a local model.
+        revision: Commit, or None.
+        weights_variant: How the weights differ from those published under `repo_id`, or None.
+        fingerprint: sha256 over a small fixed sample of the weights, or None.
     """
 
     model_type: str
@@ -44,7 +44,7 @@ class BaseModel:
 
 
 def base_model_of(model: PreTrainedModel) -> BaseModel:
-    """Return how a model is named in vector files."""
+    """Return the description of a model for vector files."""
     config = model.config
     name = str(getattr(config, "name_or_path", "") or "")
     return BaseModel(
@@ -59,32 +59,32 @@ def base_model_of(model: PreTrainedModel) -> BaseModel:
 
 
 def _fingerprint(model: PreTrainedModel) -> str | None:
-    """sha256 over 16 weights of each of up to 64 parameters, rounded to bfloat16 so that a cast does not change it."""
+    """Hash 16 weights of each of up to 64 parameters, rounded to bfloat16 so that a cast does not change the hash."""
     import torch
 
     parameters = sorted(decoder_layers(model).named_parameters())
     digest = hashlib.sha256()
     for name, parameter in parameters[:: max(1, len(parameters) // 64)][:64]:
         if parameter.device.type == "meta" or parameter.dtype not in (torch.float64, torch.float32, torch.bfloat16):
-            return None  # offloaded, packed, or float16, from which bfloat16 rounds differently
+            return None  # offloaded, packed, or float16, which rounds to bfloat16 differently
         if type(parameter.detach()) is not torch.Tensor:
-            return None  # packed in a tensor subclass, as by torchao
+            return None  # packed in a tensor subclass, for example by torchao
         flat = parameter.detach().reshape(-1)
-        places = torch.linspace(0, len(flat) - 1, 16).long().clamp(max=len(flat) - 1)  # float32 may round up beyond
-        sample = flat[places.to(flat.device)].to(torch.bfloat16)
+        indices = torch.linspace(0, len(flat) - 1, 16).long().clamp(max=len(flat) - 1)  # float32 may round up
+        sample = flat[indices.to(flat.device)].to(torch.bfloat16)
         digest.update(name.encode() + sample.cpu().view(torch.int16).numpy().astype("<i2").tobytes())
     return digest.hexdigest()
 
 
 def check_same(expected: BaseModel, actual: BaseModel) -> None:
-    """Check that vectors made for one model belong to another.
+    """Check that vectors made from one model fit another; warn if the two differ in architecture or weights.
 
     Args:
         expected: The model that the vectors were made from.
-        actual: The model that they are to steer.
+        actual: The model to steer.
 
     Raises:
-        IncompatibleModelError: Depth or width differ.
+        IncompatibleModelError: The numbers of layers or the widths differ.
     """
     if (expected.num_hidden_layers, expected.hidden_size) != (actual.num_hidden_layers, actual.hidden_size):
         raise IncompatibleModelError(

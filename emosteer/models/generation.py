@@ -1,4 +1,4 @@
-"""What a call of `generate` needs to know of a model: its context, its padding, and where an answer ends."""
+"""Options of `generate` that depend on the model: its context length, its padding and its end tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["answer_options", "check_length", "context_length", "until_end"]
 
 
 def context_length(model: PreTrainedModel) -> int:
-    """Return the most tokens that a model reads; recurrent ones have no limit."""
+    """Return the maximum number of tokens that a model reads; recurrent models have no limit."""
     return getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None) or sys.maxsize
 
 
@@ -27,10 +27,10 @@ def check_length(model: PreTrainedModel, tokens: int) -> None:
 
     Args:
         model: The model that reads it.
-        tokens: Of the prompt.
+        tokens: Number of tokens of the prompt.
 
     Raises:
-        InputError: It does not.
+        InputError: The prompt fills the model's context.
     """
     if tokens >= (limit := context_length(model)):
         raise InputError(f"The prompt has {tokens} tokens, the model's context ends at {limit}.", "Shorten it.")
@@ -44,8 +44,8 @@ def answer_options(
     Args:
         model: The model that answers.
         tokenizer: Its tokenizer.
-        tokens: Of the prompt.
-        options: The caller's, which come first.
+        tokens: Number of tokens of the prompt.
+        options: The caller's options, which take precedence.
     """
     padding = tokenizer.pad_token_id
     if padding is None and model.generation_config is not None:  # so that generate does not warn
@@ -56,12 +56,12 @@ def answer_options(
 
 
 def until_end(model: PreTrainedModel, answer: Sequence[int], options: Mapping[str, Any]) -> Sequence[int]:
-    """Return a row of a batch up to the token that ended it; what follows is padding.
+    """Return a row of a batch up to and including its end token; the rest is padding.
 
     Args:
         model: The model that answered.
         answer: Token ids.
-        options: Of `generate`.
+        options: Options for `generate`.
     """
     config = options.get("generation_config") or model.generation_config
     eos = options.get("eos_token_id", getattr(config, "eos_token_id", None))

@@ -1,4 +1,4 @@
-"""Messages of a conversation: as a chat template takes them, and where each one stands in what the model reads."""
+"""Messages of a conversation: their checks, and their positions in the rendered chat template."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Messages = Sequence[Mapping[str, Any]]
-"""`{"role": …, "content": …}` each, with a tone of its own as `"emotion"` where it has one."""
+"""`{"role": …, "content": …}` each, optionally with a tone of its own as `"emotion"`."""
 
 __all__ = ["Messages", "last_message", "message_spans", "parsed", "template_options", "tones_of"]
 
 
 def parsed(tokenizer: PreTrainedTokenizerBase, conversation: str | Messages) -> list[dict[str, str]]:
-    """Return the messages of a conversation without their tones; a text is what the user says.
+    """Return the messages of a conversation without their tones; a string is a single message of the user.
 
     Raises:
         InputError: There are no messages, the last one is empty, or the tokenizer has no chat template.
     """
-    given: Messages = [{"role": "user", "content": conversation}] if isinstance(conversation, str) else conversation
-    if not isinstance(given, Sequence) or not given or not all(map(_is_message, given)):
+    turns: Messages = [{"role": "user", "content": conversation}] if isinstance(conversation, str) else conversation
+    if not isinstance(turns, Sequence) or not turns or not all(map(_is_message, turns)):
         raise InputError("A conversation is a list of messages, each with a role and a text as content.")
-    messages = [{key: value for key, value in message.items() if key != "emotion"} for message in given]
+    messages = [{key: value for key, value in message.items() if key != "emotion"} for message in turns]
     if not messages[-1]["content"].strip():
         raise InputError("The message is empty.")
     if not tokenizer.chat_template:
@@ -39,10 +39,10 @@ def parsed(tokenizer: PreTrainedTokenizerBase, conversation: str | Messages) -> 
 
 
 def template_options(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Return options of the chat template with which a user's "<|im_end|>" is text, not the end of the user's turn.
+    """Return the chat template options that treat control tokens in messages, such as "<|im_end|>", as plain text.
 
     Raises:
-        InputError: This transformers has no such option, and there is a control token in a message.
+        InputError: This version of transformers has no such option, and a message contains a control token.
     """
     if "sanitize_control_tokens" in inspect.signature(tokenizer.apply_chat_template).parameters:
         return {"sanitize_control_tokens": True}
@@ -56,43 +56,40 @@ def template_options(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapp
 
 
 def last_message(tokenizer: PreTrainedTokenizerBase, conversation: Messages) -> Passage:
-    """Return the words of the last message, where they stand in their conversation.
+    """Return the last message as a passage of its conversation.
 
     Raises:
-        InputError: These are not messages, or the chat template changes the words.
+        InputError: The messages are invalid, or the chat template changes the words of the last one.
     """
     messages = parsed(tokenizer, conversation)
     words = messages[-1]["content"].strip()
-    # The words may stand elsewhere too, so their place is where another last message would differ.
+    # The words may occur earlier too, so find where a conversation with another last message differs.
     others = [*messages[:-1], {**messages[-1], "content": "\ufffc"}]
     whole, other = (str(tokenizer.apply_chat_template(version, tokenize=False)) for version in (messages, others))
-    same = next((i for i, (a, b) in enumerate(zip(whole, other, strict=False)) if a != b), len(whole))
-    start = whole.find(words, same)
+    common = next((i for i, (a, b) in enumerate(zip(whole, other, strict=False)) if a != b), len(whole))
+    start = whole.find(words, common)
     if start < 0:
         raise InputError("The chat template changes the last message.", "Read its text instead.")
     return Passage(whole, start, start + len(words), special_tokens=False)
 
 
 def tones_of(conversation: str | Messages) -> list[Any]:
-    """Return the tones that messages have of their own, None where one has none."""
+    """Return each message's own tone, None if it has none; an empty list for a string."""
     return [] if isinstance(conversation, str) else [message.get("emotion") for message in conversation]
 
 
 def message_spans(
     tokenizer: PreTrainedTokenizerBase, conversation: Messages, ids: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """Return where each message begins and ends among the tokens of a prompt.
+    """Return the token positions at which each message of a prompt starts and ends.
 
     Args:
         tokenizer: The tokenizer.
         conversation: The messages.
-        ids: The conversation as the model reads it, up to where its answer begins.
-
-    Returns:
-        Start and end of each message, as token positions.
+        ids: Token ids of the conversation, up to where the answer begins.
 
     Raises:
-        InputError: It cannot be told where a message ends.
+        InputError: The chat template does not render one message after another.
     """
     messages = parsed(tokenizer, conversation)
     spans: list[tuple[int, int]] = []
@@ -101,14 +98,14 @@ def message_spans(
         encoding: Any = tokenizer.apply_chat_template(
             messages[:end], tokenize=True, return_dict=True, **template_options(tokenizer, messages)
         )
-        until = list(encoding["input_ids"])
-        if list(ids[: len(until)]) != until:
+        rendered = list(encoding["input_ids"])
+        if list(ids[: len(rendered)]) != rendered:
             raise InputError(
-                "The chat template does not write message after message, so a single one cannot have a tone.",
+                "The chat template does not render one message after another, so a single one cannot have a tone.",
                 "Give one tone for all, as emotion=.",
             )
-        spans.append((start, len(until)))
-        start = len(until)
+        spans.append((start, len(rendered)))
+        start = len(rendered)
     return spans
 
 

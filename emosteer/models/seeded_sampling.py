@@ -1,4 +1,4 @@
-"""Seeds that repeat an answer without touching the global random state of torch."""
+"""Seeded sampling that leaves the global random state of torch alone."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 
 __all__ = ["drawing"]
 
-_one_draws = threading.Lock()  # torch has one random state for all threads
+_lock = threading.Lock()  # torch has one random state for all threads
 
 
 @contextmanager
 def drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Options for generate with which it draws from a random state of its own; for no seed, the options as they are.
+    """Yield options for `generate` that make it sample from a random state of its own; unchanged without a seed.
 
-    The state is put in place of the global one between a step's logits and the token drawn from them, and taken out
-    again, under a lock. Seeded answers that are made at once do not disturb each other, nor what their readers draw.
+    The state replaces the global one, under a lock, between a step's logits and the token drawn from them. Seeded
+    answers generated at the same time therefore do not affect each other, nor anything else that draws random numbers.
+
+    Args:
+        seed: The seed, or None.
+        model: The model that generates.
+        options: Options for `generate`.
     """
     import torch
 
@@ -41,19 +46,19 @@ def drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) -
         if on_cuda:
             torch.cuda.set_rng_state(states[1], device)
 
-    places = [torch.device("cpu"), *([device] if on_cuda else [])]
-    own = [torch.Generator(place).manual_seed(seed).get_state() for place in places]
-    outer: list[list[Tensor]] = []  # holds the global state while ours is in its place
+    devices = [torch.device("cpu"), *([device] if on_cuda else [])]
+    own = [torch.Generator(source).manual_seed(seed).get_state() for source in devices]
+    outer: list[list[Tensor]] = []  # the global state, while it is replaced
 
     def restore() -> None:
         if outer:
             own[:] = state()
             put(outer.pop())
-            _one_draws.release()
+            _lock.release()
 
     def before(_ids: Tensor, scores: Tensor) -> Tensor:
-        if not outer:  # assisted decoding asks for several tokens' logits before it draws
-            _one_draws.acquire()
+        if not outer:  # assisted decoding computes the logits of several tokens before it draws
+            _lock.acquire()
             outer.append(state())
             put(own)
         return scores
@@ -64,16 +69,16 @@ def drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) -
 
     processors, criteria = options.get("logits_processor", ()), options.get("stopping_criteria", ())
     drawn = {**options, "logits_processor": [*processors, before], "stopping_criteria": [after, *criteria]}
-    if "streamer" in drawn:  # some versions of transformers hand a token over before they ask the criteria
+    if "streamer" in drawn:  # some versions of transformers stream a token before they check the criteria
         drawn["streamer"] = _Restoring(drawn["streamer"], restore)
     try:
         yield drawn
     finally:
-        restore()  # generation may have ended between the two
+        restore()  # generation may have stopped between the two
 
 
 class _Restoring:
-    """A streamer before which the global random state is put back."""
+    """A streamer that restores the global random state before it passes tokens on."""
 
     def __init__(self, streamer: Any, restore: Callable[[], None]) -> None:
         self._streamer, self._restore = streamer, restore

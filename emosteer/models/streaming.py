@@ -1,4 +1,4 @@
-"""An answer piece by piece, while a thread makes it."""
+"""Answers streamed piece by piece from a thread that generates them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def streamed(
     options: Mapping[str, Any],
     ongoing: set[Callable[[], None]],
 ) -> Iterator[str]:
-    """Run generate in a thread and hand its text over as it comes.
+    """Run `generate` in a thread and return an iterator over its text.
 
     Args:
-        tokenizer: The model's.
-        generate: Runs the model with the options it is given, those below with what streams and stops.
-        options: For generate.
-        ongoing: Holds what ends the answer, while there is something to end.
+        tokenizer: The model's tokenizer.
+        generate: Runs the model with the options it is given.
+        options: Options for `generate`, to which a streamer and a stopping criterion are added.
+        ongoing: Set that holds a function that ends the answer, while the answer is in progress.
     """
     import torch
     from transformers import TextIteratorStreamer
@@ -43,7 +43,7 @@ def streamed(
     def run() -> None:
         try:
             generate({**options, "stopping_criteria": criteria, "streamer": streamer})
-        except BaseException as error:  # raised again in the thread that reads
+        except BaseException as error:  # raised again in the reading thread
             failure.append(error)
             streamer.on_finalized_text("", stream_end=True)
 
@@ -53,7 +53,7 @@ def streamed(
         if worker.ident is not None:
             worker.join()
 
-    # A new thread knows no context variables; the reader's are its own, so tones of outer blocks hold in it.
+    # A new thread has no context variables: copy the caller's, so that the tones of outer blocks apply.
     worker = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="emosteer-stream")
 
     def pieces() -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""Which tokens a forward pass holds: their absolute positions, the attention sink of each row, where the answer begins.
+"""Token positions in a forward pass: absolute positions, the attention sink of each row, the start of the answer.
 
-Positions are counted by the model's own cache, so that cached, uncached, chunked and rolled-back decoding agree. Where
-the prompt ends only `generate` knows, as the last chunk of a prompt may be a single token: a watched model's tells.
+Positions come from the model's own cache, so that cached, uncached, chunked and rolled-back decoding agree. Only
+`generate` knows where the prompt ends, because its last chunk may be a single token. `watch` therefore wraps the
+model's `generate` to record it.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Prompt", "after_sink", "answering", "prompt", "tokens_before", "unwatch", "watch"]
 
-CACHES = ("past_key_values", "cache_params", "state", "mems")  # what architectures call the memory of earlier tokens
+CACHES = ("past_key_values", "cache_params", "state", "mems")  # names of the cache among architectures
 
 Check = Callable[["PreTrainedModel", str, Mapping[str, Any]], None]
 
 
 @dataclass
 class Prompt:
-    """What a call of `generate` begins with.
+    """The prompt of a call of `generate`.
 
     Args:
-        length: Tokens, padding included: the position of the first token of the answer. 0 until the first pass has been
-            seen of an encoder-decoder model, whose `generate` may put a start token before what it is given.
-        mask: `[rows, tokens]`, 0 where there is padding, or None.
+        length: Number of tokens, padding included, which is the position of the first token of the answer. For an
+            encoder-decoder model 0 until its first pass, since `generate` may prepend a start token.
+        mask: `[rows, tokens]`, 0 for padding, or None.
     """
 
     length: int
@@ -43,12 +44,12 @@ class Prompt:
 
 @dataclass
 class _Watch:
-    replaced: dict[str, Any]  # the model's own attributes of those names, None where it only has its class's
+    replaced: dict[str, Any]  # method name → the instance attribute that it replaces, or None
     watchers: int = 0
 
 
 prompt: ContextVar[Prompt | None] = ContextVar("emosteer_prompt", default=None)
-"""What the `generate` that runs in this context began with; None outside of any."""
+"""The prompt of the `generate` that runs in this context; None outside `generate`."""
 
 _watched: WeakKeyDictionary[PreTrainedModel, _Watch] = WeakKeyDictionary()
 _lock = threading.Lock()
@@ -56,10 +57,10 @@ _lock = threading.Lock()
 
 @contextmanager
 def answering(length: int) -> Iterator[None]:
-    """In this block a pass over a prompt and its answer has the tone that `generate` gives them, token for token.
+    """Make forward passes over a prompt and its answer be steered token for token as in `generate`.
 
     Args:
-        length: Tokens of the prompt, without padding: where the answer begins.
+        length: Number of tokens of the prompt, which has no padding.
     """
     token = prompt.set(Prompt(length, None))
     try:
@@ -69,24 +70,24 @@ def answering(length: int) -> Iterator[None]:
 
 
 def watch(model: PreTrainedModel, check: Check) -> None:
-    """Let the model's `generate` say what it begins with, until `unwatch` has been called as often.
+    """Record the prompt of each call of the model's `generate`, until `unwatch` has been called as often.
 
     Args:
-        model: Gets a `generate` of its own.
-        check: Called with the model, the method's name and its arguments before each run; raises to refuse it.
+        model: The model, which gets a `generate` of its own.
+        check: Called before each run with the model, the method's name and its arguments; raises to refuse the run.
     """
     with _lock:
         if model not in _watched:
             names = [name for name in ("generate", "init_continuous_batching") if hasattr(type(model), name)]
             _watched[model] = _Watch({name: model.__dict__.get(name) for name in names})
             for name, own in _watched[model].replaced.items():
-                # A bound method, so that a copy of the model gets one that is bound to the copy.
-                setattr(model, name, MethodType(_telling(name, own, getattr(type(model), name), check), model))
+                # A bound method, so that a copy of the model gets one bound to the copy.
+                setattr(model, name, MethodType(_recording(name, own, getattr(type(model), name), check), model))
         _watched[model].watchers += 1
 
 
 def unwatch(model: PreTrainedModel) -> None:
-    """End a `watch`; after the last the model's methods are what they were."""
+    """Undo one `watch`; the last one restores the model's own methods."""
     with _lock:
         _watched[model].watchers -= 1
         if not _watched[model].watchers:
@@ -96,57 +97,60 @@ def unwatch(model: PreTrainedModel) -> None:
                     setattr(model, name, own)
 
 
-def _telling(name: str, own: Any, of_class: Callable[..., Any], check: Check) -> Callable[..., Any]:
+def _recording(name: str, own: Any, of_class: Callable[..., Any], check: Check) -> Callable[..., Any]:
     @wraps(of_class)
-    def told(self: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
-        given = dict(zip(("inputs", "generation_config"), args, strict=False)) | kwargs
-        check(self, name, given)
-        token = prompt.set(_begun(self, given))
+    def method(self: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
+        arguments = dict(zip(("inputs", "generation_config"), args, strict=False)) | kwargs
+        check(self, name, arguments)
+        token = prompt.set(_prompt_of(self, arguments))
         try:
             return own(*args, **kwargs) if own is not None else of_class(self, *args, **kwargs)
         finally:
             prompt.reset(token)
 
-    return told
+    return method
 
 
-def _begun(model: PreTrainedModel, given: Mapping[str, Any]) -> Prompt:
+def _prompt_of(model: PreTrainedModel, arguments: Mapping[str, Any]) -> Prompt:
     if model.config.is_encoder_decoder:
         return Prompt(0, None)
     names = ("inputs_embeds", "input_ids", "inputs")
-    started = next((given[name] for name in names if given.get(name) is not None), None)
-    mask = given.get("attention_mask")
-    length = 1 if started is None else int(started.shape[1])  # without a prompt, one token to begin with
+    ids = next((arguments[name] for name in names if arguments.get(name) is not None), None)
+    mask = arguments.get("attention_mask")
+    length = 1 if ids is None else int(ids.shape[1])  # without a prompt, generate starts from one token
     if mask is not None:
-        length = max(length, int(mask.shape[1]))  # of a conversation that goes on, the ids may be only what is new
+        length = max(length, int(mask.shape[1]))  # beside a cache, the ids may be only the new ones
     return Prompt(length, mask)
 
 
 def tokens_before(kwargs: Mapping[str, Any]) -> int | None:
-    """The absolute position of the first token of a pass: how many the model's cache holds already.
+    """Return the absolute position of the first token of a pass, which is the number of tokens in the cache.
 
-    None if it holds some but counts none, as recurrent states do.
+    Returns:
+        None if the cache is a recurrent state, which does not count its tokens.
     """
     cache = next((kwargs[name] for name in CACHES if kwargs.get(name) is not None), None)
     if cache is None:
         return 0
     try:
         return int(cache.get_seq_length())
-    except AttributeError:  # a bare recurrent state, which is passed only to go on from it
+    except AttributeError:  # a bare recurrent state, which is passed only to continue from it
         return None
-    except ValueError:  # a cache of recurrent states alone
+    except ValueError:  # a cache of recurrent states only
         return None if cache.has_previous_state() else 0
 
 
 def after_sink(start: int, tokens: int, mask: Any) -> tuple[Tensor, bool]:
-    """True where a token stands after the first real one of its row, `[batch or 1, tokens]`, on the CPU.
-
-    Also whether some row has had no real token yet, as in the first chunks of a prompt with padding on the left.
+    """Return which tokens of a pass come after the attention sink, the first real token of their row.
 
     Args:
         start: Position of the first token of the pass.
-        tokens: How many it has.
-        mask: `[batch, positions]`, 0 where there is padding, or None.
+        tokens: Number of tokens in the pass.
+        mask: `[batch, positions]`, 0 for padding, or None.
+
+    Returns:
+        A mask `[batch or 1, tokens]` on the CPU, and whether some row has had only padding so far, as in the first
+        chunks of a left-padded prompt.
     """
     import torch
 
@@ -154,6 +158,6 @@ def after_sink(start: int, tokens: int, mask: Any) -> tuple[Tensor, bool]:
     if mask is None:
         return positions > 0, False
     seen = mask[:, : start + tokens].to("cpu", torch.int)
-    begun = seen.any(1, keepdim=True)
-    sink = seen.argmax(1, keepdim=True).masked_fill(~begun, start + tokens)  # the first that the mask shows
-    return positions > sink, not bool(begun.all())
+    started = seen.any(1, keepdim=True)
+    sink = seen.argmax(1, keepdim=True).masked_fill(~started, start + tokens)
+    return positions > sink, not bool(started.all())

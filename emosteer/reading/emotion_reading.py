@@ -1,7 +1,7 @@
-"""Text → how strongly each emotion is read in it, token by token, with valence and arousal.
+"""Emotion scores of a text, token by token, with valence and arousal.
 
-A score is a difference from neutral text in standard deviations between neutral texts: 0 reads as neutral text does, 2
-as only one neutral text in forty does.
+Scores are measured in standard deviations of neutral text: 0 is neutral, and about one neutral text in forty scores 2
+or more.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = ["EmotionReading", "read", "reading_of", "token_scores"]
 
 @dataclass(frozen=True)
 class EmotionReading:
-    """What a model reads in a text.
+    """The emotion that a model reads in a text.
 
     Args:
-        tokens: The text in the model's pieces; joined they are the text. Where several tokens are text only together,
-            as those of an emoji can be, the first has all of it and the others have "".
-        token_scores: Emotion → one score a token, in standard deviations of neutral text; NaN for the first token of a
-            sequence, the attention sink, and for control tokens.
+        tokens: The text of each token; joined they are the text. If several tokens form a character together, such as
+            an emoji, the first has its text and the others have "".
+        token_scores: Emotion → score of each token, in standard deviations of neutral text; NaN for the first token of
+            a sequence, the attention sink, and for control tokens.
         scores: Emotion → mean over tokens.
         uncertainty: Emotion → standard error of that mean, corrected for the autocorrelation of neighbouring tokens.
-        valence: On the scale of human ratings, from −1 to 1, 0 being neutral text; None if there are no ratings of the
-            emotions.
-        arousal: As valence.
+        valence: On the scale of human ratings, from −1 to 1, 0 being neutral text; None if the emotions have no
+            ratings.
+        arousal: Like valence.
         axis_uncertainty: Standard errors of valence and arousal.
         token_axes: Valence and arousal of each token.
     """
@@ -76,13 +76,13 @@ def read(
     """Read the emotion in a text.
 
     Args:
-        readout: Fitted to the model.
-        model: Steered or not.
+        readout: A readout fitted to the model.
+        model: The model, steered or not.
         tokenizer: Its tokenizer.
-        text: What to read; of a passage, the part that counts.
+        text: The text, or a passage of one.
 
     Raises:
-        InputError: It is empty, a single token, or longer than the model's context.
+        InputError: The text is empty, a single token, or longer than the model's context.
     """
     ids, inside, content = encode(tokenizer, text, model, "The text")
     scores = token_scores(readout, model, ids)[inside]
@@ -101,21 +101,21 @@ def token_scores(readout: Readout, model: PreTrainedModel, ids: Sequence[int]) -
 def reading_of(
     readout: Readout, tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], scores: Tensor, counts: Sequence[bool]
 ) -> EmotionReading:
-    """Summarise the scores of tokens as a reading.
+    """Summarise token scores as a reading.
 
     Args:
-        readout: That gave the scores.
-        tokenizer: For the text of the tokens.
-        ids: `[tokens]`.
+        readout: The readout of the scores.
+        tokenizer: Decodes the tokens.
+        ids: `[tokens]`, token ids.
         scores: `[tokens, columns]`.
-        counts: Which tokens count, at least one.
+        counts: `[tokens]`, whether each token enters the means; at least one must.
     """
     import torch
 
     kept = torch.tensor(counts)
     counted = scores[kept].double()
     means = counted.mean(0).tolist()
-    # A single token has no spread of its own, so that of neutral tokens stands in for it.
+    # A single token has no standard deviation, so that of neutral tokens is used.
     spread = counted.std(0) if len(counted) > 1 else readout.spread.double()
     errors = (spread * (readout.inertia / len(counted)).sqrt()).tolist()
     columns = [tuple(column) for column in scores.masked_fill(~kept.unsqueeze(-1), math.nan).T.tolist()]

@@ -1,4 +1,4 @@
-"""Why this word: what the plain model would have said at every token of an answer, beside what the toned one says."""
+"""Explanations of an answer: the probability of each token under the plain and the toned model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 FAVOURITES = 3
-"""How many of the most probable tokens are named at each place."""
+"""Number of most probable tokens reported at each position."""
 
 Processor = Callable[["Tensor", "Tensor"], "Tensor"]
 
@@ -27,18 +27,18 @@ __all__ = ["Choice", "Explanation", "answer_ids", "choices"]
 
 @dataclass(frozen=True)
 class Explanation:
-    """An answer, token by token, as the plain and the toned model see it.
+    """The probabilities of an answer, token by token, under the plain and the toned model.
 
-    Both read what stands before the token in this very answer, so each token is judged where it stands.
+    Each probability is conditional on the tokens before it in this answer.
 
     Args:
-        tokens: The answer in the model's pieces; joined they are the answer. Where several tokens are text only
-            together, the first has all of it and the others have "".
-        plain: The plain model's probability of each token.
-        toned: The toned model's.
-        plain_favourites: At each token, the up to three most probable pieces under the plain model, the likeliest
-            first, with their probabilities.
-        toned_favourites: Under the toned model.
+        tokens: The text of each token; joined they are the answer. If several tokens form a character together, the
+            first has its text and the others have "".
+        plain: Probability of each token under the plain model.
+        toned: Probability of each token under the toned model.
+        plain_favourites: At each token, up to three most probable pieces under the plain model, with their
+            probabilities, the most probable first.
+        toned_favourites: The same under the toned model.
     """
 
     tokens: tuple[str, ...]
@@ -55,33 +55,33 @@ class Explanation:
         plain: Sequence[Choice],
         toned: Sequence[Choice],
     ) -> Explanation:
-        """Put together what the plain and the toned model say of the tokens of an answer."""
+        """Combine the choices of both models at the tokens of an answer."""
         return cls(
             tokens=pieces(tokenizer, ids),
-            plain=tuple(one.probability for one in plain),
-            toned=tuple(one.probability for one in toned),
-            plain_favourites=tuple(one.favourites for one in plain),
-            toned_favourites=tuple(one.favourites for one in toned),
+            plain=tuple(choice.probability for choice in plain),
+            toned=tuple(choice.probability for choice in toned),
+            plain_favourites=tuple(choice.favourites for choice in plain),
+            toned_favourites=tuple(choice.favourites for choice in toned),
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Return plain data for JSON."""
         return {
             "schema": 1,
             "tokens": list(self.tokens),
             "plain": list(self.plain),
             "toned": list(self.toned),
-            "plain_favourites": [[list(one) for one in at] for at in self.plain_favourites],
-            "toned_favourites": [[list(one) for one in at] for at in self.toned_favourites],
+            "plain_favourites": [[list(piece) for piece in row] for row in self.plain_favourites],
+            "toned_favourites": [[list(piece) for piece in row] for row in self.toned_favourites],
         }
 
 
 class Choice(NamedTuple):
-    """How a model chooses at one place.
+    """The choice of a model at one position.
 
     Args:
-        probability: Of the token that stands there.
-        favourites: The most probable pieces with their probabilities, none that is impossible.
+        probability: Probability of the actual token.
+        favourites: The most probable pieces with their probabilities, without those of probability 0.
     """
 
     probability: float
@@ -91,16 +91,16 @@ class Choice(NamedTuple):
 def answer_ids(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, answer: str, prompt_length: int
 ) -> list[int]:
-    """Return the token ids of an answer that is to be explained.
+    """Return the token ids of an answer to explain.
 
     Args:
-        model: That reads it.
+        model: The model that reads it.
         tokenizer: Its tokenizer.
         answer: The text.
-        prompt_length: Tokens of the prompt.
+        prompt_length: Number of tokens of the prompt.
 
     Raises:
-        InputError: The answer is empty, or does not fit the model's context.
+        InputError: The answer is empty, or prompt and answer exceed the model's context.
     """
     ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
     if not ids:
@@ -122,15 +122,15 @@ def choices(
     processors: Sequence[Processor] = (),
     temperature: float = 1.0,
 ) -> list[Choice]:
-    """How a model chooses at each token of an answer, in one forward pass, in whatever tone is in force.
+    """Return the choices of a model, steered or not, at each token of an answer, from one forward pass.
 
     Args:
         model: The model.
-        tokenizer: For the text of the favourites.
-        prompt: Token ids before the answer, one at least.
+        tokenizer: Decodes the favourites.
+        prompt: Token ids before the answer, at least one.
         answer: Token ids of the answer.
         processors: Logits processors, as for `generate`.
-        temperature: Divides the logits after the processors.
+        temperature: Divisor of the processed logits.
 
     Raises:
         InputError: The temperature is not a positive number.
@@ -139,21 +139,20 @@ def choices(
 
     if not is_finite_number(temperature) or temperature <= 0:
         raise InputError(f"The temperature is {temperature!r}, expected a positive number.")
-
     ids = torch.tensor([[*prompt, *answer]], device=input_device(model))
     with answering(len(prompt)), torch.inference_mode():
         mask = torch.ones_like(ids)
-        kept = len(answer) + 1  # the last of the prompt chooses the first of the answer
+        kept = len(answer) + 1  # the last token of the prompt predicts the first of the answer
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=kept).logits[:, :-1].float()
-        found = []
-        for place, token in enumerate(answer):
-            scores = logits[:, place]
+        chosen = []
+        for position, token in enumerate(answer):
+            scores = logits[:, position]
             for processor in processors:
-                scores = processor(ids[:, : len(prompt) + place].to(scores.device), scores)
+                scores = processor(ids[:, : len(prompt) + position].to(scores.device), scores)
             probabilities = (scores[0] / temperature).softmax(-1)
             best = probabilities.topk(min(FAVOURITES, len(probabilities)))
             favourites = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            before = [*prompt, *answer[:place]]
-            named = tuple((piece_after(tokenizer, before, one), p) for one, p in favourites if p > 0)
-            found.append(Choice(float(probabilities[token]), named))
-    return found
+            before = [*prompt, *answer[:position]]
+            texts = tuple((piece_after(tokenizer, before, favourite), p) for favourite, p in favourites if p > 0)
+            chosen.append(Choice(float(probabilities[token]), texts))
+    return chosen

@@ -1,8 +1,8 @@
 """Fitting a readout to a model.
 
-At each layer the residual stream's distance from its mean on neutral text is divided by its variance, dimension by
-dimension, and projected on the emotion's direction: a linear discriminant with a diagonal covariance, without which a
-few very large dimensions drown the others. Layers are averaged. Valence and arousal are linear in the scores, fitted by
+At each layer the residual stream, less its mean on neutral text, is divided by its variance in each dimension and
+projected on the emotion's direction. This is a linear discriminant with a diagonal covariance; without the division a
+few very large dimensions would dominate. Layers are averaged. Valence and arousal are linear in the scores, fitted by
 ridge regression to human ratings of the emotions that the built-in texts express.
 """
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from emosteer.vectors import EmotionVectors
 
 LAYERS = 8
-"""Layers that a readout reads at by default."""
+"""Number of layers that a readout uses by default."""
 
 TEXTS_AN_EMOTION = 4
-"""Sentences, and as many situations, of each emotion that valence and arousal are fitted on."""
+"""Number of sentences, and of situations, of each emotion to fit valence and arousal on."""
 
 CALIBRATION_TEXTS = 24
 
@@ -42,31 +42,31 @@ def fit_readout(
     layers: Sequence[int] | None = None,
     progress: bool = True,
 ) -> Readout:
-    """Fit a readout on neutral text, and on some texts of the emotions that have human ratings, with the plain model.
+    """Fit a readout on neutral text, and on texts of the emotions that have human ratings, with the plain model.
 
     Args:
-        model: That the vectors were made for.
+        model: The model that the vectors were made for.
         tokenizer: Its tokenizer.
-        vectors: Whose directions are read.
-        layers: Read at these; by default at eight, spread over the middle of those that the vectors have.
-        progress: Show a progress bar if standard error is a terminal.
+        vectors: The vectors whose directions are read.
+        layers: Layers to read; by default eight, spread over the middle of the vectors' layers.
+        progress: Whether to show a progress bar if standard error is a terminal.
 
     Raises:
-        ToneError: The model or the vectors have no such layer.
+        ToneError: The model or the vectors do not have one of the layers.
     """
     import torch
 
-    used = tuple(layers) if layers is not None else _middle_layers(vectors.layers)
+    layers = tuple(layers) if layers is not None else _middle_layers(vectors.layers)
     concepts = _texts_for(vectors)
     neutral = [text for part in concepts.neutral.values() for text in part.sentences]
     rated = _rated(concepts, vectors)
     texts = [*neutral, *(text for text, _ in rated)]
-    states = collect(model, tokenizer, texts, layers=used, batch_size=32, progress=progress).states
+    states = collect(model, tokenizer, texts, layers=layers, batch_size=32, progress=progress).states
     center = states[: len(neutral)].mean(0)
-    # Of all texts: an emotion's own share of the variance is small, and neutral texts alone are too few.
+    # Over all texts, because neutral ones alone are too few and emotions contribute little to the variance.
     variance = states.var(0).clamp_min(1e-12).unsqueeze(-1)
-    rows = [vectors.layers.index(layer) for layer in used]
-    weights = torch.stack([direction[rows] for direction in vectors.directions.values()], -1) / variance / len(used)
+    rows = [vectors.layers.index(layer) for layer in layers]
+    weights = torch.stack([direction[rows] for direction in vectors.directions.values()], -1) / variance / len(layers)
     weights = weights / torch.einsum("nld,ldc->nc", states[: len(neutral)] - center, weights).std(0)
     if rated:
         scores = torch.einsum("nld,ldc->nc", states[len(neutral) :] - center, weights)
@@ -74,14 +74,14 @@ def fit_readout(
     bias = -torch.einsum("ld,ldc->c", center, weights)
     ones = torch.ones(len(bias))
     axes = AXES if rated else ()
-    uncalibrated = Readout(vectors.emotions, axes, dict(zip(used, weights, strict=True)), bias, ones, ones)
+    uncalibrated = Readout(vectors.emotions, axes, dict(zip(layers, weights, strict=True)), bias, ones, ones)
     return _with_error_model(uncalibrated, model, tokenizer, neutral)
 
 
 def _with_error_model(
     readout: Readout, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, neutral: Sequence[str]
 ) -> Readout:
-    """Add spread and inertia of neutral tokens: n of them vary as n / inertia independent ones would."""
+    """Return the readout with spread and inertia, where the mean of n tokens varies like that of n / inertia."""
     import torch
 
     texts = [
@@ -97,26 +97,26 @@ def _with_error_model(
 
 
 def _middle_layers(layers: Sequence[int]) -> tuple[int, ...]:
-    """Up to eight layers between a seventh and six sevenths of the depth."""
+    """Return up to eight layers between one seventh and six sevenths of the depth."""
     last = len(layers) - 1
-    places = [round(last * (1 / 7 + 5 / 7 * i / (LAYERS - 1))) for i in range(LAYERS)]
-    return tuple(layers[place] for place in sorted(set(places)))
+    indices = {round(last * (1 / 7 + 5 / 7 * i / (LAYERS - 1))) for i in range(LAYERS)}
+    return tuple(layers[index] for index in sorted(indices))
 
 
 def _texts_for(vectors: EmotionVectors) -> ConceptSet:
-    """The built-in texts in the languages that the vectors were made from, English where none are known."""
+    """Return the built-in texts in the languages of the vectors, or English if there are none."""
     merged: ConceptSet | None = None
     for language in vectors.extraction.get("languages") or ["en"]:
         try:
             concepts = ConceptSet.load(language)
-        except ConceptError:  # a language of the user's own
+        except ConceptError:  # a language without built-in texts
             continue
         merged = concepts if merged is None else merged.merge(concepts)
     return merged or ConceptSet.load("en")
 
 
 def _rated(concepts: ConceptSet, vectors: EmotionVectors) -> list[tuple[str, EmotionInfo]]:
-    """Texts of the emotions that have human ratings and texts, with what is known of their emotion."""
+    """Return texts of the emotions that have human ratings, each with the info of its emotion."""
     rated = []
     for name in vectors.emotions:
         info = vectors.info[name]
@@ -129,10 +129,10 @@ def _rated(concepts: ConceptSet, vectors: EmotionVectors) -> list[tuple[str, Emo
 
 
 def _axes_from_scores(scores: Tensor, infos: Sequence[EmotionInfo]) -> Tensor:
-    """`[columns, 2]`: from scores `[texts, columns]` to the human valence and arousal of their emotions.
+    """Return weights `[columns, 2]` that map scores `[texts, columns]` to human valence and arousal.
 
-    Ridge regression without an intercept, since neutral text is 0. The penalty is that of as much noise as there is
-    signal.
+    Ridge regression without an intercept, since neutral text is 0. The penalty equals the mean diagonal of the Gram
+    matrix, that is, as much noise as signal.
     """
     import torch
 

@@ -1,10 +1,9 @@
-"""Scores of every token that a model reads while a `with` block is open."""
+"""Recording of emotion scores while a model runs."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from emosteer.layers import decoder_layers, hidden_of
@@ -20,17 +19,17 @@ __all__ = ["Trace"]
 
 
 class Trace:
-    """Records scores of every token that a model reads in a `with` block, steered or not, generated or not.
+    """A recorder of the scores of every token that a model reads in a `with` block.
 
-    It hears only what runs in the thread or task that opened the block. Of nested blocks, only the innermost hears a
-    pass, so a reading inside the block is not recorded.
+    Only forward passes in the thread or task that opened the block are recorded, and only by the innermost of nested
+    blocks, so a reading inside a block does not add to it.
 
-    Where a tone is in force, the stream that is read has it in it: what the words alone carry is what the plain model
-    reads in the finished text.
+    While a tone is in force, the scores include the steering itself. To score the words alone, read the finished text
+    with the plain model.
 
     Args:
-        readout: What to read.
-        model: Where.
+        readout: The readout.
+        model: The model.
     """
 
     def __init__(self, readout: Readout, model: PreTrainedModel) -> None:
@@ -45,16 +44,14 @@ class Trace:
         compile_stance.enter()
         first = min(self._readout.weights)
         for layer in sorted(self._readout.weights):
-            # Behind the hooks that steer, which stand first in line: what is read is what the next block reads.
+            # Appended after the steering hooks, which are prepended, to read the same stream as the next block.
             hook = partial(self._read, layer, layer == first)
             self._handles.append(blocks[layer].register_forward_hook(hook))
         self._outer = _open.get()
         _open.set(self)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -63,7 +60,7 @@ class Trace:
 
     @property
     def scores(self) -> Tensor:
-        """`[rows, tokens, columns]`, float32 on the CPU, of all passes so far, one after the other."""
+        """Scores of all passes so far, concatenated: `[rows, tokens, columns]`, float32 on the CPU."""
         import torch
 
         empty = torch.empty(1, 0, len(self._readout.bias))

@@ -1,4 +1,4 @@
-"""Tones → what is done to the residual stream, and the hooks that do it."""
+"""Tones, the steering plans made from them, and the hooks that apply a plan to a running model."""
 
 from emosteer.steering.affect import Affect
 from emosteer.steering.hooks import Steering, steer, unsteered

@@ -1,4 +1,4 @@
-"""A point of valence and arousal → a mix of emotions."""
+"""Affect: a tone given as valence and arousal, and the mixture of emotions that expresses it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from emosteer._util.numbers import is_finite_number
 from emosteer.errors import ToneError, warn
 from emosteer.vectors.emotion_vectors import EmotionVectors
 
-FEWEST = 4  # emotions with ratings, below which two axes cannot be told apart
-# Chosen on development prompts: text follows arousal less readily than valence, and a mix of many emotions is milder
-# than one of them.
+FEWEST = 4  # rated emotions needed to separate the two axes
+# Chosen on development prompts: text follows arousal less readily than valence, and a mixture of many emotions has a
+# weaker effect than a single one of the same length.
 AROUSAL = 2.0
 LENGTH = 1.3
-RIDGE = 0.1  # keeps arousal from being read off the few emotions in which it differs from valence
+RIDGE = 0.1  # keeps the arousal axis from resting on the few emotions in which it departs from valence
 
 __all__ = ["Affect", "mix"]
 
 
 @dataclass(frozen=True)
 class Affect:
-    """A tone as a point on the circumplex, in place of named emotions.
+    """A tone as a point on the circumplex, instead of named emotions.
+
+    Values beyond ±1 are clipped, with a warning.
 
     Args:
-        valence: From −1, unpleasant, to 1, pleasant.
-        arousal: From −1, still, to 1, stirred up.
+        valence: From −1 (unpleasant) to 1 (pleasant).
+        arousal: From −1 (calm) to 1 (excited).
 
     Raises:
-        ToneError: One is not a finite number. Beyond ±1 they are clipped, with a warning.
+        ToneError: A value is not a finite number.
     """
 
     valence: float
@@ -36,27 +38,27 @@ class Affect:
 
     def __post_init__(self) -> None:
         for name in ("valence", "arousal"):
-            given = getattr(self, name)
-            if not is_finite_number(given):
-                raise ToneError(f"The {name} is {given!r}, expected a number from -1 to 1.")
-            if abs(float(given)) > 1:
-                warn(f"The {name} is {given:g}, beyond ±1: {math.copysign(1, given):+.0f} is taken.")
-                object.__setattr__(self, name, math.copysign(1.0, given))
+            value = getattr(self, name)
+            if not is_finite_number(value):
+                raise ToneError(f"The {name} is {value!r}, expected a number from -1 to 1.")
+            if abs(float(value)) > 1:
+                warn(f"The {name} is {value:g}, beyond ±1: {math.copysign(1, value):+.0f} is taken.")
+                object.__setattr__(self, name, math.copysign(1.0, value))
 
 
 def mix(vectors: EmotionVectors, affect: Affect) -> dict[str, float]:
-    """The emotions, with strengths of either sign, that move a text towards a point.
+    """Return the emotions and strengths, of either sign, that move a text towards a point of the circumplex.
 
-    But for their common scale, strengths are linear in the point: human valence and arousal of the emotions,
-    standardised and freed of what they have in common, are the weights of two directions. What is added at a point at
-    distance 1 from neutral, or farther, is 1.3 times as long as what strength 1.0 of a single emotion adds.
+    The human ratings of the emotions are standardised and decorrelated (with a ridge penalty), and weighted by the
+    point's coordinates. The strengths are then scaled so that the sum of the deltas is `LENGTH` times as long as the
+    mean delta of a single emotion at strength 1.0; points closer than 1 to neutral are scaled down in proportion.
 
     Args:
-        vectors: With human ratings of at least four emotions.
+        vectors: Vectors with human ratings of at least four emotions.
         affect: The point.
 
     Raises:
-        ToneError: Fewer emotions have ratings, or they all lie on one line.
+        ToneError: Too few emotions have ratings, or the ratings lie on a line.
     """
     import torch
 
@@ -69,18 +71,16 @@ def mix(vectors: EmotionVectors, affect: Affect) -> dict[str, float]:
     radius = min(1.0, math.hypot(affect.valence, affect.arousal))
     if not radius:
         return {}
-    ratings = torch.tensor([(vectors.info[name].valence, vectors.info[name].arousal) for name in rated])
-    ratings = ratings.double()
+    ratings = torch.tensor([(vectors.info[name].valence, vectors.info[name].arousal) for name in rated]).double()
     standard = (ratings - ratings.mean(0)) / ratings.std(0, correction=0)
     if not bool(torch.isfinite(standard).all()) or abs(float((standard[:, 0] * standard[:, 1]).mean())) > 0.999:
         raise ToneError("The human ratings of these emotions lie on one line.", "Name emotions instead.")
-    shared = standard.T @ standard / len(standard) + RIDGE * torch.eye(2, dtype=torch.float64)
-    strengths = standard @ torch.linalg.solve(shared, torch.tensor([affect.valence, AROUSAL * affect.arousal]).double())
+    correlation = standard.T @ standard / len(standard) + RIDGE * torch.eye(2, dtype=torch.float64)
+    point = torch.tensor([affect.valence, AROUSAL * affect.arousal]).double()
+    strengths = standard @ torch.linalg.solve(correlation, point)
     layers = sorted({layer for name in rated for layer in vectors.dose(name).layers})
-    added = torch.zeros(len(rated), len(layers), vectors.hidden_size, dtype=torch.float64)
-    for i, name in enumerate(rated):
-        for layer, delta in vectors.deltas(name).items():
-            added[i, layers.index(layer)] = delta
-    added = added.flatten(1)
-    strengths *= LENGTH * radius * float(added.norm(dim=1).mean()) / float((strengths @ added).norm())
+    zero = torch.zeros(vectors.hidden_size)
+    rows = [torch.cat([delta.get(layer, zero) for layer in layers]) for delta in map(vectors.deltas, rated)]
+    deltas = torch.stack(rows).double()
+    strengths *= LENGTH * radius * float(deltas.norm(dim=1).mean()) / float((strengths @ deltas).norm())
     return dict(zip(rated, strengths.tolist(), strict=True))

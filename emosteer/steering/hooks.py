@@ -1,11 +1,11 @@
-"""The hooks that carry a plan out on a running model, and nothing else of it.
+"""Hooks that apply a plan to a running model.
 
-A `Steering` puts one forward hook on each block it steers and one pre-hook on the decoder, which works out for every
-forward pass how much of the tone each token gets: none before and at the first of each sequence, the attention sink,
-and at the others what the plan's curves say of their place.
+A `Steering` registers one forward hook on each steered block and one pre-hook on the decoder. For each forward pass the
+pre-hook computes the gain of every token: 0 up to and including the first of each sequence, the attention sink, and
+after it what the plan's curves give for the token's position.
 
-A hook acts only where its `with` block was entered: `_active` is a context variable, so another thread or task that
-runs the same model at the same time passes through it untouched.
+A hook acts only where its `with` block was entered. `_active` is a context variable, so another thread or task that
+runs the same model at the same time is unaffected.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from emosteer.errors import ToneError
@@ -27,7 +26,7 @@ from emosteer.schedules import Schedule
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.plan import Plan, plan
 from emosteer.steering.thermostat import Control, Thermostat
-from emosteer.steering.tones import Wanted, copies_of_each
+from emosteer.steering.tones import ToneLike, copies_of_each
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +44,7 @@ _active: ContextVar[tuple[Steering, ...]] = ContextVar("emosteer_active", defaul
 def steer(
     model: PreTrainedModel,
     vectors: EmotionVectors,
-    tone: Wanted,
+    tone: ToneLike,
     *,
     layers: Sequence[int] | None = None,
     scope: str | None = None,
@@ -57,47 +56,45 @@ def steer(
         with emosteer.steer(model, vectors, {"joy": 0.8, "calm": -0.2}):
             model.generate(**inputs)
 
-    Blocks may be nested: their tones add up. The tone holds in the thread or task that opened the block; a thread that
-    is started inside it must be given its context (`contextvars.copy_context().run`), as for every context variable.
+    Tones of nested blocks add up. A tone applies in the thread or task that opened the block. A thread started inside
+    the block needs its context (`contextvars.copy_context().run`), as for every context variable.
 
-    The answer begins where the prompt of `generate` ends. In forward passes outside of `generate`, the prompt is what
-    the first pass of a sequence holds.
+    The answer begins where the prompt of `generate` ends. In forward passes outside `generate`, the first pass of a
+    sequence is the prompt.
 
-    While any block is open, models compiled with `torch.compile` run eagerly, in the whole process: compiled code would
-    pass hooks by.
+    While any block is open, models compiled with `torch.compile` run eagerly in the whole process, because compiled
+    code bypasses hooks.
 
     Args:
         model: Any causal language model of transformers.
-        vectors: Made for it.
+        vectors: Vectors made for the model.
         tone: Emotion → strength in calibrated doses (1.0 is the strongest tone that still reads naturally, 0 is off and
-            bit-identical to the plain model, negative steers away), `Keyframes`, or a list with one of them for each
-            row of the batch.
-        layers: Steer after these layers instead of those of the dose.
-        scope: Steer `"all"` tokens, those of the `"prompt"` or those that are `"generated"`, instead of what the dose
-            says. The first of a sequence, the attention sink, never is.
+            bit-identical to the plain model, negative steers away), an `Affect`, `Keyframes`, or a list with one of
+            them for each row of the batch.
+        layers: Layers to steer after, instead of those of the dose.
+        scope: Tokens to steer, instead of those of the dose: `"all"`, `"prompt"` or `"generated"`. The first token of
+            a sequence, the attention sink, is never steered.
         schedule: Factor on the strengths along the answer, from `emosteer.schedules`.
-        operation: What is done with the stream: `"add"`; `"norm_preserving"`, which adds and keeps the stream's length;
-            `"ablate"`, which takes the share `strength` of the emotion out of every layer; `"project"`, which sets the
-            emotion to the level that the strength would have given neutral text, 0 being neutral itself.
+        operation: `"add"`; `"norm_preserving"`, which adds and keeps the norm of the stream; `"ablate"`, which removes
+            the share `strength` of the emotion's component at every layer; `"project"`, which sets the component to
+            the level that the strength would give neutral text, 0 being neutral itself.
 
     Returns:
-        A context manager. Outside its `with` block the model is as it was.
+        A context manager. Outside its `with` block the model is unchanged.
 
     Raises:
-        ToneError: An emotion, a layer, a scope or an operation is not there, or a strength is not a finite number up
-            to ±10.
+        ToneError: An emotion, layer, scope or operation is unknown, or a strength is not a finite number up to ±10.
         IncompatibleModelError: The vectors belong to a model of another shape.
     """
     if isinstance(tone, Thermostat):
         raise ToneError("A thermostat reads what is written.", "Use SteeredModel, which knows the tokenizer.")
     vectors.check_model(model)
-    options = {"layers": layers, "scope": scope, "schedule": schedule, "operation": operation}
-    return Steering(model, plan(vectors, tone, **options))  # type: ignore[arg-type]
+    return Steering(model, plan(vectors, tone, layers=layers, scope=scope, schedule=schedule, operation=operation))
 
 
 @contextmanager
 def unsteered() -> Iterator[tuple[Steering, ...]]:
-    """Within this block models run plainly, whatever steers them around it; gives what that is."""
+    """Suspend all steering in a `with` block, and yield the steerings that it suspends."""
     outer = _active.get()
     token = _active.set(())
     try:
@@ -107,12 +104,12 @@ def unsteered() -> Iterator[tuple[Steering, ...]]:
 
 
 class Steering:
-    """A plan on a model, in force while its `with` block is open.
+    """A plan applied to a model while its `with` block is open.
 
     Args:
         model: The model.
-        plan: What to do; an empty one installs nothing.
-        control: What sets the strengths of the plan's columns as the answer grows, for a thermostat.
+        plan: The plan; an empty one installs nothing.
+        control: Sets the strengths of the plan's columns as the answer grows, for a thermostat.
     """
 
     def __init__(self, model: PreTrainedModel, plan: Plan, control: Control | None = None) -> None:
@@ -121,105 +118,104 @@ class Steering:
         self.model = _unwrapped(model)
         self._operation = OPERATIONS[plan.operation]
         self._handles: list[RemovableHandle] = []
-        self._pass = threading.local()  # what the pre-hook found out about the forward pass under way in a thread
-        self._ready: dict[tuple[int, torch.dtype, torch.device, int], Site] = {}
+        self._pass = threading.local()  # state of the forward pass under way in each thread
+        self._sites: dict[tuple[int, torch.dtype, torch.device, int], Site] = {}
 
     def __enter__(self) -> Self:
         if self._handles:
             raise ToneError("This steering is already in force.", "Make another one to add to it.")
         if self.plan.sites:
             blocks = decoder_layers(self.model)
-            compile_stance.enter()  # refused by torch inside of what it compiles, so before anything else is changed
+            compile_stance.enter()  # first, because torch refuses it inside compiled code
             watch(self.model, _refuse)
             try:
                 self._handles.append(
                     decoder(self.model).register_forward_pre_hook(self._before, prepend=True, with_kwargs=True)
                 )
                 for layer in self.plan.sites:
-                    # First in line, so that whoever else reads the block's output reads what the next block will.
+                    # Prepended, so that other hooks read the same output as the next block.
                     hook = partial(self._after, layer)
                     self._handles.append(blocks[layer].register_forward_hook(hook, prepend=True))
             except BaseException:
-                self.__exit__(None, None, None)
+                self.__exit__()
                 raise
             _active.set((*_active.get(), self))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.plan.sites:
             unwatch(self.model)
             compile_stance.leave()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._ready.clear()
+        self._sites.clear()
         self._pass = threading.local()
-        _active.set(tuple(one for one in _active.get() if one is not self))
+        _active.set(tuple(steering for steering in _active.get() if steering is not self))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # a model that is copied inside the block brings its hooks along; they end with this block
+        return self  # a model copied inside the block carries the hooks along; they end with this block
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
-        """Work out the gain of each column at each token of this pass.
+        """Compute the gain of each column at each token of this pass.
 
-        torch leaves out `kwargs` when another thread removes the hook in the middle of this pass, which then is not
-        steered by it.
+        torch omits `kwargs` if another thread removes the hook during the pass, which then stays unsteered.
         """
         if kwargs is None or self not in _active.get():
             return
-        given = (kwargs.get("input_ids"), *args[:1], kwargs.get("inputs_embeds"))
-        tokens = next((one for one in given if one is not None), None)
+        inputs = (kwargs.get("input_ids"), *args[:1], kwargs.get("inputs_embeds"))
+        tokens = next((tensor for tensor in inputs if tensor is not None), None)
         if tokens is None:
             raise ToneError(f"{type(module).__name__} was called without input_ids or inputs_embeds.")
-        now, start, length = self._pass, tokens_before(kwargs), tokens.shape[1]
-        if start is None:  # a recurrent state does not know how many tokens it has seen: it goes on from the last pass
-            start = getattr(now, "end", 1)
-        now.end = start + length
-        now.gains = {}
-        if start and length == 1 and self.plan.steady and not getattr(now, "waiting", False):
-            now.gain = None  # one more token of every row: the common case, in which nothing is worked out
+        state, start, length = self._pass, tokens_before(kwargs), tokens.shape[1]
+        if start is None:  # a recurrent state does not count its tokens: continue from the last pass
+            start = getattr(state, "end", 1)
+        state.end = start + length
+        state.gains = {}
+        if start and length == 1 and self.plan.steady and not getattr(state, "waiting", False):
+            state.gain = None  # the common case, one more token of every row: every gain is 1
             return
-        begun = prompt.get()
-        if begun is not None and not begun.length:
-            begun.length = start + length
+        call = prompt.get()
+        if call is not None and not call.length:
+            call.length = start + length
         mask = kwargs.get("attention_mask")
-        if getattr(mask, "ndim", 0) != 2:  # as for static caches; generate was given the plain one, before beams
-            mask = None if begun is None or begun.mask is None or start >= begun.length else begun.mask
-            mask = mask if mask is None else mask.repeat_interleave(max(1, tokens.shape[0] // mask.shape[0]), 0)
-        steered, now.waiting = after_sink(start, length, mask)
-        if start == 0 or not hasattr(now, "prompt"):
-            now.prompt = start or length
-        answer = (now.prompt if begun is None else begun.length) - start
+        if getattr(mask, "ndim", 0) != 2:  # as for static caches: use the mask of generate, expanded for beams
+            mask = None
+            if call is not None and call.mask is not None and start < call.length:
+                mask = call.mask.repeat_interleave(max(1, tokens.shape[0] // call.mask.shape[0]), 0)
+        steered, state.waiting = after_sink(start, length, mask)
+        if start == 0 or not hasattr(state, "prompt"):
+            state.prompt = start or length
+        answer = (state.prompt if call is None else call.length) - start
         gain = self._gain(steered, answer)
         if self.control is not None:
             if tokens.ndim != 2:
                 raise ToneError("A thermostat needs the token ids of the answer, this pass has embeddings.")
             with unsteered():
                 gain = gain * self.control.gain(tokens, answer)
-        now.gain = gain
+        state.gain = gain
 
     def _gain(self, steered: Tensor, answer: int) -> Tensor:
-        """`[batch or 1, tokens, columns]` on the CPU; the answer begins at token `answer` of the pass."""
+        """Return gains `[batch or 1, tokens, columns]` on the CPU; the answer begins at token `answer` of the pass."""
         import torch
 
-        places = torch.arange(-answer, steered.shape[1] - answer, dtype=torch.float32)
-        scopes = {"all": torch.ones_like(places), "prompt": places < 0, "generated": places >= 0}
-        columns = []
-        for scope, schedule in self.plan.curves:
-            factor = torch.ones_like(places) if schedule is None else schedule(places)
-            columns.append(factor * scopes[scope])
+        positions = torch.arange(-answer, steered.shape[1] - answer, dtype=torch.float32)
+        ones = torch.ones_like(positions)
+        scopes = {"all": ones, "prompt": positions < 0, "generated": positions >= 0}
+        columns = [
+            (ones if schedule is None else schedule(positions)) * scopes[scope] for scope, schedule in self.plan.curves
+        ]
         return steered.unsqueeze(-1) * torch.stack(columns, -1)
 
     def _after(self, layer: int, module: nn.Module, args: Any, output: Any) -> Any:
+        """Apply the operation to a block's output."""
         if self not in _active.get():
             return None
         hidden = hidden_of(output, module)
         try:
             gain = self._pass.gain
         except AttributeError:
-            raise ToneError("A block was run outside of its model, so it is not known which tokens to steer.") from None
+            raise ToneError("A block was run outside its model, so the positions of its tokens are unknown.") from None
         if gain is not None:
             gains = self._pass.gains
             if hidden.device not in gains:
@@ -230,44 +226,43 @@ class Steering:
         return with_hidden(output, self._operation(hidden, self._site(layer, hidden), gain), module)
 
     def _site(self, layer: int, hidden: Tensor) -> Site:
-        """What the plan has for a layer, on the stream's device, with one row for each of the batch."""
+        """Return the plan's site for a layer, on the stream's device, with one row for each of the batch."""
         key = layer, hidden.dtype, hidden.device, hidden.shape[0]
-        if (ready := self._ready.get(key)) is not None:
-            return ready
+        if (site := self._sites.get(key)) is not None:
+            return site
         import torch
 
-        # A steady tone is rounded to the stream's dtype once; what changes from token to token stays exact until added.
+        # A steady tone is rounded to the stream's dtype once; varying gains stay exact until they are added.
         dtype = hidden.dtype if self.plan.steady and self.plan.operation == "add" else torch.float32
         copies = 1 if self.plan.rows is None else copies_of_each(self.plan.rows, hidden.shape[0])
-        site = self.plan.sites[layer]
-        tensors: dict[str, Any] = {field.name: getattr(site, field.name) for field in fields(site)}
+        tensors = {field.name: getattr(self.plan.sites[layer], field.name) for field in fields(Site)}
         for name, tensor in tensors.items():
             if tensor is not None:
                 tensors[name] = tensor.repeat_interleave(copies, 0).to(hidden.device, dtype)
-        ready = self._ready[key] = Site(**tensors)
-        return ready
+        site = self._sites[key] = Site(**tensors)
+        return site
 
 
 def _unwrapped(model: PreTrainedModel) -> PreTrainedModel:
-    """What torch.compile and PEFT wrap: its `generate` is the one that runs, whichever is called."""
+    """Return the model inside the wrappers of torch.compile and PEFT, whose `generate` is the one that runs."""
     model = getattr(model, "_orig_mod", model)
-    inside = getattr(model, "get_base_model", None)
-    return model if inside is None else inside()
+    get_base_model = getattr(model, "get_base_model", None)
+    return model if get_base_model is None else get_base_model()
 
 
-def _refuse(model: PreTrainedModel, method: str, given: Mapping[str, Any]) -> None:
-    """What cannot be steered as asked is refused before it runs."""
-    steering = [one for one in _active.get() if one.model is model]
-    if steering and method == "init_continuous_batching":
+def _refuse(model: PreTrainedModel, method: str, arguments: Mapping[str, Any]) -> None:
+    """Raise if a method of the model is about to run in a way that cannot be steered as asked."""
+    steerings = [steering for steering in _active.get() if steering.model is model]
+    if steerings and method == "init_continuous_batching":
         raise ToneError(
             "Continuous batching runs the model in a thread of its own, in which no tone is in force.",
             "Use generate with a batch: each row can have its own tone.",
         )
-    if any(one.control is not None for one in steering):
-        config = given.get("generation_config") or model.generation_config
-        guesses = (("assistant_model", None), ("prompt_lookup_num_tokens", None), ("assistant_early_exit", None))
-        for name, usual in (("num_beams", 1), *guesses, ("use_mtp", False)):
-            if given.get(name, getattr(config, name, usual)) not in (usual, None):
+    if any(steering.control is not None for steering in steerings):
+        config = arguments.get("generation_config") or model.generation_config
+        assisted = (("assistant_model", None), ("prompt_lookup_num_tokens", None), ("assistant_early_exit", None))
+        for name, default in (("num_beams", 1), *assisted, ("use_mtp", False)):
+            if arguments.get(name, getattr(config, name, default)) not in (default, None):
                 raise ToneError(
                     f"A thermostat follows one answer a row as it grows, {name} goes back and forth.", "Leave it out."
                 )

@@ -1,7 +1,7 @@
-"""What is done to the residual stream after a layer.
+"""Operations on the residual stream after a layer.
 
-Every operation is given the stream `[batch, tokens, d_model]`, what the plan has for the layer, and the gain of each
-column at each token, `[batch or 1, tokens, columns]` or None where all are 1. It returns a new stream.
+Each operation takes the stream `[batch, tokens, d_model]`, the layer's `Site`, and the gain of each column at each
+token, `[batch or 1, tokens, columns]`, or None if every gain is 1. It returns a new stream.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["OPERATIONS", "Site"]
 
 @dataclass(frozen=True)
 class Site:
-    """What a plan has for one layer.
+    """The tensors of a plan for one layer.
 
     Args:
-        vectors: `[rows or 1, columns, d_model]`, what a gain of 1 in each column adds.
-        read: `[rows or 1, columns, d_model]`, unit directions whose components are set, or None where all is added.
-        level: `[rows or 1, columns]`, what the components are set to.
-        hold: `[rows or 1, columns]`, which share of the component that is there gives way.
+        vectors: `[rows or 1, columns, d_model]`, what each column adds at gain 1.
+        read: `[rows or 1, columns, d_model]`, unit directions whose components are set, or None for additive plans.
+        level: `[rows or 1, columns]`, target value of each component.
+        hold: `[rows or 1, columns]`, share of the present component that is removed.
     """
 
     vectors: Tensor
@@ -34,12 +34,12 @@ class Site:
 
 
 def add(hidden: Tensor, site: Site, gain: Tensor | None) -> Tensor:
-    """Give h + Σ gain · vector; with no gain there is one column, in the stream's dtype already."""
+    """Return h + Σ gain · vector; without a gain, the vectors are in the stream's dtype already."""
     return hidden + (site.vectors if gain is None else _delta(site.vectors, gain).to(hidden.dtype))
 
 
 def norm_preserving(hidden: Tensor, site: Site, gain: Tensor | None) -> Tensor:
-    """(h + δ) · ‖h‖ / ‖h + δ‖: the stream turns towards the tone and keeps its length."""
+    """Return (h + δ) · ‖h‖ / ‖h + δ‖, which turns the stream towards the tone and keeps its norm."""
     import torch
 
     steered = hidden.float() + _delta(site.vectors, gain)
@@ -48,10 +48,10 @@ def norm_preserving(hidden: Tensor, site: Site, gain: Tensor | None) -> Tensor:
 
 
 def settle(hidden: Tensor, site: Site, gain: Tensor | None) -> Tensor:
-    """Give h + Σ gain · (level − hold · component) · dual: the smallest step that sets the components to their levels.
+    """Return h + Σ gain · (level − hold · component) · dual, the smallest step that sets components to their levels.
 
-    The duals (`site.vectors`, rows of the pseudo-inverse) let several directions that are not orthogonal be set at
-    once. Ablation is level 0; see Arditi et al. 2024, arXiv 2406.11717, for one direction.
+    The duals (`site.vectors`, rows of the pseudo-inverse) let several non-orthogonal directions be set at once.
+    Ablation sets the level to 0; for one direction see Arditi et al. 2024, arXiv 2406.11717.
     """
     assert site.read is not None
     assert site.level is not None
@@ -67,7 +67,7 @@ OPERATIONS: dict[str, Callable[[Tensor, Site, Tensor | None], Tensor]] = {
     "ablate": settle,
     "project": settle,
 }
-"""Operations by name: how a plan is laid out for each is in `plan`."""
+"""Operations by name; `plan` builds the sites that each one needs."""
 
 
 def _delta(vectors: Tensor, gain: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""From what one asks for to what is done after each layer."""
+"""Plans: what steering adds to the residual stream after each layer, computed from a tone."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from emosteer.schedules import Schedule, keyframes, product, window
 from emosteer.steering.affect import Affect
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.thermostat import Held, Thermostat
-from emosteer.steering.tones import Keyframes, Tone, Turns, Wanted, checked, named
+from emosteer.steering.tones import Keyframes, Tone, ToneLike, Turns, checked, named
 from emosteer.vectors.emotion_vectors import EmotionVectors
 from emosteer.vectors.types import SCOPES, Dose
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+SETTLING = ("ablate", "project")  # operations that set components instead of adding deltas
+
 __all__ = ["Curve", "Plan", "plan"]
 
 
 class Curve(NamedTuple):
-    """Which tokens a column of a plan is for, and how much of it they get.
+    """The tokens that a column of a plan applies to, and its factor at each.
 
     Args:
         scope: `"all"`, `"prompt"` or `"generated"` tokens.
-        schedule: Place in the answer → factor, or None for 1 everywhere.
+        schedule: Position in the answer → factor, or None for 1 everywhere.
     """
 
     scope: str = "all"
@@ -35,12 +37,12 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done after which layer, to which tokens.
+    """The steering vectors of each layer, and the tokens to which they apply.
 
     Args:
-        sites: Layer → its vectors. Empty when all strengths are 0.
+        sites: Layer → its tensors. Empty if every strength is 0.
         curves: One for each column of the sites.
-        rows: Number of rows that have a tone each, or None when one tone is for all.
+        rows: Number of rows with a tone of their own, or None if all share one.
         operation: A key of `OPERATIONS`.
     """
 
@@ -51,40 +53,37 @@ class Plan:
 
     @property
     def steady(self) -> bool:
-        """Is every token treated alike?"""
+        """Whether every token is steered alike."""
         return all(curve == Curve() for curve in self.curves)
 
     @property
     def deltas(self) -> dict[int, Tensor]:
-        """Layer → what is added to a token that gets all of the tone: `[d_model]`, or `[rows, d_model]`."""
+        """The delta that each layer adds to a token at full gain: layer → `[d_model]`, or `[rows, d_model]`."""
         sums = {layer: site.vectors.sum(-2) for layer, site in self.sites.items()}
         return sums if self.rows is not None else {layer: rows[0] for layer, rows in sums.items()}
 
 
 def plan(
     vectors: EmotionVectors,
-    tone: Wanted | Thermostat | Turns,
+    tone: ToneLike | Thermostat | Turns,
     *,
     layers: Sequence[int] | None = None,
     scope: str | None = None,
     schedule: Schedule | None = None,
     operation: str = "add",
 ) -> Plan:
-    """Turn strengths into vectors: strength · dose · weight · residual norm · direction, summed over emotions.
+    """Turn strengths into deltas: strength · dose · weight · residual norm · direction, summed over emotions.
 
     Args:
-        vectors: Where the emotions are.
+        vectors: The vectors of the emotions.
         tone: One tone for all rows, or one for each row of a batch; None and strength 0 are no tone.
-        layers: Steer after these layers instead of those of the dose, which is then spread evenly over them.
-        scope: Steer these tokens instead of those of the dose: `"all"`, `"prompt"` or `"generated"`.
-        schedule: Factor on all strengths along the answer.
-        operation: `"add"`; `"norm_preserving"`, which adds and keeps the length of the stream; `"ablate"`, which takes
-            the share `strength` of the emotion's component out, at every layer; `"project"`, which sets it to what the
-            strength would have given neutral text, 0 being neutral itself.
+        layers: Layers to steer after, instead of those of the dose, which is spread evenly over them.
+        scope: As for `emosteer.steer`.
+        schedule: As for `emosteer.steer`.
+        operation: As for `emosteer.steer`.
 
     Raises:
-        ToneError: An emotion, a layer, a scope or an operation is not there, or a strength is not a finite number up
-            to ±10.
+        ToneError: An emotion, layer, scope or operation is unknown, or a strength is not a finite number up to ±10.
     """
     if operation not in OPERATIONS:
         raise ToneError(f"There is no operation {operation!r}.", f"Choose one of: {', '.join(OPERATIONS)}.")
@@ -94,13 +93,10 @@ def plan(
         raise ToneError(f"{schedule!r} is not a schedule.", "Make one with emosteer.schedules, such as ramp(40).")
     if layers is not None:
         _check_layers(vectors, layers)
-    tones = _rows(tone)
-    asked = _Asked(vectors, layers, scope, schedule, operation)
-    columns = [list(asked.columns(one)) for one in tones]
-    rows = len(tones) if isinstance(tone, Sequence) else None
-    settled = operation in ("ablate", "project")
-    found = _settled(vectors, columns, operation) if settled else _summed(vectors, columns)
-    return replace(found, rows=rows, operation=operation)
+    options = _Options(vectors, layers, scope, schedule, operation)
+    columns = [list(options.columns(row)) for row in _rows(tone)]
+    sites = _settling(vectors, columns, operation) if operation in SETTLING else _additive(vectors, columns)
+    return replace(sites, rows=len(columns) if isinstance(tone, Sequence) else None, operation=operation)
 
 
 class _Column(NamedTuple):
@@ -113,7 +109,9 @@ class _Column(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Options:
+    """The arguments of `plan` that apply to every row."""
+
     vectors: EmotionVectors
     layers: Sequence[int] | None
     scope: str | None
@@ -121,99 +119,100 @@ class _Asked:
     operation: str
 
     def columns(self, tone: Tone | Affect | Keyframes | Thermostat | Turns) -> Iterator[_Column]:
-        """The emotions of a tone that are not off."""
-        if isinstance(tone, Thermostat):
-            if self.schedule is not None or self.operation in ("ablate", "project"):
-                raise ToneError(
-                    "A thermostat sets the strengths along the answer itself, of a tone that is added.",
-                    "Leave schedule and operation out, or give a constant tone.",
-                )
-            # A column each, with strengths that are set while the model runs.
-            for emotion in tone.levels:
-                dose = self._dose(emotion)
-                yield _Column(emotion, 1.0, dose, Curve(self.scope or dose.scope, Held(emotion)))
-            return
+        """Yield a column for each emotion of a tone, except those at strength 0."""
         if isinstance(tone, Turns):
-            for said_in, start, stop in tone.turns:
-                for column in self.columns(said_in or {}):
-                    inside = window(start, stop)
+            for turn, start, stop in tone.turns:
+                inside = window(start, stop)
+                for column in self.columns(turn or {}):
                     schedule = product(inside, column.curve.schedule) if column.curve.schedule else inside
                     yield column._replace(curve=column.curve._replace(schedule=schedule))
             return
-        if isinstance(tone, Keyframes):
-            if self.schedule is not None or self.operation in ("ablate", "project"):
-                raise ToneError(
-                    "Keyframes are a schedule of their own, for a tone that is added.",
-                    "Leave schedule and operation out, or give one tone with schedule=.",
-                )
+        if isinstance(tone, Thermostat):
+            self._require_constant(
+                "A thermostat sets the strengths along the answer itself, of a tone that is added.",
+                "Leave schedule and operation out, or give a constant tone.",
+            )
+            for emotion in tone.levels:
+                yield self._column(emotion, 1.0, Held(emotion))
+        elif isinstance(tone, Keyframes):
+            self._require_constant(
+                "Keyframes are a schedule of their own, for a tone that is added.",
+                "Leave schedule and operation out, or give one tone with schedule=.",
+            )
             for emotion, strengths in tone.strengths(self.vectors).items():
-                dose = self._dose(emotion)
+                column = self._column(emotion, 1.0, keyframes(strengths))
                 if any(strengths.values()):
-                    yield _Column(emotion, 1.0, dose, Curve(self.scope or dose.scope, keyframes(strengths)))
-            return
-        for emotion, given in named(self.vectors, tone).items():
-            strength = checked(emotion, given)
-            dose = self._dose(emotion)  # asked for even at strength 0, so that a misspelt emotion is always an error
-            if strength or self.operation == "project":  # whose 0 is the level of neutral text
-                yield _Column(emotion, strength, dose, Curve(self.scope or dose.scope, self.schedule))
+                    yield column
+        else:
+            for emotion, strength in named(self.vectors, tone).items():
+                # Even at strength 0, so that a misspelt emotion is always an error.
+                column = self._column(emotion, checked(emotion, strength), self.schedule)
+                if column.strength or self.operation == "project":  # where 0 is the level of neutral text
+                    yield column
 
-    def _dose(self, emotion: str) -> Dose:
+    def _require_constant(self, message: str, hint: str) -> None:
+        if self.schedule is not None or self.operation in SETTLING:
+            raise ToneError(message, hint)
+
+    def _column(self, emotion: str, strength: float, schedule: Schedule | None) -> _Column:
         dose, layers = self.vectors.dose(emotion), self.layers
         if layers is None and self.operation == "ablate":
-            layers = self.vectors.layers  # or later layers would write it anew
-        if layers is None:
-            return dose
-        share = sum(map(abs, dose.weights)) / len(layers)
-        return Dose(dose.dose, tuple(layers), (share,) * len(layers), dose.scope)
+            layers = self.vectors.layers  # all, or a later layer would write the emotion again
+        if layers is not None:
+            share = sum(map(abs, dose.weights)) / len(layers)
+            dose = Dose(dose.dose, tuple(layers), (share,) * len(layers), dose.scope)
+        return _Column(emotion, strength, dose, Curve(self.scope or dose.scope, schedule))
 
 
-def _summed(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]]) -> Plan:
-    """Emotions that share a curve become one column."""
+def _additive(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]]) -> Plan:
+    """Return a plan in which emotions that share a curve share a column."""
     import torch
 
     curves = tuple(dict.fromkeys(column.curve for row in rows for column in row))
     table: dict[int, Tensor] = {}
     for r, row in enumerate(rows):
         for column in row:
-            # One factor a layer, so that rounding is that of one multiplication.
-            dose = replace(column.dose, dose=column.strength * column.dose.dose)
-            for layer, delta in vectors.deltas(column.emotion, dose).items():
+            for layer, delta in _deltas(vectors, column).items():
                 if layer not in table:
                     table[layer] = torch.zeros(len(rows), len(curves), vectors.hidden_size)
                 table[layer][r, curves.index(column.curve)] += delta
     return Plan({layer: Site(table[layer]) for layer in sorted(table)}, curves)
 
 
-def _settled(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]], operation: str) -> Plan:
-    """Every emotion is a column, with the dual of its direction among those of its row."""
+def _settling(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]], operation: str) -> Plan:
+    """Return a plan with a column for each emotion, holding the dual of its direction among those of its row."""
     import torch
 
     keys = tuple(dict.fromkeys((column.emotion, column.curve) for row in rows for column in row))
     shape = len(rows), len(keys)
     sites: dict[int, Site] = {}
     for layer in sorted({layer for row in rows for column in row for layer in column.dose.layers}):
-        line = vectors.layers.index(layer)
+        index = vectors.layers.index(layer)
         read, level, hold = torch.zeros(*shape, vectors.hidden_size), torch.zeros(shape), torch.zeros(shape)
         for r, row in enumerate(rows):
             for column in row:
                 if layer not in column.dose.layers:
                     continue
                 at = r, keys.index((column.emotion, column.curve))
-                direction = vectors.directions[column.emotion][line]
+                direction = vectors.directions[column.emotion][index]
                 read[at] = direction
                 if operation == "ablate":
                     hold[at] = column.strength
                 else:
-                    neutral = 0.0 if vectors.center is None else float(vectors.center[line] @ direction)
-                    dose = replace(column.dose, dose=column.strength * column.dose.dose)
+                    neutral = 0.0 if vectors.center is None else float(vectors.center[index] @ direction)
                     hold[at] = 1.0
-                    level[at] = neutral + float(vectors.deltas(column.emotion, dose)[layer] @ direction)
+                    level[at] = neutral + float(_deltas(vectors, column)[layer] @ direction)
         sites[layer] = Site(torch.linalg.pinv(read).mT, read, level, hold)
     return Plan(sites, tuple(curve for _, curve in keys))
 
 
-def _rows(tone: Wanted | Thermostat | Turns) -> list[Tone | Affect | Keyframes | Thermostat | Turns]:
-    """The tone of each row; one row if all share it."""
+def _deltas(vectors: EmotionVectors, column: _Column) -> dict[int, Tensor]:
+    """Return layer → delta; strength and dose are multiplied first, so that the delta is rounded once."""
+    return vectors.deltas(column.emotion, replace(column.dose, dose=column.strength * column.dose.dose))
+
+
+def _rows(tone: ToneLike | Thermostat | Turns) -> list[Tone | Affect | Keyframes | Thermostat | Turns]:
+    """Return the tone of each row, or a single one that all rows share."""
     if tone is None or isinstance(tone, (Mapping, Affect, Keyframes, Thermostat, Turns)):
         return [tone or {}]
     if isinstance(tone, str) or not isinstance(tone, Sequence):
@@ -222,10 +221,10 @@ def _rows(tone: Wanted | Thermostat | Turns) -> list[Tone | Affect | Keyframes |
         )
     if not tone:
         raise ToneError("The list of tones is empty.", "Give one tone for each row of the batch; None is no tone.")
-    for one in tone:
-        if not (one is None or isinstance(one, (Mapping, Affect, Keyframes))):
-            raise ToneError(f"{one!r} is not the tone of a row.", "Give a mapping such as {'joy': 0.8}, or None.")
-    return [one or {} for one in tone]
+    for row in tone:
+        if not (row is None or isinstance(row, (Mapping, Affect, Keyframes))):
+            raise ToneError(f"{row!r} is not the tone of a row.", "Give a mapping such as {'joy': 0.8}, or None.")
+    return [row or {} for row in tone]
 
 
 def _check_layers(vectors: EmotionVectors, layers: Sequence[int]) -> None:
@@ -235,4 +234,6 @@ def _check_layers(vectors: EmotionVectors, layers: Sequence[int]) -> None:
             f"They have the layers {vectors.layers[0]} to {vectors.layers[-1]}.",
         )
     if not layers or len(set(layers)) != len(layers):
-        raise ToneError("The layers to steer are empty or name one twice.")
+        raise ToneError(
+            "The layers to steer are empty or name one twice.", "Name each layer once, or leave layers out."
+        )

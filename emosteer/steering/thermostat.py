@@ -1,4 +1,4 @@
-"""Holding a level of emotion instead of pushing with a fixed strength."""
+"""A thermostat, which holds a level of emotion in the answer instead of steering with a fixed strength."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-START = 0.1  # strength at the beginning, per standard deviation of the level
-TOKENS = 12.0  # a deficit of one standard deviation over so many tokens raises the strength by 1
+START = 0.1  # initial strength per standard deviation of the level
+TOKENS = 12.0  # a deficit of one standard deviation over this many tokens raises the strength by 1
 
 __all__ = ["Control", "Held", "Thermostat"]
 
 
 @dataclass(frozen=True)
 class Thermostat:
-    """Levels to hold: what the plain model shall read in the answer, on average over its tokens.
+    """Levels of emotion to hold in an answer, as the plain model reads it, averaged over tokens.
 
-    The answer is read as it grows, by the plain model and without the prompt, as `SteeredModel.read` reads it when it
-    is finished. Where it falls short of the level the strength rises, where it goes beyond the strength falls: an
-    integral controller. It costs a second forward pass a token.
+    An integral controller: the plain model reads the answer as it grows, without the prompt, as `SteeredModel.read`
+    reads the finished text. The strength rises while the reading is below the level and falls while it is above. This
+    costs a second forward pass per token.
 
     Args:
         levels: Emotion → level, in standard deviations of neutral text.
-        limit: Strengths stay between −limit and limit, in doses.
+        limit: Strengths stay between −limit and limit, in calibrated doses.
 
     Raises:
-        ToneError: There is no level, one is not a finite number, or the limit is not a number above 0.
+        ToneError: There are no levels, a level is not a finite number, or the limit is not above 0 and up to 10.
     """
 
     levels: Mapping[str, float]
@@ -54,22 +54,22 @@ class Thermostat:
 
 @dataclass(frozen=True)
 class Held:
-    """Stands in a plan for the schedule of an emotion whose strength a control sets."""
+    """A schedule of ones, which marks a column of a plan whose strength a control sets."""
 
     emotion: str
 
-    def __call__(self, places: Tensor) -> Tensor:
-        """1 at every place."""
-        return places.new_ones(places.shape)
+    def __call__(self, positions: Tensor) -> Tensor:
+        """Return 1 for every position."""
+        return positions.new_ones(positions.shape)
 
 
 class Control:
-    """A thermostat at work on a model: reads the answer token by token and says how strongly to steer.
+    """A thermostat at work on a model: reads the answer token by token and sets the strengths.
 
     Args:
-        thermostat: What to hold.
-        readout: What to read it with.
-        model: Whose answers.
+        thermostat: The levels to hold.
+        readout: The readout to measure them with.
+        model: The model that answers.
         tokenizer: Its tokenizer.
     """
 
@@ -83,48 +83,48 @@ class Control:
         import torch
 
         self._readout, self._model = readout, model
-        self._lead: list[int] = list(tokenizer("")["input_ids"])  # what stands before a text, such as a first token
+        self._lead: list[int] = list(tokenizer("")["input_ids"])  # special tokens before every text
         self._columns = [readout.emotions.index(emotion) for emotion in thermostat.levels]
         self._levels = torch.tensor(list(thermostat.levels.values()), dtype=torch.float32)
         self._limit = thermostat.limit
         self._state = threading.local()
 
     def gain(self, ids: Tensor, answer: int) -> Tensor:
-        """Strength of each emotion at each token of a pass, `[rows, tokens, emotions]`, on the CPU.
+        """Return the strength of each emotion at each token of a pass, `[rows, tokens, emotions]`, on the CPU.
 
         Args:
-            ids: `[rows, tokens]`, of the pass.
-            answer: Column of `ids` at which the answer begins, below 0 if it began in an earlier pass, and beyond the
-                last if it is yet to begin.
+            ids: `[rows, tokens]`, the tokens of the pass.
+            answer: Column of `ids` at which the answer begins: negative if in an earlier pass, beyond the last if in a
+                later one.
         """
         import torch
 
         rows, tokens = ids.shape
-        now = self._state
-        if answer >= tokens or getattr(now, "rows", None) != rows:  # a prompt: a new answer
-            now.rows, now.cache = rows, None
-            now.deficit = torch.zeros(rows, len(self._levels))
-            now.strengths = []
+        state = self._state
+        if answer >= tokens or getattr(state, "rows", None) != rows:  # a prompt: a new answer
+            state.rows, state.cache = rows, None
+            state.deficit = torch.zeros(rows, len(self._levels))
+            state.strengths = []
             if self._lead:
                 self._read(torch.tensor([self._lead]).expand(rows, -1))
         start = (START * self._levels).clamp(-self._limit, self._limit)
-        for column in range(max(0, answer + len(now.strengths)), tokens):
-            score = self._read(ids[:, column : column + 1])
-            if now.strengths or self._lead:  # the first of a sequence is an attention sink and says nothing
-                now.deficit = now.deficit + self._levels - score
-            now.strengths.append((start + now.deficit / TOKENS).clamp(-self._limit, self._limit))
+        for column in range(max(0, answer + len(state.strengths)), tokens):
+            scores = self._read(ids[:, column : column + 1])
+            if state.strengths or self._lead:  # the first token of a sequence, the attention sink, has no score
+                state.deficit = state.deficit + self._levels - scores
+            state.strengths.append((start + state.deficit / TOKENS).clamp(-self._limit, self._limit))
         gain = start.repeat(rows, tokens, 1)
         for column in range(max(0, answer), tokens):
-            gain[:, column] = now.strengths[column - answer]
+            gain[:, column] = state.strengths[column - answer]
         return gain
 
     def _read(self, ids: Tensor) -> Tensor:
-        """Scores of the last of the next tokens of the answer, `[rows, emotions]`."""
+        """Read the next tokens of the answer, and return the scores of the last of them, `[rows, emotions]`."""
         import torch
 
         with Trace(self._readout, self._model) as trace, torch.inference_mode():
-            given = {"input_ids": ids.to(input_device(self._model)), "past_key_values": self._state.cache}
-            output = decoder(self._model)(**given, use_cache=True)
+            ids = ids.to(input_device(self._model))
+            output = decoder(self._model)(input_ids=ids, past_key_values=self._state.cache, use_cache=True)
         self._state.cache = getattr(output, "past_key_values", None)
         if self._state.cache is None:
             raise IncompatibleModelError(

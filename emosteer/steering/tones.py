@@ -1,4 +1,4 @@
-"""What one may ask for: a tone, one that changes along the answer, or a point of valence and arousal."""
+"""Tones that a caller may ask for, and the checks they pass."""
 
 from __future__ import annotations
 
@@ -18,50 +18,51 @@ LIMIT = 10.0
 Tone = Mapping[str, float]
 """Emotion → strength in calibrated doses: 1.0 is the strongest tone that reads naturally, negative steers away."""
 
-__all__ = ["LIMIT", "LOUD", "Keyframes", "Tone", "Turns", "Wanted", "checked", "copies_of_each", "named"]
+__all__ = ["LIMIT", "LOUD", "Keyframes", "Tone", "ToneLike", "Turns", "checked", "copies_of_each", "named"]
 
 
 @dataclass(frozen=True)
 class Keyframes:
-    """A tone that changes along the answer: from calm to joy over 80 tokens is.
+    """A tone that changes along the answer, here from calm to joy over 80 tokens.
 
         Keyframes({0: {"calm": 1.0}, 80: {"joy": 1.0}})
 
-    Strengths are linear between the places and level outside; the prompt has those of the first. Place 0 is the first
-    token of the answer.
+    Strengths are interpolated linearly between positions and constant outside them. The prompt has the tone of the
+    first. Position 0 is the first token of the answer.
 
     Args:
-        tones: Place → tone, or None for no tone.
+        tones: Position → tone, or None for no tone.
 
     Raises:
-        ToneError: There are no keyframes, or a place is not a finite number.
+        ToneError: There are no keyframes, a position is not a finite number, or a tone is not one.
     """
 
     tones: Mapping[float, Tone | Affect | None]
 
     def __post_init__(self) -> None:
         if not isinstance(self.tones, Mapping) or not self.tones:
-            raise ToneError(f"{self.tones!r} names no keyframes.", "Give places and tones: {0: {'calm': 1.0}, …}.")
-        keyframes(dict.fromkeys(self.tones, 0.0))  # refuses places that are none
+            raise ToneError(f"{self.tones!r} names no keyframes.", "Give positions and tones: {0: {'calm': 1.0}, …}.")
+        keyframes(dict.fromkeys(self.tones, 0.0))  # checks the positions
         for tone in self.tones.values():
             if not (tone is None or isinstance(tone, (Mapping, Affect))):
                 raise ToneError(f"{tone!r} is not the tone of a keyframe.", "Give one such as {'joy': 0.8}, or None.")
 
     def strengths(self, vectors: EmotionVectors) -> dict[str, dict[float, float]]:
-        """Emotion → place → strength, for every emotion that has one at some place."""
-        tones = {place: named(vectors, tone) for place, tone in self.tones.items()}
+        """Return emotion → position → strength, for every emotion named at any position."""
+        tones = {position: named(vectors, tone) for position, tone in self.tones.items()}
         return {
-            emotion: {place: checked(emotion, tone.get(emotion, 0.0)) for place, tone in tones.items()}
+            emotion: {position: checked(emotion, tone.get(emotion, 0.0)) for position, tone in tones.items()}
             for emotion in dict.fromkeys(emotion for tone in tones.values() for emotion in tone)
         }
 
 
 @dataclass(frozen=True)
 class Turns:
-    """The turns of a conversation, each in a tone of its own.
+    """The turns of a conversation, each with its own tone.
 
     Args:
-        turns: The tone of each, the place where it begins and the one where it ends.
+        turns: For each turn its tone, the position where it starts and the position where it ends, relative to the
+            first token of the answer.
     """
 
     turns: tuple[tuple[Tone | Affect | Keyframes | None, float, float], ...]
@@ -74,22 +75,26 @@ class Turns:
         answer: Tone | Affect | Keyframes | None,
         length: int,
     ) -> Turns:
-        """Put together the turns of a prompt and the answer that follows.
+        """Return the turns of a prompt and of the answer that follows it.
 
         Args:
-            tones: Of the messages.
-            spans: Where each message begins and ends, as token positions.
+            tones: Tones of the messages.
+            spans: Token positions at which each message starts and ends.
             answer: Tone of the answer.
-            length: Tokens of the prompt; what follows the last message belongs to the answer.
+            length: Number of tokens of the prompt; those after the last message belong to the answer.
         """
-        places = [
+        turns = [
             (tone, float(start - length), float(end - length)) for tone, (start, end) in zip(tones, spans, strict=True)
         ]
-        return cls((*places, (answer, spans[-1][1] - length, math.inf)))
+        return cls((*turns, (answer, spans[-1][1] - length, math.inf)))
+
+
+ToneLike = Tone | Affect | Keyframes | Sequence[Tone | Affect | Keyframes | None] | None
+"""What `steer` takes: one tone for all rows, or a list with one for each row of the batch."""
 
 
 def named(vectors: EmotionVectors, tone: Tone | Affect | None) -> Tone:
-    """A tone by the names of its emotions.
+    """Return a tone as emotions and strengths.
 
     Raises:
         ToneError: An affect cannot be mixed from these vectors.
@@ -98,39 +103,35 @@ def named(vectors: EmotionVectors, tone: Tone | Affect | None) -> Tone:
 
 
 def copies_of_each(tones: int, rows: int) -> int:
-    """Return how many rows of a batch have each tone.
+    """Return how many consecutive rows of a batch share each tone.
 
-    Beams and returned sequences stand next to each other: row 0 k times, row 1 k times, …
+    Beams and returned sequences are adjacent: row 0 k times, row 1 k times, …
 
     Args:
-        tones: How many there are.
-        rows: Of the batch.
+        tones: Number of tones.
+        rows: Number of rows in the batch.
 
     Raises:
-        ToneError: The rows cannot be shared out evenly.
+        ToneError: The rows cannot be divided evenly among the tones.
     """
-    copies, rest = divmod(rows, tones)
-    if rest or not copies:
+    copies, remainder = divmod(rows, tones)
+    if remainder or not copies:
         raise ToneError(f"There are {tones} tones for a batch of {rows} rows.", "Give one for each row.")
     return copies
 
 
-def checked(emotion: str, given: object) -> float:
-    """A strength that a model can be steered with.
+def checked(emotion: str, value: object) -> float:
+    """Return a strength that a model can be steered with; warn if it is beyond ±`LOUD`.
 
     Raises:
-        ToneError: It is not a finite number up to ±10.
+        ToneError: The value is not a finite number up to ±`LIMIT`.
     """
-    strength = finite_strength(emotion, given)
+    strength = finite_strength(emotion, value)
     if abs(strength) > LIMIT:
         raise ToneError(
-            f"The strength of {emotion!r} is {strength:g}, beyond ±{LIMIT:g} there is no language left.",
+            f"The strength of {emotion!r} is {strength:g}, beyond ±{LIMIT:g}, where no language is left.",
             "1.0 is the calibrated dose.",
         )
     if abs(strength) > LOUD:
         warn(f"The strength of {emotion!r} is {strength:g}: beyond ±{LOUD:g} doses text falls apart.")
     return strength
-
-
-Wanted = Tone | Affect | Keyframes | Sequence[Tone | Affect | Keyframes | None] | None
-"""What `steer` takes: one for all rows, or a list with one for each row of the batch."""

@@ -23,9 +23,9 @@ from tqdm.auto import tqdm
 
 import emosteer
 from emosteer import embedded
-from emosteer.cli.quickstart import embedded_vectors
 from emosteer.eval import load_prompts
 from emosteer.eval.judges import SentenceEncoder
+from emosteer.vectors.shipped import shipped_folder
 from tests.benchmarks.report import show
 from tests.benchmarks.tone import answers
 
@@ -52,7 +52,7 @@ def measure(prompts, seed: int, head) -> list[dict]:
     """One row for each arm, judge and axis."""
     torch.set_num_threads(1)
     model, tokenizer = embedded.load()
-    vectors, _ = embedded_vectors(model, tokenizer)
+    vectors = emosteer.EmotionVectors.from_pretrained(shipped_folder())
     steered = emosteer.SteeredModel(model, tokenizer, vectors)
     random = emosteer.SteeredModel(model, tokenizer, emosteer.EmotionVectors.random_like(vectors, seed=0))
     points = [(valence, arousal) for valence in STEPS for arousal in STEPS]

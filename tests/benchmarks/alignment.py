@@ -15,17 +15,17 @@ from pathlib import Path
 
 import emosteer
 from emosteer import embedded
-from emosteer.cli.quickstart import embedded_vectors
 from emosteer.embedded import cache_dir
 from emosteer.eval.alignment import evaluate_alignment
 from emosteer.eval.norms import parse_norms
+from emosteer.vectors.shipped import shipped_folder
 from tests.benchmarks.report import show
 
 
 def load(name: str) -> emosteer.SteeredModel:
     if name == "embedded":
         parts = embedded.load()
-        return emosteer.SteeredModel(*parts, embedded_vectors(*parts)[0])
+        return emosteer.SteeredModel(*parts, emosteer.EmotionVectors.from_pretrained(shipped_folder()))
     from tests.benchmarks import gemma
 
     parts = gemma.load()
@@ -89,7 +89,7 @@ if __name__ == "__main__":
     report = evaluate_alignment(steered, norms=norms, categories=options.categories, cache=cache_dir() / "words")
     seconds = {"wall": time.perf_counter() - begin, "process CPU": time.process_time() - cpu}
     if options.output:
-        from emosteer.eval.alignment.page import write_report
+        from emosteer.eval.alignment.report import write_report
 
         write_report(report, options.output)
     show(

@@ -16,9 +16,9 @@ import numpy as np
 import emosteer
 from emosteer import embedded
 from emosteer.calibration.bench import tones
-from emosteer.cli.quickstart import embedded_vectors
 from emosteer.eval import load_prompts
 from emosteer.eval.sampling import Cell, generate_cells
+from emosteer.vectors.shipped import shipped_folder
 from tests.benchmarks.continuing import BASIC, Judges, pooled
 from tests.benchmarks.report import show
 
@@ -26,7 +26,7 @@ from tests.benchmarks.report import show
 def measure(n_prompts: int, n: int) -> list[dict]:
     """A row for every way of choosing and number of answers."""
     model, tokenizer = embedded.load()
-    steered = emosteer.SteeredModel(model, tokenizer, embedded_vectors(model, tokenizer)[0])
+    steered = emosteer.SteeredModel(model, tokenizer, emosteer.EmotionVectors.from_pretrained(shipped_folder()))
     judges = Judges()
     prompts = load_prompts("held_out")[:n_prompts]
     plain = {Cell(None, 0.0, control="unsteered"): [(prompt, k) for prompt in prompts for k in range(n)]}

@@ -19,8 +19,8 @@ import torch
 
 import emosteer
 from emosteer import embedded
-from emosteer.cli.quickstart import embedded_vectors
 from emosteer.eval import load_prompts
+from emosteer.vectors.shipped import shipped_folder
 from tests.benchmarks.report import bootstrap, show
 
 TOKENS = 64
@@ -31,7 +31,7 @@ TINY = 1e-3  # so small a strength that every arm says the same words
 def measure(rounds: int, *, only_batches: bool = False) -> list[dict]:
     torch.set_num_threads(1)
     model, tokenizer = embedded.load()
-    vectors, _ = embedded_vectors(model, tokenizer)
+    vectors = emosteer.EmotionVectors.from_pretrained(shipped_folder())
     steered = emosteer.SteeredModel(model, tokenizer, vectors)
     baked = emosteer.bake(model, vectors, {"joy": TINY})
     one = steered.prompt("How was your morning?")

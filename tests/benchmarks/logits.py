@@ -18,7 +18,7 @@ import torch
 
 import emosteer
 from emosteer import embedded
-from emosteer.cli.quickstart import embedded_vectors
+from emosteer.vectors.shipped import shipped_folder
 from tests.benchmarks.report import bootstrap, show
 
 TOKENS = 32
@@ -40,7 +40,7 @@ ARMS = {
 def measure(rounds: int) -> list[dict]:
     torch.set_num_threads(1)
     model, tokenizer = embedded.load()
-    vectors, _ = embedded_vectors(model, tokenizer)
+    vectors = emosteer.EmotionVectors.from_pretrained(shipped_folder())
     inputs = emosteer.SteeredModel(model, tokenizer, vectors).prompt("How was your morning?")
     options = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False, "pad_token_id": 2}
 

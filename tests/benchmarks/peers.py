@@ -24,9 +24,9 @@ from tqdm.auto import tqdm
 
 import emosteer
 from emosteer import embedded
-from emosteer.cli.quickstart import embedded_vectors
 from emosteer.eval import load_prompts
 from emosteer.eval.steering.evaluation import WAYS
+from emosteer.vectors.shipped import shipped_folder
 from tests.benchmarks.continuing import BASIC, Continuations, Judges, continued, figures, pooled
 from tests.benchmarks.peer_libraries import LIBRARIES
 from tests.benchmarks.report import show
@@ -170,7 +170,8 @@ def towards(costs: dict[float, float], budget: float, start: float) -> float:
 def measure(file: Path, emotions, development: int, n_prompts: int, seeds: int, tries: int) -> list[dict]:
     """The whole table."""
     model, tokenizer = embedded.load()
-    vectors, folder = embedded_vectors(model, tokenizer)
+    folder = shipped_folder()
+    vectors = emosteer.EmotionVectors.from_pretrained(folder)
     digest = hashlib.sha256((folder / "vectors.safetensors").read_bytes()).hexdigest()[:12]
     steered = emosteer.SteeredModel(model, tokenizer, vectors)
     methods = [Peer(library(), model, tokenizer) for library in LIBRARIES]

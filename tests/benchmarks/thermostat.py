@@ -18,9 +18,9 @@ from tqdm.auto import tqdm
 
 import emosteer
 from emosteer import embedded
-from emosteer.cli.quickstart import embedded_vectors
 from emosteer.eval import load_prompts
 from emosteer.eval.fluency import nats_per_token
+from emosteer.vectors.shipped import shipped_folder
 from tests.benchmarks.report import bootstrap, show
 from tests.benchmarks.tone import answers
 
@@ -34,7 +34,7 @@ def measure(level: float, n_prompts: int, seed: int) -> list[dict]:
     """One row an arm."""
     torch.set_num_threads(1)
     model, tokenizer = embedded.load()
-    vectors, _ = embedded_vectors(model, tokenizer)
+    vectors = emosteer.EmotionVectors.from_pretrained(shipped_folder())
     steered = emosteer.SteeredModel(model, tokenizer, vectors)
     development, held_out = load_prompts("development")[:8], load_prompts("held_out")[:n_prompts]
     found = {

@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 
 import emosteer
 from emosteer import embedded
-from emosteer.cli.quickstart import embedded_vectors
 from emosteer.eval import EmbeddingJudge, load_prompts, nats_per_token
+from emosteer.vectors.shipped import shipped_folder
 from tests.benchmarks.report import bootstrap, show
 
 BASIC = ("joy", "sadness", "anger", "fear", "disgust", "surprise")
@@ -72,7 +72,7 @@ def compare(steered, judge, emotion, strength, plain, prompts, seeds):
 def measure(n_prompts: int, n_seeds: int, split: str, *, controls: bool = True) -> list[dict]:
     """The whole table."""
     model, tokenizer = embedded.load()
-    vectors, _ = embedded_vectors(model, tokenizer)
+    vectors = emosteer.EmotionVectors.from_pretrained(shipped_folder())
     judge = EmbeddingJudge()
     prompts, seeds = load_prompts(split)[:n_prompts], range(n_seeds)
     steered = emosteer.SteeredModel(model, tokenizer, vectors)

@@ -27,7 +27,7 @@ import emosteer
 from emosteer import embedded
 from emosteer.embedded import cache_dir
 from emosteer.extraction.extractor import Corpus
-from emosteer.extraction.linear_map import HeldOut, Reading, held_out, ridge, same_depth
+from emosteer.extraction.linear_map import HeldOut, Reading, held_out, ridge_map, same_depth
 from emosteer.extraction.transfer import LEAST_COSINE
 from emosteer.models.fingerprint import base_model_of
 from emosteer.vectors.emotion_vectors import EmotionVectors
@@ -90,11 +90,11 @@ def plain_ridge(given, told, *, penalty):
 def averaged(given, told, *, penalty):
     """Of means over five texts that stand together, nearly always of one emotion."""
     five = [torch.stack([part.mean(0) for part in side.split(5)]) for side in (given, told)]
-    return ridge(*five, penalty=penalty)
+    return ridge_map(*five, penalty=penalty)
 
 
 def reduced_rank(given, told, *, rank):
-    matrix = ridge(given, told)
+    matrix = ridge_map(given, told)
     _, _, right = torch.linalg.svd((given - given.mean(0)) @ matrix, full_matrices=False)
     return matrix @ right[:rank].T @ right[:rank]
 
@@ -108,8 +108,8 @@ def procrustes(given, told, *, rank):
 
 
 MAPS = {
-    **{f"ridge, penalty {penalty:g}": partial(ridge, penalty=penalty) for penalty in (0.05, 0.3, 0.5, 1.0, 5.0)},
-    "ridge 0.5, with neutral components": ridge,
+    **{f"ridge, penalty {penalty:g}": partial(ridge_map, penalty=penalty) for penalty in (0.05, 0.3, 0.5, 1.0, 5.0)},
+    "ridge 0.5, with neutral components": ridge_map,
     "ridge 0.3, not standardised": partial(plain_ridge, penalty=0.3),
     "ridge 0.5, means of five texts": partial(averaged, penalty=0.5),
     "reduced rank 20": partial(reduced_rank, rank=20),

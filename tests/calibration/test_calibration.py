@@ -13,7 +13,7 @@ import torch
 import emosteer
 from emosteer._util.stats import resamples
 from emosteer.calibration import Calibration, calibrator
-from emosteer.calibration.bench import Measured
+from emosteer.calibration.bench import ScoredAnswer
 from emosteer.calibration.curves import Samples, fit_costs, tone_rises, tones_at_cost
 from emosteer.errors import FormatError, IncompatibleModelError, InputError, ToneError
 from emosteer.eval.prompts import load_prompts
@@ -167,7 +167,7 @@ class World:
                 for prompt in prompts[i :: len(doses)]:
                     cost = self.factor(name) * dose**self.exponent + self.draw.normal(0, self.noise * NOISE)
                     tone = self.tone(name, dose, layers) + self.draw.normal(0, self.noise * NOISE_OF_TONE)
-                    found.append(Measured(Cell(name, dose, "additive"), prompt, "", cost, tone))
+                    found.append(ScoredAnswer(Cell(name, dose, "additive"), prompt, "", cost, tone))
         return found
 
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 import emosteer
-from emosteer.cli import building, printing
+from emosteer.cli import calibrate, printing
 from emosteer.errors import MissingExtraError
 from tests.conftest import small_concepts, tiny_model, tiny_tokenizer
 
@@ -70,7 +70,7 @@ def test_what_tones_did_at_other_doses_is_not_kept(run, extract, folder, tmp_pat
     calibrated = replace(emosteer.EmotionVectors.from_pretrained(vectors), measured=measured)
     record = emosteer.Calibration.load(vectors)
     for before, after in ((calibrated, measured), (calibrated.scale(2), {"alignment": {"n": 2}})):
-        building._save(before, record, vectors)
+        calibrate.save(before, record, vectors)
         loaded = emosteer.EmotionVectors.from_pretrained(vectors)
         assert (loaded.measured, loaded.doses) == (after, calibrated.doses)
 

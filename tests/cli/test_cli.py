@@ -8,7 +8,6 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from rich.console import Console
 
 import emosteer
 from emosteer import cli, embedded
-from emosteer.cli import printing
+from emosteer.cli import printing, quickstart
 from emosteer.reading.fit import fit_readout
 from tests.conftest import small_concepts, tiny_config, tiny_model, tiny_tokenizer
 
@@ -239,23 +238,39 @@ def test_control_characters_do_not_reach_the_terminal():
 
 @pytest.fixture
 def small_quickstart(monkeypatch, tmp_path):
-    """Quickstart with a tiny model in the place of the embedded one, and an empty cache."""
-    pair = tiny_model(), tiny_tokenizer()
-    monkeypatch.setattr(embedded, "load", lambda dtype=None: pair)
+    """Quickstart with a tiny model and vectors in the place of the embedded ones, and an empty cache."""
+    model = tiny_model()
+    monkeypatch.setattr(embedded, "load", lambda dtype=None: (model, tiny_tokenizer()))
     monkeypatch.setenv("EMOSTEER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(import_module("emosteer.cli.quickstart"), "SHIPPED", "not-in-this-repository")
+    emosteer.EmotionVectors.random(model, list(quickstart.TONES), seed=1).save_pretrained(tmp_path / "shipped")
+    monkeypatch.setattr(quickstart, "shipped_folder", lambda: tmp_path / "shipped")
     return tmp_path / "cache"
 
 
-def test_quickstart_builds_the_vectors_once_where_none_are_shipped(run, small_quickstart, monkeypatch):
+def test_quickstart_takes_the_shipped_vectors(run, small_quickstart, monkeypatch):
+    monkeypatch.setattr(emosteer, "extract", None, raising=False)
     status, out, _ = run("quickstart", "--max-new-tokens", 4, "--json")
     told = json.loads(out)
     assert status == 0
     assert [answer["emotion"] for answer in told["answers"]] == [None, "joy", "sadness", "anger", "fear", "calm"]
     assert told["answers"][0]["cost"] == 0
-    assert len(list(small_quickstart.glob("vectors/*/vectors.safetensors"))) == 1
-    monkeypatch.setattr(emosteer, "extract", None, raising=False)  # the second time nothing is built
-    assert run("quickstart", "--max-new-tokens", 4, "--json")[0] == 0
+    assert str(small_quickstart.parent / "shipped") in told["python"]
+    assert not small_quickstart.exists()
+
+
+def test_quickstart_builds_vectors_into_the_cache_if_asked(run, small_quickstart):
+    status, out, _ = run("quickstart", "--build", "--max-new-tokens", 4, "--json")
+    assert status == 0
+    (file,) = small_quickstart.glob("vectors/*/vectors.safetensors")
+    assert str(file.parent) in json.loads(out)["python"]
+
+
+def test_quickstart_says_what_to_do_where_no_vectors_are_shipped(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("emosteer.vectors.shipped._PACKAGE", tmp_path / "emosteer")
+    status, out, err = run("quickstart")
+    assert (status, out) == (1, "")
+    assert one_line(err)
+    assert "pip install" in err
 
 
 def test_quickstart_fits_the_terminal(run, small_quickstart, monkeypatch):
@@ -269,6 +284,7 @@ def test_quickstart_fits_the_terminal(run, small_quickstart, monkeypatch):
         assert "SteeredModel.from_pretrained" in out
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_quickstart_on_the_real_model_in_a_process_of_its_own():
     done = subprocess.run(

@@ -287,6 +287,7 @@ demo.page.block_thread()
 """
 
 
+@pytest.mark.slow
 def test_whoever_comes_when_the_line_is_full_is_told_so(tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with serving(tmp_path / "log", "-c", SMALL, **pipes) as (address, server):

@@ -14,7 +14,7 @@ import pytest
 
 import emosteer
 from emosteer.demo import asking, bring
-from emosteer.demo.asking import AskFirst, brought, concepts_named, languages, named, weighed
+from emosteer.demo.asking import AskFirst, checked_concepts, checked_name, checked_size, languages, read_upload
 from emosteer.demo.pairs import Concepts, Pair
 from emosteer.demo.studio import Studio
 from emosteer.demo.work import Step
@@ -82,7 +82,7 @@ def tab(studio, size: int | None = 5 * 10**6) -> bring.Bring:
 def test_a_path_from_the_page_is_refused(name, studio):
     for what in ("model", "vectors"):
         with pytest.raises(InputError, match="on the Hub"):
-            named(name, what)
+            checked_name(name, what)
     *_, last = tab(studio).load(Pair(), name or "..", "user/vectors", None, True)
     assert "role='alert'" in last[1]
     assert "<b>" not in last[1]
@@ -94,18 +94,18 @@ def test_a_file_of_the_server_is_no_concept_set(tmp_path, monkeypatch):
     Path("mine.json").write_text("{}")
     for language in ("mine.json", "/etc/passwd", "xx"):
         with pytest.raises(ConceptError, match="no built-in concept set"):
-            concepts_named(language, [])
+            checked_concepts(language, [])
     with pytest.raises(ConceptError, match="hiraeth"):
-        concepts_named("en", ["hiraeth"])
-    assert concepts_named("de", ["joy", "fear"]).load().emotions == ("joy", "fear")
+        checked_concepts("en", ["hiraeth"])
+    assert checked_concepts("de", ["joy", "fear"]).load().emotions == ("joy", "fear")
     assert {code for _, code in languages()} == set(asking.LANGUAGES)
 
 
 def test_names_on_the_hub_are_taken():
-    assert named(" user/model-1.5 ", "model") == "user/model-1.5"
-    assert named("gpt2", "model") == "gpt2"
+    assert checked_name(" user/model-1.5 ", "model") == "user/model-1.5"
+    assert checked_name("gpt2", "model") == "gpt2"
     with pytest.raises(InputError):
-        named("gpt2", "vectors")
+        checked_name("gpt2", "vectors")
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,11 @@ def test_names_on_the_hub_are_taken():
 def test_size_is_told_asked_about_and_refused(size, anyway, error, studio):
     steps = list(tab(studio, size).load(Pair(), "user/big", "user/vectors", None, anyway))
     if error is None:
-        assert weighed("user/big", lambda _: size, anyway) == ("of unknown size" if size is None else "1.0 GB")
+        assert checked_size("user/big", lambda _: size, anyway) == ("of unknown size" if size is None else "1.0 GB")
         assert steps[-1][0] == Pair("user/big", "user/vectors")
         return
     with pytest.raises(error):
-        weighed("user/big", lambda _: size, anyway)
+        checked_size("user/big", lambda _: size, anyway)
     assert "role='alert'" in steps[-1][1]
     assert steps[-1][2].get("visible", False) is (error is AskFirst)
     assert studio.asked == []
@@ -136,7 +136,7 @@ def test_size_is_told_asked_about_and_refused(size, anyway, error, studio):
 
 
 def test_a_file_is_read_once_and_known_by_its_bytes(file, studio, vectors):
-    read, digest = brought(str(file))
+    read, digest = read_upload(str(file))
     assert read.emotions == vectors.emotions
     assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
     first, second = (list(tab(studio).load(Pair(), "", "", str(file), False))[-1][0] for _ in range(2))
@@ -172,7 +172,7 @@ def _reads(file: Path):
 def test_a_file_that_is_too_large_is_not_read(file, monkeypatch):
     monkeypatch.setattr(asking, "LARGEST_FILE", 100)
     with pytest.raises(FormatError, match=r"at most 0\.0 MB"):
-        brought(str(file))
+        read_upload(str(file))
 
 
 def test_vectors_of_another_model_are_refused_with_both_named(tmp_path, file):
@@ -180,7 +180,7 @@ def test_vectors_of_another_model_are_refused_with_both_named(tmp_path, file):
     wide = tiny_model(tiny_config(hidden_size=64))
     wide.config.save_pretrained(tmp_path / "wide")
     tiny_tokenizer().save_pretrained(tmp_path / "wide")
-    read, digest = brought(str(file))
+    read, digest = read_upload(str(file))
     with pytest.raises(IncompatibleModelError, match=r"width 32.*width 64"):
         list(Studio().load(Pair(str(tmp_path / "wide"), "mine.safetensors", digest), read))
 

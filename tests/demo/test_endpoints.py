@@ -1,4 +1,4 @@
-"""What the named API's functions make of what they are given, without a server; tests/test_demo_api.py has one."""
+"""What the named API's functions make of what they are given, without a server; tests/demo/test_api.py has one."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ WIRED = {  # what functions take, and what they fill
     ),
     "strips": (["Seen", "tint"], ["strip-plain", "strip-toned"]),
     "_shown": (["emotions-of-tone"], ["Strength"] * 5),
-    "told": (["Pair"], ["waiting"]),
+    "status": (["Pair"], ["waiting"]),
     "measured": (["Pair"], ["map"]),
     "read_map": (["Pair", "Right", "Left"], ["map-read"]),
     "strengths": (["Pair", "Question", "Emotion", "Seed"], ["strengths"]),
@@ -261,7 +261,7 @@ def test_who_asks_while_an_answer_ends_gets_his_own(built):
 
 
 def test_the_page_says_at_once_what_it_waits_for(built):
-    (event,) = (event for event in built.page.fns.values() if name_of(event) == "told")
+    (event,) = (event for event in built.page.fns.values() if name_of(event) == "status")
     assert [what for _, what in event.targets] == ["load"]
     assert (event.queue, event.concurrency_limit) == (True, None)  # for any number of visitors
 

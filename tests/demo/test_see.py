@@ -206,8 +206,8 @@ def test_a_cost_that_is_not_known_is_not_told(costs):
 
 def test_the_strongest_are_named_and_axes_where_they_are_known():
     whole = replace(reading([], []), scores={"a": 0.1, "b": 3.0, "c": -5.0, "d": 2.0, "e": 1.0})
-    assert see.said_of(whole) == "b +3.0, d +2.0, e +1.0"
-    assert see.said_of(replace(whole, valence=0.5, arousal=-0.25)).startswith("valence +0.50, arousal -0.25; b +3.0")
+    assert see.described(whole) == "b +3.0, d +2.0, e +1.0"
+    assert see.described(replace(whole, valence=0.5, arousal=-0.25)).startswith("valence +0.50, arousal -0.25; b +3.0")
 
 
 def test_the_page_is_filled_once_for_each_turn(steered, monkeypatch):

@@ -75,13 +75,13 @@ def test_the_first_is_waited_for_with_words(home, loads):
         studio.get(studio.first)
     studio.open()
     assert isinstance(studio.first_model(), emosteer.SteeredModel)
-    assert list(studio.told(studio.first)) == [""]
+    assert list(studio.status(studio.first)) == [""]
     assert loads == ["one"]
 
 
 def test_a_visitor_who_waits_has_it_opened(home, loads):
     studio = Studio(pair_of(home, "one"))
-    lines = studio.told(studio.first)
+    lines = studio.status(studio.first)
     assert "role='status'" in next(lines)
     until(lambda: loads == ["one"])
     assert list(lines)[-1] == ""
@@ -138,7 +138,7 @@ def test_why_the_first_failed_is_told_to_all_as_text(tmp_path, loads):
     studio = Studio(Pair("nobody/<b>x</b>", str(tmp_path / "<i>none")))
     studio.open()
     for _ in range(2):
-        line = list(studio.told(studio.first))[-1]
+        line = list(studio.status(studio.first))[-1]
         assert "role='alert'" in line
         assert "&lt;i&gt;none" in line
         assert "<i>" not in line
@@ -224,6 +224,7 @@ def test_loading_goes_on_when_a_visitor_leaves(studio, home, monkeypatch):
     assert studio.get(pair)
 
 
+@pytest.mark.slow
 def test_who_builds_again_at_once_is_not_forgotten_when_the_first_ends(studio, home, monkeypatch):
     monkeypatch.setattr(Concepts, "load", lambda _: small_concepts())
     gates = [threading.Event(), threading.Event()]
@@ -372,7 +373,7 @@ def test_who_waits_for_another_build_is_told(studio, home, monkeypatch):
 def test_what_has_come_of_weights_is_told_while_they_come(tmp_path, monkeypatch):
     """A cache as the Hub's client leaves it: whole files, and the one on its way."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(fetching, "size_of", {"org/model": 1000}.get)
+    monkeypatch.setattr(fetching, "weight_bytes", {"org/model": 1000}.get)
     monkeypatch.setattr(fetching, "PACE", 0.01)
     blobs, told = tmp_path / "models--org--model" / "blobs", []
     blobs.mkdir(parents=True)
@@ -394,7 +395,7 @@ def test_what_has_come_of_weights_is_told_while_they_come(tmp_path, monkeypatch)
 def test_nothing_is_said_to_be_fetched_that_is_here_or_of_unknown_size(tmp_path, monkeypatch, model):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(fetching, "size_of", lambda name: 1000 if name == "here" else None)
+    monkeypatch.setattr(fetching, "weight_bytes", lambda name: 1000 if name == "here" else None)
     monkeypatch.setattr(fetching, "PACE", 0.01)
     told = []
     with fetching.watched(model, told.append):

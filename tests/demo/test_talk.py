@@ -8,7 +8,6 @@ import inspect
 import itertools
 import math
 import threading
-from importlib import import_module
 from types import SimpleNamespace
 
 import gradio as gr
@@ -18,12 +17,12 @@ from gradio.helpers import special_args
 import emosteer
 from emosteer import Affect, Keyframes
 from emosteer.demo import controls, talk
-from emosteer.demo.controls import CURVE, MIX, POINT, chosen, held, mix_of, sampling_of, setting_of
+from emosteer.demo.controls import CURVE, MIX, POINT, chosen, limited, mix_of, sampling_of, setting_of
+from emosteer.demo.events import checked_text, refusal, status_line, with_errors
 from emosteer.demo.pairs import Pair
 from emosteer.demo.replies import reply, together
 from emosteer.demo.state import VOICES, Conversation, Sampling, Scene, Turn, Visit
 from emosteer.demo.talk import LONGEST_MESSAGE, Talk, as_html, forgotten, stopped, traced_so_far
-from emosteer.demo.told import bounded, line, refusal, told
 from emosteer.demo.tone import MOST, STRONGEST, Curve, Mix, Point, chat_call, steered_where
 from emosteer.errors import EmosteerError, HubError, InputError, ToneError
 from tests.demo.visitor import EMOTIONS, HOSTILE, Held, laid_out, speaking, voices
@@ -253,7 +252,7 @@ def test_what_is_none_is_said(changes):
 
 def test_the_same_for_the_named_api():
     assert mix_of({"joy": 9, "fear": None}.items()) == Mix((("joy", 2.0), ("fear", 0.0)))
-    assert str(held(-0.001, 1)) == "0.0"
+    assert str(limited(-0.001, 1)) == "0.0"
     with pytest.raises(InputError, match="no emotion"):
         mix_of([(["joy"], 1.0)])
 
@@ -286,8 +285,8 @@ def test_sampling_by_what_is_no_number_is_refused(wrong, place):
 @pytest.mark.parametrize("text", ["", "  \n", None, 7, ["a"], "x" * 11])
 def test_texts_are_bounded(text):
     with pytest.raises(InputError):
-        bounded(text, 10)
-    assert bounded("x" * 10, 10) == "x" * 10
+        checked_text(text, 10)
+    assert checked_text("x" * 10, 10) == "x" * 10
 
 
 def page_of(places):
@@ -358,7 +357,7 @@ def answered(tab: Talk, visit: Visit) -> Conversation:
     """What has been said when the model has had its turn; the page shows just that."""
     scene = visit.scene
     *_, (plain, toned, _, _) = tab.answer(Pair(), visit)
-    said = visit.scene.said
+    said = visit.scene.conversation
     assert visit.scene is scene
     assert not scene.due
     for voice, window in (("plain", plain), ("toned", toned)):  # the windows get HTML that says the same
@@ -375,7 +374,7 @@ def test_a_message_is_answered_in_two_voices(tab, steered):
     visit = visit_of()
     emptied, plain, toned, status, _ = tab.send(ASKED, visit, *WIDGETS)
     assert (emptied, plain, toned) == ("", [user(ASKED)], [user(ASKED)])  # it is there at once
-    assert status == line("Waiting for the model …")
+    assert status == status_line("Waiting for the model …")
     said = answered(tab, visit)
     oracle = {"plain": steered.chat(ASKED, **DRAWN), "toned": steered.chat(ASKED, **TONED, **DRAWN)}
     assert said.turns == (Turn(ASKED, JOY, SAMPLING, oracle),)
@@ -391,9 +390,9 @@ def test_what_is_waited_for_is_told(tab):
     visit = visit_of()
     tab.send(ASKED, visit, *WIDGETS)
     told_of = [one[2] for one in tab.answer(Pair(), visit)]
-    assert told_of[0] == line("Reading <b> …")
-    assert told_of[1] == line("Thinking …")
-    assert told_of[-1] == line(f"In tone: {JOY.words()}. Reading what was said …")
+    assert told_of[0] == status_line("Reading <b> …")
+    assert told_of[1] == status_line("Thinking …")
+    assert told_of[-1] == status_line(f"In tone: {JOY.words()}. Reading what was said …")
 
 
 def test_blanks_are_no_message_and_end_nothing(tab):
@@ -487,7 +486,7 @@ def test_a_changed_message_is_what_was_written(tab):
     """The window gives back the HTML that it was handed."""
     visit = visit_of(*TURNS)
     tab.edited(edit_of("plain", 0, "1 &lt; 2 &amp;amp; so"), visit, *WIDGETS)
-    assert visit.scene.said.last.message == "1 < 2 &amp; so"
+    assert visit.scene.conversation.last.message == "1 < 2 &amp; so"
 
 
 @pytest.mark.parametrize(
@@ -507,13 +506,13 @@ def test_what_had_been_said_stays_when_an_answer_fails(tab):
     for ask, message in ((lambda v: tab.send(ASKED, v, *envy), ASKED), (lambda v: tab.again(v, *envy), "c")):
         visit = visit_of(*TURNS)
         ask(visit)
-        assert visit.scene.said.last.message == message  # it is there while it is waited for
+        assert visit.scene.conversation.last.message == message  # it is there while it is waited for
         shown = []
         with pytest.raises(ToneError, match="no emotion 'envy'"):
             shown.extend(tab.answer(Pair(), visit))
-        assert visit.scene.said == Conversation(TURNS)
+        assert visit.scene.conversation == Conversation(TURNS)
         assert shown[-1][0] == Conversation(TURNS).messages("plain")
-        assert shown[-1][2] == line("That did not work.")
+        assert shown[-1][2] == status_line("That did not work.")
         assert list(tab.answer(Pair(), visit)) == [talk.shown(visit.scene)]
 
 
@@ -526,7 +525,7 @@ def test_answers_and_their_trace_are_shown_as_they_grow(steered, monkeypatch, re
     says(monkeypatch, ("plain", "I am "), ("toned", "I am "), ("toned", "so glad."), ("plain", "well."))
     made, visit = Talk(held), visit_of()
     made.send(ASKED, visit, *WIDGETS)
-    growing = [one for one in made.answer(Pair(), visit) if one[2] == line("Answering …")]
+    growing = [one for one in made.answer(Pair(), visit) if one[2] == status_line("Answering …")]
     assert [[window[1]["content"] if window[1:] else "" for window in one[:2]] for one in growing] == [
         *(["I am ", ""], ["I am ", "I am "], ["I am ", "I am so glad."], ["I am well.", "I am so glad."])
     ]
@@ -561,7 +560,7 @@ def test_an_answer_that_ends_inside_a_character(tab, monkeypatch):
     visit = visit_of()
     tab.send(ASKED, visit, *WIDGETS)
     *_, (plain, toned, *_) = tab.answer(Pair(), visit)
-    assert visit.scene.said.last.answers == {"plain": "a", "toned": "b\"'"}
+    assert visit.scene.conversation.last.answers == {"plain": "a", "toned": "b\"'"}
     assert (plain[1]["content"], toned[1]["content"]) == ("a", "b\"'")  # quotes are text where there is no attribute
 
 
@@ -592,7 +591,7 @@ def test_what_a_visitor_does_meanwhile_ends_the_answer_and_is_what_the_page_show
         next(answer)
     MEANWHILE[what](tab, visit)
     scene = visit.scene
-    said = scene.said
+    said = scene.conversation
     rest = list(answer)
     assert visit.scene is scene
     if what in {"stop", "new"}:
@@ -600,7 +599,7 @@ def test_what_a_visitor_does_meanwhile_ends_the_answer_and_is_what_the_page_show
         assert (said == Conversation()) == (what == "new")
         assert list(tab.answer(Pair(), visit)) == [talk.shown(visit.scene)]
     if pictures:
-        assert scene.said == said
+        assert scene.conversation == said
         assert rest == [talk.shown(scene)]
         assert ended == ([False] if pictures > 2 else [])
     if pictures and scene.due:
@@ -617,9 +616,9 @@ def test_stopping_keeps_what_has_been_said(tab, monkeypatch):
         next(answer)
     plain, toned, status, drawn = stopped(visit)
     assert [plain[1]["content"], toned[1]["content"]] == ["I am ", "I am so glad."]
-    assert status == line("Stopped.")
+    assert status == status_line("Stopped.")
     assert drawn == gr.skip()  # the trace stays
-    assert visit.scene.said.last.whole is False
+    assert visit.scene.conversation.last.whole is False
 
 
 def test_stopping_nothing_changes_nothing():
@@ -649,8 +648,8 @@ def test_errors_are_told_as_text(kind):
         raise kind("<b>bad</b> & isn't right.", "Do <i>this</i>.")
 
     with pytest.raises(gr.Error) as error:
-        told(fail)(0)
-    late = told(fail_late)(0)
+        with_errors(fail)(0)
+    late = with_errors(fail_late)(0)
     assert next(late) == 1
     with pytest.raises(gr.Error) as later:
         next(late)
@@ -677,18 +676,18 @@ def test_a_chat_window_gets_html_that_shows_the_text_and_plain_texts_as_they_are
 
 def test_other_errors_are_not_hidden():
     with pytest.raises(ZeroDivisionError):
-        told(lambda: 1 / 0)()
+        with_errors(lambda: 1 / 0)()
 
 
 def test_what_gradio_looks_at_stays(tab):
-    assert inspect.isgeneratorfunction(told(tab.answer))
-    assert not inspect.isgeneratorfunction(told(bounded))
-    assert inspect.signature(told(tab.edited)) == inspect.signature(tab.edited)
-    assert told(bounded).__doc__ == bounded.__doc__
+    assert inspect.isgeneratorfunction(with_errors(tab.answer))
+    assert not inspect.isgeneratorfunction(with_errors(checked_text))
+    assert inspect.signature(with_errors(tab.edited)) == inspect.signature(tab.edited)
+    assert with_errors(checked_text).__doc__ == checked_text.__doc__
     edit = gr.EditData(None, {"index": 0, "previous_value": "a", "value": "b"})
-    inputs, _, event, _ = special_args(told(tab.edited), inputs=["visit", "widget"], event_data=edit)
+    inputs, _, event, _ = special_args(with_errors(tab.edited), inputs=["visit", "widget"], event_data=edit)
     assert (type(inputs[0]), inputs[0].value, event) == (gr.EditData, "b", 0)
-    _, progress, _, _ = special_args(told(with_progress), inputs=["pair"])
+    _, progress, _, _ = special_args(with_errors(with_progress), inputs=["pair"])
     assert progress == 1
 
 
@@ -697,9 +696,9 @@ def with_progress(pair, progress=gr.Progress()):  # noqa: B008 - gradio's way
 
 
 def test_a_line_is_text():
-    assert line(HOSTILE).count("<") == 2
-    assert "role='status'" in line("")
-    assert "aria-live='polite'" in line("")
+    assert status_line(HOSTILE).count("<") == 2
+    assert "role='status'" in status_line("")
+    assert "aria-live='polite'" in status_line("")
 
 
 # The same in Python.
@@ -730,10 +729,7 @@ def test_the_python_of_any_message_is_python(steered, monkeypatch):
 
 @pytest.mark.embedded
 def test_the_python_of_the_embedded_model_gives_the_answer(real, monkeypatch, capsys):
-    quickstart = import_module("emosteer.cli.quickstart")
-
-    monkeypatch.setattr(emosteer.embedded, "load", lambda: (real.model, real.tokenizer))
-    monkeypatch.setattr(quickstart, "embedded_vectors", lambda *_: (real.vectors, None))
+    monkeypatch.setattr(emosteer.embedded, "load", lambda dtype=None: (real.model, real.tokenizer))
     sampling, setting, asked = Sampling(1, 0.8, 10), Mix((("joy", 1.0),)), [user("How was your morning?")]
     said = joined(reply(real, dict.fromkeys(VOICES, asked), setting, sampling))
     exec(Pair().code() + chat_call(asked, setting, sampling.options()), {})

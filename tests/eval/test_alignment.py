@@ -24,7 +24,7 @@ from emosteer.eval.alignment.battery import _layer, _name
 from emosteer.eval.alignment.emotions import Emotions, halves, language_pair
 from emosteer.eval.alignment.frames import MOODS, WORDS, frames_for
 from emosteer.eval.alignment.states import Run, layer_grid, word_shapes, word_states
-from emosteer.eval.alignment.words import Words, transfer
+from emosteer.eval.alignment.words import Words, transfer_ratings
 from emosteer.models.activations import collect
 from tests.conftest import tiny_model, tiny_tokenizer
 
@@ -403,7 +403,7 @@ def planted_transfer(*, seed: int = 0, coupling: float = 0.0, same_weights: bool
 
 def test_transfer_reads_the_other_language_without_refitting():
     run, source, target = planted_transfer(coupling=0.4)
-    found = transfer(run, source, target)
+    found = transfer_ratings(run, source, target)
     assert found.languages == ("en", "zh")
     assert found.prediction.r["valence"].value > 0.9
     assert found.prediction.r["arousal"].value > 0.9
@@ -411,7 +411,7 @@ def test_transfer_reads_the_other_language_without_refitting():
     assert abs(found.control.r["valence"].value) < 0.25
     # The target's ratings have no part in the fit: other ratings, same prediction.
     flipped = PlantedWords(run, replace(target.norms, valence=tuple(-v for v in target.norms.valence)), target.frames)
-    turned = transfer(run, source, flipped)
+    turned = transfer_ratings(run, source, flipped)
     assert turned.prediction.r["valence"].value == pytest.approx(-found.prediction.r["valence"].value)
     assert turned.prediction.r["arousal"].value == pytest.approx(found.prediction.r["arousal"].value)
 
@@ -420,14 +420,14 @@ def test_transfer_between_unrelated_spaces_is_at_chance():
     values = []
     for seed in range(6):
         run, source, target = planted_transfer(seed=seed, same_weights=False)
-        values.append(transfer(run, source, target).prediction.r["valence"].value)
+        values.append(transfer_ratings(run, source, target).prediction.r["valence"].value)
     assert abs(np.mean(values)) < 0.5
     assert np.min(np.abs(values)) < 0.4
 
 
 def test_how_arousal_goes_with_valence_is_told_of_both_languages():
     run, source, target = planted_transfer(coupling=-0.6)
-    found = transfer(run, source, target)
+    found = transfer_ratings(run, source, target)
     assert found.coupling[0] == pytest.approx(np.corrcoef(source.ratings.T)[0, 1])
     assert found.coupling[1] < -0.3 < 0.2 < found.coupling[0]
     assert found.arousal_given_valence.value > 0.8

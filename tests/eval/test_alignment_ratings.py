@@ -35,7 +35,7 @@ def reference():
 def test_ridge_is_scikit_learns(n, d):
     features, rated = rated_words(n, d)
     features[:, 3] = 7  # says nothing
-    found, theirs = ra.Ridge(features, rated), reference().fit(features, rated)
+    found, theirs = ra.RatingRegression(features, rated), reference().fit(features, rated)
     np.testing.assert_allclose(found.penalties, theirs[-1].alpha_)
     assert found.penalties[0] != found.penalties[1]  # each axis has its own
     np.testing.assert_allclose(found.weights, theirs[-1].coef_.T, atol=1e-6)
@@ -46,7 +46,7 @@ def test_ridge_is_scikit_learns(n, d):
 @pytest.mark.parametrize(("n", "d"), SHAPES)
 def test_the_score_is_r_squared_of_words_that_were_left_out_one_by_one(n, d):
     features, rated = rated_words(n, d)
-    found = ra.Ridge(features, rated)
+    found = ra.RatingRegression(features, rated)
     scaled = StandardScaler().fit_transform(features)
     expected = []
     for axis in (0, 1):
@@ -65,8 +65,8 @@ def test_the_score_is_r_squared_of_words_that_were_left_out_one_by_one(n, d):
 def test_features_in_single_precision_are_computed_in_double():
     features, rated = rated_words(90, 20)
     single = (features + 1_000).astype(np.float32)
-    found = ra.Ridge(single, rated).predict(single)
-    np.testing.assert_allclose(found, ra.Ridge(single.astype(float), rated).predict(single), atol=1e-3)
+    found = ra.RatingRegression(single, rated).predict(single)
+    np.testing.assert_allclose(found, ra.RatingRegression(single.astype(float), rated).predict(single), atol=1e-3)
 
 
 @pytest.mark.parametrize(("n", "d"), SHAPES)
@@ -74,7 +74,7 @@ def test_held_out_words_are_predicted_as_scikit_learn_does(n, d):
     features, rated = rated_words(n, d)
     fold = np.random.default_rng(2).integers(0, 4, n)
     others = features[:, ::-1][:, : d // 2]
-    found = ra.held_out([features, others], rated, fold)
+    found = ra.cross_predict([features, others], rated, fold)
     for view, predicted in zip((features, others), found, strict=True):
         expected = cross_val_predict(reference(), view, rated, cv=PredefinedSplit(fold))
         np.testing.assert_allclose(predicted, expected, atol=1e-6)
@@ -85,13 +85,13 @@ def test_the_best_view_is_chosen_and_fitted_without_the_held_out_fold():
     noise = np.random.default_rng(1).normal(size=(2, 90, 20))
     views = [noise[0], features, noise[1]]
     fold = np.arange(90) % 3
-    predicted, chosen = ra.held_out_best(views, rated, fold)
+    predicted, chosen = ra.cross_predict_best(views, rated, fold)
     assert chosen == [1, 1, 1]
-    np.testing.assert_allclose(predicted, ra.held_out([features], rated, fold)[0])
+    np.testing.assert_allclose(predicted, ra.cross_predict([features], rated, fold)[0])
     for k in range(3):
         changed = rated.copy()
         changed[fold == k] = noise[0][fold == k, :2] * 1_000  # which the first view alone could predict
-        found, now = ra.held_out_best(views, changed, fold)
+        found, now = ra.cross_predict_best(views, changed, fold)
         assert now[k] == 1
         np.testing.assert_allclose(found[fold == k], predicted[fold == k])
         assert {now[other] for other in range(3) if other != k} == {0}  # the others learn of it
@@ -157,34 +157,34 @@ def test_agreement_is_numpys_r_and_scikit_learns_r_squared():
     generator = np.random.default_rng(0)
     predicted, rated = bivariate(200, 0.7, generator)
     predicted, rated = predicted + 5, rated * [1, 2] + 5
-    found = ra.agreement(predicted, rated, np.arange(200))
+    found = ra.score_predictions(predicted, rated, np.arange(200))
     for i, axis in enumerate(("valence", "arousal")):
         one = found.r[axis]
         assert one.value == pytest.approx(np.corrcoef(predicted[:, i], rated[:, i])[0, 1])
         assert found.r_squared[axis] == pytest.approx(r2_score(rated[:, i], predicted[:, i]))
         assert one.low < one.value < one.high
         assert (one.p, one.n) == (1 / 1_001, 200)
-    assert ra.agreement(predicted, rated, np.arange(200)) == found
+    assert ra.score_predictions(predicted, rated, np.arange(200)) == found
 
 
 def test_the_interval_draws_stems_with_all_of_their_words():
     generator = np.random.default_rng(0)
     predicted, rated = bivariate(40, 0.5, generator)
     groups = np.repeat(np.arange(40), 5)
-    one = ra.agreement(predicted[groups], rated[groups], groups).r["valence"]  # each stem five times the same
+    one = ra.score_predictions(predicted[groups], rated[groups], groups).r["valence"]  # each stem five times the same
     drawn = []
     for _ in range(2_000):
         rows = generator.integers(0, 40, 40)
         drawn.append(np.corrcoef(predicted[rows, 0], rated[rows, 0])[0, 1])
     assert (one.low, one.high) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=0.04)
-    alone = ra.agreement(predicted[groups], rated[groups], np.arange(200)).r["valence"]
+    alone = ra.score_predictions(predicted[groups], rated[groups], np.arange(200)).r["valence"]
     assert alone.high - alone.low < 0.6 * (one.high - one.low)
 
 
 def test_predictions_or_ratings_that_are_all_the_same_have_no_r():
     predicted, rated = bivariate(50, 0.7, np.random.default_rng(0))
     predicted[:, 0], rated[:, 1] = 4.2, 5
-    found = ra.agreement(predicted, rated, np.arange(50))
+    found = ra.score_predictions(predicted, rated, np.arange(50))
     for axis in ra.AXES:
         assert (found.r[axis].value, found.r[axis].p, found.r[axis].n, found.r_squared[axis]) == (None, None, 50, 0)
 
@@ -193,11 +193,11 @@ def test_shuffled_ratings_are_predicted_at_chance():
     features, rated = rated_words(300, 20, noise=0.5)
     groups = np.arange(300)
     fold = ra.folds(groups)
-    assert ra.agreement(ra.held_out([features], rated, fold)[0], rated, groups).r["valence"].value > 0.8
+    assert ra.score_predictions(ra.cross_predict([features], rated, fold)[0], rated, groups).r["valence"].value > 0.8
     found = []
     for seed in range(10):
         shuffled = np.random.default_rng(seed).permutation(rated)
-        found.append(ra.agreement(ra.held_out([features], shuffled, fold)[0], shuffled, groups, draws=9))
+        found.append(ra.score_predictions(ra.cross_predict([features], shuffled, fold)[0], shuffled, groups, draws=9))
     for axis in ra.AXES:
         assert abs(np.mean([one.r[axis].value for one in found])) < 0.15
         assert sum(one.r[axis].p <= 0.1 for one in found) <= 4
@@ -208,7 +208,7 @@ def test_the_p_of_agreement_is_uniform_where_there_is_nothing(monkeypatch):
     monkeypatch.setattr(ra, "PERMUTATIONS", 39)
     generator = np.random.default_rng(0)
     found = [
-        ra.agreement(*bivariate(20, 0, generator), np.arange(20), draws=9, seed=i).r[axis].p
+        ra.score_predictions(*bivariate(20, 0, generator), np.arange(20), draws=9, seed=i).r[axis].p
         for i in range(200)
         for axis in ra.AXES
     ]
@@ -222,7 +222,7 @@ def test_intervals_of_agreement_hold_the_true_correlation(rho, monkeypatch):
     monkeypatch.setattr(ra, "PERMUTATIONS", 0)
     generator = np.random.default_rng(0)
     found = [
-        ra.agreement(*bivariate(50, rho, generator), np.arange(50), draws=200, seed=i).r[axis]
+        ra.score_predictions(*bivariate(50, rho, generator), np.arange(50), draws=200, seed=i).r[axis]
         for i in range(150)
         for axis in ra.AXES
     ]
@@ -247,7 +247,7 @@ def test_the_advantage_is_the_difference_of_r():
         assert (same[axis].value, same[axis].low, same[axis].high) == (0, 0, 0)
         backwards = ra.advantage(worse, better, rated, groups)[axis]
         assert (backwards.low, backwards.high) == pytest.approx((-found[axis].high, -found[axis].low))
-        alone = [ra.agreement(one, rated, groups).r[axis] for one in (better, worse)]
+        alone = [ra.score_predictions(one, rated, groups).r[axis] for one in (better, worse)]
         unpaired = np.hypot(*[one.high - one.low for one in alone])
         assert found[axis].high - found[axis].low < 0.8 * unpaired
     assert ra.advantage(better, worse, rated, groups) == found

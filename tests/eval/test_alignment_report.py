@@ -1,4 +1,4 @@
-"""The report of the alignment battery: tables, sentences, figures, the page, and its way into the card."""
+"""The report of the alignment battery: tables, figures, the page, and its way into the card."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from rich.console import Console
 import emosteer
 from emosteer._util import strict_json
 from emosteer.errors import InputError, MissingExtraError
-from emosteer.eval.alignment.figures import CAPTIONS, write_figures
+from emosteer.eval.alignment.figures import CAPTIONS, draw_figures
 from emosteer.eval.alignment.labels import place
-from emosteer.eval.alignment.page import write_report
 from emosteer.eval.alignment.ratings import Prediction
+from emosteer.eval.alignment.report import write_report
 from emosteer.eval.alignment.results import AlignmentReport, Ceiling, Geometry, LanguagePair, Transfer, WordRatings
 from emosteer.eval.alignment.statistics import Measure
-from emosteer.eval.alignment.summary import summary
 from emosteer.eval.alignment.tables import method, notes, sheets, tables
 from emosteer.vectors import card
 from emosteer.vectors.measured import AlignmentSummary
@@ -275,52 +274,6 @@ def test_the_method_is_told_leaf_by_leaf(report):
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Sentences.
-
-
-def changed(report, **measures):
-    """The report with other measures in its first geometry."""
-    first = report.geometry[0]
-    return replace(report, geometry=(replace(first, measures={**first.measures, **measures}), *report.geometry[1:]))
-
-
-def test_the_summary_says_what_was_found_in_five_to_eight_sentences(report):
-    found = summary(report)
-    assert 5 <= len(found) <= 8
-    text = " ".join(found)
-    assert (
-        "are close to each other in the model (RSA 0.73 [0.55, 0.84], p <0.001, n = 8), better than the input" in text
-    )
-    assert "goes with valence (|r| = 0.91 [0.81, 0.95], p <0.001, n = 8), not clearly better than the input" in text
-    assert "the second does not go, beyond chance, with" in text
-    assert "at RSA 0.78 [0.60, 0.90], p <0.001, n = 8; the model stays below that." in text
-    assert "above chance in 2 of 3" in text
-    assert "more than as many random directions in valence (" in text
-    assert "0.50 [0.25, 0.75] of cases, above the 0.12 of chance (n = 8)" in text
-    assert 5 <= len(summary(replace(report, geometry=report.geometry[:1], words=(), transfers=(), pairs=()))) <= 8
-
-
-@pytest.mark.parametrize(
-    ("rsa", "said"),
-    [
-        (Measure(0.05, -0.1, 0.2, 0.3, N), "are not closer to each other in the model than chance has it"),
-        (Measure(0.2, 0.1, 0.3, 0.01, N), "no better than the input embeddings (0.21)"),
-        (Measure(0.3, 0.1, 0.5, 0.01, N), "not clearly better than the input embeddings (0.21)"),
-        (Measure(0.8, 0.7, 0.9, 0.01, N), "the model reaches that"),
-        (Measure(None, n=N), "against Glasgow Norms, the similarity could not be computed (n = 8)."),
-    ],
-)
-def test_the_summary_claims_no_more_than_the_figure(report, rsa, said):
-    assert said in " ".join(summary(changed(report, rsa=rsa)))
-
-
-def test_directions_that_are_no_better_than_random_are_said_to_be_so(report):
-    level = {axis: Measure(0.01, -0.1, 0.1, None, 60) for axis in ("valence", "arousal")}
-    found = replace(report, words=(replace(report.words[0], advantage=level),))
-    assert "tell no more than as many random directions (" in " ".join(summary(found))
-
-
-# ----------------------------------------------------------------------------------------------------------------------
 # Files.
 
 
@@ -360,8 +313,8 @@ def test_the_page_can_be_read_without_seeing_it(report, page):
     assert all(attrs["scope"] in {"row", "col"} for tag, attrs in page.tags if tag == "th")
     assert all(len(attrs["alt"]) > 20 for tag, attrs in page.tags if tag == "img")
     assert ["RSA", "0.73 [0.55, 0.84]", "<0.001", "8", "0.21 [−0.05, 0.40]", "0.104", "0.78"] in page.rows
-    for sentence in summary(report):
-        assert sentence in page.shown
+    for note in notes(report):
+        assert note in page.shown
 
 
 def test_words_are_a_table_of_their_own(report, folder):
@@ -373,20 +326,20 @@ def test_words_are_a_table_of_their_own(report, folder):
     assert rows[4] == [str(value) for value in expected]
 
 
-def test_figures_are_png_of_a_size_to_look_at_and_the_same_twice(report, folder, tmp_path):
-    again = write_figures(report, tmp_path)
+@pytest.mark.slow
+def test_figures_are_png_of_a_size_to_look_at_and_the_same_twice(report, folder):
+    again = draw_figures(report)
     assert set(again) == PICTURES
-    for file in again.values():
-        content = file.read_bytes()
-        assert content == (folder / file.name).read_bytes()
+    for name, content in again.items():
+        assert content == (folder / f"alignment_{name}.png").read_bytes()
         assert content[:8] == b"\x89PNG\r\n\x1a\n"
         width, height = struct.unpack(">II", content[16:24])
         assert 400 <= width <= 3000
         assert 200 <= height <= 3000
 
 
-def test_only_what_the_report_has_is_drawn(report, tmp_path):
-    assert set(write_figures(replace(report, pairs=(), words=()), tmp_path)) == PICTURES - {
+def test_only_what_the_report_has_is_drawn(report):
+    assert set(draw_figures(replace(report, pairs=(), words=()))) == PICTURES - {
         "words",
         "languages",
         "shared",
@@ -447,6 +400,12 @@ def test_what_the_file_holds_of_a_report_is_what_the_report_says(report, folder,
     found = card.metadata(text)["model-index"][0]["results"]
     assert len(found) == 2 * 2 + 2  # two languages, two ratings each, two norms
     assert HOSTILE not in text.split("\n---\n", 1)[1]
+
+
+def changed(report, **measures):
+    """The report with other measures in its first geometry."""
+    first = report.geometry[0]
+    return replace(report, geometry=(replace(first, measures={**first.measures, **measures}), *report.geometry[1:]))
 
 
 def test_a_figure_that_was_not_found_is_not_in_the_file(report):

@@ -61,6 +61,7 @@ def test_it_writes_the_report_and_goes_on_from_its_cache(run, tmp_path, monkeypa
     assert str(tmp_path / "new" / "steering.json") in out.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_what_was_measured_goes_into_the_file_and_the_card_is_written_anew(run, folder, tmp_path):
     vectors = tmp_path / "mine"
     shutil.copytree(folder / "vectors", vectors)
@@ -153,6 +154,7 @@ def test_what_is_of_other_vectors_or_no_report_is_an_error_and_changes_nothing(r
     assert {**before, "README.md": b"---\na: [\n---\n"} == {file.name: file.read_bytes() for file in vectors.iterdir()}
 
 
+@pytest.mark.slow
 def test_extracting_with_what_was_measured_gives_the_same_folder(run, command_line, folder, tmp_path):
     """As `make vectors` does: from the reports that stand in the folder, byte for byte."""
     concepts = tmp_path / "small.json"
@@ -267,6 +269,7 @@ def ratings(tmp_path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_alignment_writes_its_report(align, ratings, tmp_path):
     output = tmp_path / "new"
     described = f"{ratings},language=en,word=Term,valence=V,arousal=A,scale=1:9,name=Mine"

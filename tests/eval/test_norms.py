@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from emosteer.errors import InputError
-from emosteer.eval import norms
 from emosteer.eval.norms import Norms, load_category_norms, load_norms, parse_norms
 
 ENGLISH = [
@@ -359,23 +358,8 @@ def test_a_fifth_of_the_words_may_be_in_other_scripts(tmp_path):
         assert "6 of 25 words" in refused(mine, tmp_path, ratings(1, 9, words), language="zh")
 
 
-def test_words_of_another_language_are_known_by_the_concept_sets(tmp_path, monkeypatch):
-    monkeypatch.setattr(norms, "_concept_words", lambda: {"en": set(ENGLISH[:4]), "es": set(ENGLISH[4:14])})
-    words = [word.upper() for word in ENGLISH]
-    message = refused(mine, tmp_path, ratings(1, 9, words))
-    assert "said to be in 'en', but has 10 words of the 'es' concept set, and 4 of the 'en' one" in message
-    assert "language=es" in message
-    assert mine(tmp_path, ratings(1, 9, words), language="es-MX").language == "es-MX"
-    assert mine(tmp_path, ratings(1, 9, words), language="it").language == "it"  # has no concept set to compare with
-    for own, other in [(set(ENGLISH[:5]), set(ENGLISH[5:15])), (set(), set(ENGLISH[5:14]))]:  # twice as many; 9
-        monkeypatch.setattr(norms, "_concept_words", lambda own=own, other=other: {"en": own, "es": other})
-        assert mine(tmp_path, ratings(1, 9, words)).language == "en"
-
-
-def test_the_built_in_concept_sets_are_what_languages_are_known_by():
-    words = norms._concept_words()
-    assert {"joyful", "furious"} & words["en"]
-    assert all(word == word.casefold() for word in words["en"])
+def test_languages_of_other_scripts_are_not_checked(tmp_path):
+    assert mine(tmp_path, ratings(1, 9), language="ko").language == "ko"
 
 
 def test_a_language_that_contradicts_a_known_format_is_refused(tmp_path):

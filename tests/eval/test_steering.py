@@ -17,7 +17,7 @@ from emosteer.eval import evaluate_steering, sampling
 from emosteer.eval.encoder import shared_encoder
 from emosteer.eval.fluency import nats_per_token
 from emosteer.eval.sampling import Answer, Cell, deranged, generate_cells
-from emosteer.eval.steering.measures import Figures, Measures
+from emosteer.eval.steering.measures import Measures, Scores
 from emosteer.eval.steering.report import notes, tables, write_report
 from tests.conftest import tiny_model, tiny_tokenizer
 
@@ -227,7 +227,7 @@ def test_an_interrupted_write_leaves_no_half_file(steered, tmp_path, monkeypatch
         patch.setattr(Path, "replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
             sample(steered, grid(JOY), cache=tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert list((tmp_path / "cache").glob("*")) == []
 
 
 def test_a_cache_that_cannot_be_used_is_one_clear_error(steered, tmp_path):
@@ -258,8 +258,8 @@ def test_figures_are_what_one_counts_by_hand():
         answer("iiii no no no no no", joy, prompt="B?", nats=None, tokens=[7, 7, 7, 8]),
     ]
     measures = Measures(answers, [Letters()])
-    figures = measures.of([4, 5], "joy")
-    value = {name: found[0] for name, found in figures.text.items()}
+    scores = measures.of([4, 5], "joy")
+    value = {name: found[0] for name, found in scores.text.items()}
     assert value["cost"] == pytest.approx(2.5 - (1 + 2 + 3 + 4) / 4)
     assert value["loops"] == 0.5
     assert value["loops_change"] == 0.5 - 1 / 4
@@ -267,12 +267,12 @@ def test_figures_are_what_one_counts_by_hand():
     assert value["tokens"] == 4
     own = -(7 / 8 * math.log(7 / 8) + 1 / 8 * math.log(1 / 8))
     plain = -(4 * (2 / 8 * math.log(2 / 8)) - 2 / 8 * math.log(2 / 8) + 2 * (1 / 8 * math.log(1 / 8)))
-    assert figures.variety["entropy"] == pytest.approx(own)
+    assert scores.variety["entropy"] == pytest.approx(own)
     assert value["entropy_ratio"] == pytest.approx(own / plain)
-    assert figures.variety["distinct_2"] == pytest.approx(2 / 6)  # 77 five times, 78
+    assert scores.variety["distinct_2"] == pytest.approx(2 / 6)  # 77 five times, 78
     assert value["distinct_2_ratio"] == pytest.approx((2 / 6) / (5 / 6))  # 12 twice, 23, 34, 25, 55
-    assert figures.variety["distinct_3"] == pytest.approx(2 / 4)
-    judged = {name: found[0] for name, found in figures.judged["letters"].items()}
+    assert scores.variety["distinct_3"] == pytest.approx(2 / 4)
+    judged = {name: found[0] for name, found in scores.judged["letters"].items()}
     assert judged["hit"] == 0.5
     assert judged["probability"] == pytest.approx((4 / 9 + 1 / 14) / 2)  # letters and one each
     assert judged["probability_of_basic"] == pytest.approx((4 / 7 + 1 / 7) / 2)
@@ -282,7 +282,7 @@ def test_figures_are_what_one_counts_by_hand():
     apart = [embedded[0] @ embedded[1], embedded[2] @ embedded[3]]
     assert value["topic"] == pytest.approx(np.mean(near) / np.mean(apart), rel=1e-5)
     assert measures.of([4, 5], "calm").judged == {}
-    mean = Figures.mean([figures, measures.of([4, 5], "fear")])
+    mean = Scores.mean([scores, measures.of([4, 5], "fear")])
     assert mean.n == 4
     assert mean.judged["letters"]["hit"][0] == 0.25
 

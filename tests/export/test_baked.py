@@ -23,14 +23,15 @@ import emosteer
 from emosteer.errors import IncompatibleModelError, ToneError
 from emosteer.vectors.types import Dose
 from tests.conftest import tiny_config, tiny_model
-from tests.steering.test_hooks import (
+from tests.oracle import (
     ARCHITECTURES,
     COMMON,
     LLAMA,
     STATEFUL,
     added,
+    blocks_of,
     built,
-    by_hand,
+    deltas,
     expected_logits,
     logits_of,
     made_for,
@@ -105,7 +106,7 @@ def test_blocks_of_several_kinds_get_their_biases_by_a_setting_each(monkeypatch)
     baked = emosteer.bake(model, vectors, {"joy": 2.0})
     assert baked.config.mamba_proj_bias
     assert baked.config.mlp_bias
-    with added("nemotron_h", model, by_hand(vectors, {"joy": 2.0}), since=0):
+    with added(blocks_of("nemotron_h", model), deltas(vectors, {"joy": 2.0}), since=0):
         steered = logits_of(model, ids, use_cache=False)
     error = (logits_of(baked, ids, use_cache=False) - steered).norm()
     assert error < 1e-5 * (steered - logits_of(model, ids, use_cache=False)).norm()
@@ -122,6 +123,7 @@ def test_where_no_bias_does_what_steering_does_it_refuses(arch):
     assert all(torch.equal(tensor, before[name]) for name, tensor in tensors(model).items())
 
 
+@pytest.mark.full
 def test_a_process_without_emosteer_reads_it_to_the_bit(model, vectors, tmp_path):
     ids = some_ids(12)
     baked = emosteer.bake(model, vectors, {"joy": 0.8})
@@ -188,7 +190,7 @@ def test_half_precision_stays_half(arch):
     baked = emosteer.bake(model, made_for(arch), TONE)
     assert {parameter.dtype for parameter in baked.parameters()} == {torch.bfloat16}
     plain = logits_of(model, ids)
-    with added(arch, model, by_hand(made_for(arch), TONE), since=0):
+    with added(blocks_of(arch, model), deltas(made_for(arch), TONE), since=0):
         steered = logits_of(model, ids, use_cache=False)
     assert (logits_of(baked, ids) - steered).norm() < 0.2 * (steered - plain).norm()
 
@@ -244,7 +246,7 @@ def test_a_bias_that_is_there_is_added_to():
     vectors = emosteer.EmotionVectors.random(model, ["joy"])
     bias = baked_bias(model, 1).detach().clone()
     baked = emosteer.bake(model, vectors, {"joy": 1.0})
-    torch.testing.assert_close(baked_bias(baked, 1), bias + by_hand(vectors, {"joy": 1.0})[1].float())
+    torch.testing.assert_close(baked_bias(baked, 1), bias + deltas(vectors, {"joy": 1.0})[1].float())
     assert torch.equal(baked_bias(model, 1), bias)
 
 
@@ -311,6 +313,7 @@ def test_a_bias_that_does_more_than_its_derivative_says_is_refused(monkeypatch):
         emosteer.bake(model, vectors, {"joy": 1.0})
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_the_embedded_model_says_baked_what_it_says_steered(embedded):
     """The first token, which only the bias reaches, changes next to nothing after it."""

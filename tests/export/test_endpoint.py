@@ -23,7 +23,7 @@ import emosteer
 from emosteer.errors import FormatError, IncompatibleModelError, InputError
 from emosteer.export import write_endpoint
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
-from tests.steering.test_hooks import added, by_hand
+from tests.oracle import added, deltas
 
 SERVER = """
 import importlib.util, json, sys
@@ -101,7 +101,7 @@ def test_requests_at_once_get_the_tones_that_each_asked_for(folder, twin):
     expected = []
     for tone in tones:
         answer = ids
-        with added("llama", twin.model, by_hand(twin.vectors, tone)), torch.no_grad():
+        with added(twin.model.model.layers, deltas(twin.vectors, tone)), torch.no_grad():
             for _ in range(12):  # without a cache
                 answer = torch.cat([answer, twin.model(input_ids=answer).logits[:, -1:].argmax(-1)], dim=1)
         expected.append(twin.tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True))
@@ -110,6 +110,7 @@ def test_requests_at_once_get_the_tones_that_each_asked_for(folder, twin):
     assert served(folder, asked) == [[200, [{"generated_text": one}]] for one in expected * 3]
 
 
+@pytest.mark.full
 def test_messages_recipes_and_seeds_are_what_they_are_in_python(folder, twin):
     tone = {"joy": 2.0}
     drawn = {"temperature": 0.9, "top_k": 20, "top_p": 0.95, "repetition_penalty": 1.1, "seed": 7}
@@ -146,6 +147,7 @@ def test_messages_recipes_and_seeds_are_what_they_are_in_python(folder, twin):
     assert answers[10][0] == 200  # it ends where the model's context does
 
 
+@pytest.mark.full
 def test_what_cannot_be_answered_is_an_error_that_says_why_and_the_next_is_answered(folder):
     wrong = {
         "There is no emotion 'bliss'": request(emotion={"bliss": 1.0}),
@@ -246,6 +248,7 @@ def test_a_copy_that_breaks_off_leaves_no_folder(saved, tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_the_embedded_model_answers_as_it_does_here(real, tmp_path):
     real.model.save_pretrained(tmp_path / "model")

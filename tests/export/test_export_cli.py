@@ -14,7 +14,7 @@ import emosteer
 from emosteer.errors import IncompatibleModelError, InputError
 from emosteer.export import save_baked, write_gguf
 from tests.conftest import tiny_model, tiny_tokenizer
-from tests.steering.test_hooks import added, by_hand, logits_of
+from tests.oracle import added, deltas, logits_of
 
 MIX = ("-e", "joy=1.5", "-e", "fear=-0.5")
 
@@ -87,7 +87,7 @@ def test_a_baked_checkpoint_says_what_hooks_at_every_token_say(command_line, sav
     model, tone = tiny_model(), {"joy": 1.5, "fear": -0.5}
     vectors = emosteer.EmotionVectors.from_pretrained(saved / "vectors")
     answer = ids
-    with added("llama", model, by_hand(vectors, tone), since=0), torch.no_grad():
+    with added(model.model.layers, deltas(vectors, tone), since=0), torch.no_grad():
         steered = logits_of(model, ids)
         for _ in range(20):
             answer = torch.cat([answer, model(input_ids=answer).logits[:, -1:].argmax(-1)], dim=1)

@@ -14,7 +14,7 @@ import emosteer
 from emosteer.errors import InputError, MissingExtraError, ToneError
 from emosteer.export import write_gguf
 from emosteer.vectors.types import Dose
-from tests.steering.test_hooks import by_hand
+from tests.oracle import deltas
 
 TEXT, INT32, FLOAT32 = 8, 5, 0
 
@@ -67,7 +67,7 @@ def test_a_mix_is_the_sum_of_what_steering_adds(spread, tmp_path):
     assert keys["general.architecture"] == "controlvector"
     assert keys["controlvector.model_hint"] == "llama"
     assert keys["controlvector.layer_count"] == 3
-    expected = by_hand(spread, tone)
+    expected = deltas(spread, tone)
     assert tensors.keys() == {f"direction.{layer}" for layer in expected} == {f"direction.{n}" for n in (1, 2, 3)}
     for layer, delta in expected.items():
         torch.testing.assert_close(torch.tensor(tensors[f"direction.{layer}"]), delta.float(), atol=1e-6, rtol=1e-5)
@@ -89,7 +89,7 @@ def test_the_same_tone_gives_the_same_bytes(spread, tmp_path):
 
 def test_a_point_of_valence_and_arousal_is_the_mix_that_it_stands_for(model, tmp_path):
     from emosteer.steering.affect import mix
-    from emosteer.vectors.config import EmotionInfo
+    from emosteer.vectors.types import EmotionInfo
 
     points = {"joy": (0.8, 0.5), "fear": (-0.7, 0.6), "calm": (0.5, -0.7), "gloom": (-0.6, -0.4)}
     vectors = emosteer.EmotionVectors.random(model, list(points))

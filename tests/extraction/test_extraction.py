@@ -17,7 +17,7 @@ import emosteer
 from emosteer.concepts import ConceptSet, Emotion, Neutral, Texts
 from emosteer.errors import ConceptError, InputError, MissingExtraError, ToneError
 from emosteer.extraction import METHODS, extract
-from tests.conftest import tiny_config, tiny_model
+from tests.conftest import few, tiny_config, tiny_model
 
 EVERY_METHOD = ["mean_difference", "pca", "logistic"]
 
@@ -38,8 +38,8 @@ def planted_states(n_emotions: int, seed: int, *, texts: int = 60, width: int = 
     return states, labels, shifts - shifts.mean(0)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("strength", [6, 20])
+@pytest.mark.parametrize("seed", few([0, 1, 2], 0))
+@pytest.mark.parametrize("strength", few([6, 20], 6))
 @pytest.mark.parametrize("n_emotions", [2, 3, 8])
 @every_method
 def test_a_method_finds_the_planted_directions(method, n_emotions, strength, seed):
@@ -514,7 +514,7 @@ def test_a_set_without_emotions_is_an_error(lively_model, tokenizer, concepts):
         extract(lively_model, tokenizer, concepts.subset([]))
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 64])
+@pytest.mark.parametrize("batch_size", few([1, 4, 64], 4))
 @pytest.mark.parametrize("third", [False, True])
 @every_method
 def test_two_emotions_of_the_same_texts_are_an_error_that_names_one(method, third, batch_size, lively_model, tokenizer):

@@ -17,7 +17,7 @@ from emosteer.cli import printing
 from emosteer.concepts import ConceptSet
 from emosteer.errors import ConceptError, IncompatibleModelError
 from emosteer.extraction import transfer as transferring
-from emosteer.extraction.linear_map import ridge, same_depth
+from emosteer.extraction.linear_map import ridge_map, same_depth
 from emosteer.extraction.transfer import _described, transfer
 from tests.conftest import small_concepts, tiny_config, tiny_model, tiny_tokenizer
 
@@ -134,7 +134,7 @@ def test_ridge_is_that_of_scikit_learn(n, d):
     standard = ((given - given.mean(0)) / given.std(0)).double().numpy()
     squares = torch.linalg.svdvals(torch.from_numpy(standard))[: min(n, d)] ** 2
     expected = Ridge(alpha=0.7 * float(squares.mean())).fit(standard, told.numpy()).coef_.T
-    found = ridge(given, told, penalty=0.7) * given.std(0).unsqueeze(-1)
+    found = ridge_map(given, told, penalty=0.7) * given.std(0).unsqueeze(-1)
     torch.testing.assert_close(found, torch.from_numpy(expected).float(), rtol=1e-3, atol=1e-5)
 
 

@@ -18,7 +18,6 @@ from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationDelete,
     HfApi,
-    HfFileSystem,
     ModelCard,
     hf_hub_download,
     hf_hub_url,
@@ -93,7 +92,6 @@ def pulled(*args, **kwargs) -> bytes:
 
 
 def test_a_folder_is_created_pushed_and_described(hub, client, folder):
-    assert huggingface_hub.whoami()["name"] == "alice"
     url = huggingface_hub.create_repo("alice/joy")
     assert huggingface_hub.parse_hf_uri(str(url)).id == "alice/joy"
     assert (str(url), url.repo_id) == (f"{hub.url}/alice/joy", "alice/joy")
@@ -108,7 +106,7 @@ def test_a_folder_is_created_pushed_and_described(hub, client, folder):
     assert [commit.title for commit in repository.commits] == ["Push joy", "initial commit"]
     assert (done.oid, done.pr_url) == (repository.at().oid, None)
 
-    about = model_info("alice/joy", files_metadata=True, securityStatus=True)
+    about = model_info("alice/joy", files_metadata=True)
     assert (about.sha, about.private, about.gated, about.downloads) == (done.oid, False, False, 0)
     assert set(about.tags) >= {"emosteer", "steering", "safetensors", "license:apache-2.0", "base_model:org/tiny", "en"}
     assert about.card_data.license == "apache-2.0"
@@ -118,9 +116,6 @@ def test_a_folder_is_created_pushed_and_described(hub, client, folder):
     assert (files["vectors.safetensors"].size, files["config.json"].lfs) == (len(LARGE), None)
     # The id that git gives to this content.
     assert files["config.json"].blob_id == hashlib.sha1(b'blob 8\0{"a": 1}').hexdigest()
-    assert [file.path for file in HfApi().list_repo_tree("alice/joy")] == sorted([".gitattributes", *FILES])
-    [found] = HfApi().get_paths_info("alice/joy", ["config.json", "missing"], expand=True)
-    assert (found.size, found.last_commit.oid) == (8, done.oid)
 
 
 def test_what_has_not_changed_is_not_pushed_again(hub, joy, folder):
@@ -130,69 +125,22 @@ def test_what_has_not_changed_is_not_pushed_again(hub, joy, folder):
     assert not any("/commit/" in line or "/uploads/" in line for line in asked(hub))
 
 
-def test_a_large_file_goes_up_in_parts(tmp_path):
-    with LoopbackHub(part_size=60_000) as hub, connected(hub, tmp_path, token=hub.token("alice")):
-        hub.create("alice/joy")
-        hub.corrupt(r"/uploads/.*/2\?", method="PUT")
-        with pytest.raises(RuntimeError, match="Error while uploading"):
-            HfApi().upload_file(path_or_fileobj=LARGE, path_in_repo="a.safetensors", repo_id="alice/joy")
-        HfApi().upload_file(path_or_fileobj=LARGE, path_in_repo="a.safetensors", repo_id="alice/joy")
-        assert hub.repositories["alice/joy"].files()["a.safetensors"] == LARGE
-        parts = [request for request in hub.requests if request.server == "storage"]
-        assert [request.received for request in parts] == [60_000, 60_000, 60_000, 24_800] * 2
-        assert {request.headers.get("authorization") for request in parts} == {None}
-
-
-def test_a_folder_below_an_ignored_file_and_a_deletion(hub, joy):
-    operations = [
-        CommitOperationAdd("en/config.json", b"{}"),
-        CommitOperationAdd(".gitignore", b"*.tmp\n"),
-        CommitOperationAdd("en/a.tmp", b"no"),
-        CommitOperationDelete("config.json"),
-    ]
+def test_a_file_in_a_folder_and_a_deletion(hub, joy):
+    operations = [CommitOperationAdd("en/config.json", b"{}"), CommitOperationDelete("config.json")]
     HfApi().create_commit("alice/joy", operations, commit_message="Move")
-    kept = {".gitattributes", ".gitignore", "README.md", "en/config.json", "vectors.safetensors"}
-    assert set(joy.files()) == kept
-    assert {entry.path for entry in HfApi().list_repo_tree("alice/joy", recursive=True)} == {*kept, "en"}
-    HfApi().delete_folder("en", "alice/joy")
-    assert "en/config.json" not in joy.files()
+    assert set(joy.files()) == {".gitattributes", "README.md", "en/config.json", "vectors.safetensors"}
     with pytest.raises(EntryNotFoundError):
         HfApi().delete_file("nothing.txt", "alice/joy")
 
 
-@pytest.mark.parametrize("xet", [False, True])
-def test_a_pull_request_leaves_main_alone(hub, folder, tmp_path, xet):
+def test_a_pull_request_leaves_main_alone(hub, client, folder):
     repository = hub.create("alice/joy", {"config.json": b"old"})
-    hub.commit("alice/joy", {".gitattributes": None})  # everything into git, as the hub speaks no Xet
-    with connected(hub, tmp_path / "home", token=hub.token("alice"), xet=xet):
-        done = upload_folder(repo_id="alice/joy", folder_path=folder, create_pr=True)
-        assert (done.pr_url, done.pr_revision) == (f"{hub.url}/alice/joy/discussions/1", "refs/pr/1")
-        assert repository.files() == {"config.json": b"old"}
-        assert repository.files("refs/pr/1") == FILES
-        details = HfApi().get_discussion_details("alice/joy", 1)
-        assert (details.author, details.target_branch) == ("alice", "refs/heads/main")
-        assert details.status == ("draft" if xet else "open")
-        assert [event.oid for event in details.events if event.type == "commit"] == [done.oid]
-        assert [pull.num for pull in HfApi().get_repo_discussions("alice/joy")] == [1]
-        assert pulled("vectors.safetensors", revision="refs/pr/1") == LARGE
-
-
-def test_xet_is_the_choice_of_the_client_for_uploads_and_of_the_server_for_downloads(hub, folder, tmp_path):
-    pytest.importorskip("hf_xet")
-    repository = hub.create("alice/joy", FILES)
-    with connected(hub, tmp_path / "home", token=hub.token("alice"), xet=True):
-        assert pulled("vectors.safetensors") == LARGE
-        (folder / "vectors.safetensors").write_bytes(LARGE[::-1])
-        with pytest.raises(ConnectionError, match="xet-write-token"):
-            upload_folder(repo_id="alice/joy", folder_path=folder)
-        # A commit whose reply is lost is sent again, and meets itself.
-        hub.commit("alice/joy", {".gitattributes": None})
-        (folder / "vectors.safetensors").unlink()
-        (folder / "config.json").write_text("{}")
-        hub.lose_reply("/commit/main")
-        with pytest.raises(HfHubHTTPError, match="A commit has happened since"):
-            upload_folder(repo_id="alice/joy", folder_path=folder, parent_commit=repository.at().oid)
-        assert repository.files()["config.json"] == b"{}"
+    done = upload_folder(repo_id="alice/joy", folder_path=folder, create_pr=True)
+    assert (done.pr_url, done.pr_revision) == (f"{hub.url}/alice/joy/discussions/1", "refs/pr/1")
+    main = repository.files()
+    assert {name: repository.files("refs/pr/1")[name] for name in FILES} == FILES
+    assert main["config.json"] == b"old"
+    assert pulled("vectors.safetensors", revision="refs/pr/1") == LARGE
 
 
 def test_who_may_not_write_may_open_a_pull_request(hub, joy, client, folder):
@@ -209,21 +157,11 @@ def test_who_may_not_write_may_open_a_pull_request(hub, joy, client, folder):
     assert len(joy.commits) == 2
 
 
-def test_a_branch_and_a_tag(hub, joy, folder):
+def test_a_branch(hub, joy):
     huggingface_hub.create_branch("alice/joy", branch="draft")
     huggingface_hub.create_branch("alice/joy", branch="draft", exist_ok=True)
-    huggingface_hub.create_tag("alice/joy", tag="v1")
-    first = joy.at().oid
     hub.commit("alice/joy", {"config.json": b"{}"}, revision="draft")
     assert (pulled("config.json"), pulled("config.json", revision="draft")) == (FILES["config.json"], b"{}")
-    assert pulled("config.json", revision="v1") == FILES["config.json"]
-    refs = HfApi().list_repo_refs("alice/joy", include_pull_requests=True)
-    assert {branch.name: branch.target_commit for branch in refs.branches}.keys() == {"main", "draft"}
-    assert [(tag.name, tag.target_commit) for tag in refs.tags] == [("v1", first)]
-    assert len(HfApi().list_repo_commits("alice/joy", revision="draft")) == 3
-    HfApi().delete_branch("alice/joy", branch="draft")
-    with pytest.raises(RevisionNotFoundError):
-        model_info("alice/joy", revision="draft")
 
 
 def test_a_push_on_an_old_parent_is_refused(hub, joy, folder):
@@ -290,8 +228,6 @@ def test_what_is_not_there(hub, joy, client):
         with pytest.raises(RepositoryNotFoundError):
             model_info("alice/nothing")
     client.use_token("hf_wrong")
-    with pytest.raises(HfHubHTTPError, match="Invalid user token"):
-        huggingface_hub.whoami()
     with pytest.raises(HfHubHTTPError, match="Invalid credentials") as refused:
         model_info("alice/joy")
     assert not isinstance(refused.value, RepositoryNotFoundError)
@@ -316,7 +252,6 @@ def test_private_and_gated(hub, client):
     hub.grant("alice/private", "bob")
     hub.grant("alice/gated", "bob")
     assert model_info("alice/private").id == "alice/private"
-    HfApi().auth_check("alice/gated")
     hf_hub_download("alice/gated", "README.md")
 
 
@@ -333,32 +268,6 @@ def test_parts_of_files(hub, joy, client):
     [first, *_] = [request for request in hub.requests if request.server == "storage"]
     assert (first.range, first.sent, first.headers.get("authorization")) == ("bytes=10-19", 10, None)
 
-    since = len(hub.requests)
-    with HfFileSystem().open("alice/joy/vectors.safetensors", block_size=1000) as file:
-        file.seek(5000)
-        assert file.read(300) == LARGE[5000:5300]
-    assert 0 < sum(request.sent for request in hub.requests[since:] if request.server == "storage") < 3000
-
-
-def test_what_is_built_on_files(hub, joy, tmp_path):
-    import numpy
-    from safetensors.numpy import save
-
-    header = {"emosteer": json.dumps({"text": "x" * 200_000})}  # more than the client reads at first
-    hub.commit("alice/joy", {"vectors.safetensors": save({"a": numpy.zeros((2, 3), "f4")}, header)})
-    found = HfApi().parse_safetensors_file_metadata("alice/joy", "vectors.safetensors")
-    assert (found.tensors["a"].shape, found.metadata) == ([2, 3], header)
-    here = Path(huggingface_hub.snapshot_download("alice/joy", allow_patterns=["*.json"]))
-    assert [path.name for path in here.iterdir()] == ["config.json"]
-    card = ModelCard.load("alice/joy")
-    card.data.license = "mit"
-    card.push_to_hub("alice/joy", parent_commit=joy.at().oid)
-    assert "license:mit" in model_info("alice/joy").tags
-    assert huggingface_hub.file_exists("alice/joy", "config.json")
-    assert not huggingface_hub.file_exists("alice/joy", "nothing")
-    HfApi().delete_repo("alice/joy")
-    assert not huggingface_hub.repo_exists("alice/joy")
-
 
 def test_a_list_of_models(hub, client):
     for i in range(5):
@@ -369,12 +278,9 @@ def test_a_list_of_models(hub, client):
     assert [model.downloads for model in found] == [4, 3, 2, 1, 0]
     assert sum(request.path == "/api/models" for request in hub.requests) == 3
     assert [model.id for model in list_models(filter="odd", sort="downloads", limit=1)] == ["user3/joy-3"]
-    assert [model.id for model in list_models(author="user2")] == ["user2/joy-2"]
     assert [model.id for model in list_models(search="JOY-4")] == ["user4/joy-4"]
-    [other] = list_models(author="alice", expand=["lastModified", "cardData", "sha"])
+    [other] = list_models(search="other", expand=["lastModified", "sha"])
     assert (other.last_modified, other.tags) == (datetime(2020, 1, 2, tzinfo=UTC), None)
-    [full] = list_models(author="user1", full=True, cardData=True)
-    assert (full.card_data.base_model, full.sha) == ("org/tiny", hub.repositories["user1/joy-1"].at().oid)
 
 
 # ------------------------------------------------------------------------------------------------------ the card
@@ -513,21 +419,6 @@ def test_nothing_goes_elsewhere_in_this_process(hub, tmp_path):
     assert hub.requests == []
     assert hub.url != huggingface_hub.constants.ENDPOINT
     assert (os.environ["HF_HUB_OFFLINE"] == "1") == huggingface_hub.constants.HF_HUB_OFFLINE
-
-
-def test_a_second_connection_knows_nothing_of_the_first(hub, tmp_path, monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    get_session()  # asks the proxy for everything, as long as it lives
-    hub.create("alice/joy")
-    for name in ("a.txt", "b.txt"):
-        hub.commit("alice/joy", {name: b"x"})
-        with connected(hub, tmp_path / name, token=hub.token("alice")):
-            assert huggingface_hub.whoami(cache=True)["name"] == "alice"
-            assert f"alice/joy/{name}" in HfFileSystem().ls("alice/joy", detail=False)
-            assert huggingface_hub.hffs.url("alice/joy/b.txt") == f"{hub.url}/alice/joy/resolve/main/b.txt"
-            hf_hub_download("alice/joy", name)
-            assert [path.name for path in (tmp_path / name).rglob("snapshots/*/*")] == [name]
-    assert sum(request.path == "/api/whoami-v2" for request in hub.requests) == 2
 
 
 def test_a_process_of_its_own(hub, folder, tmp_path):

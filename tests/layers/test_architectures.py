@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 import transformers
+from packaging.version import Version
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -19,7 +22,7 @@ import emosteer
 from emosteer import layers
 from emosteer.errors import IncompatibleModelError, InputError, ToneError
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, with_hidden
-from tests.conftest import tiny_model
+from tests.conftest import few, tiny_model
 from tests.layers.architectures import UNBUILT, check, config, model_types, row, shrunk, summary
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers warns about half of its own default configs
@@ -59,7 +62,22 @@ SEEING = {
 }
 
 
-@pytest.mark.parametrize("model_type", model_types())
+# One of each family for the quick run; the others are left to the full one.
+# fmt: off
+QUICK = {
+    "bloom", "cohere2", "deepseek_v3", "falcon_h1", "gemma3n_text", "glm4", "gpt2", "gpt_neox", "granitemoe",
+    "llama", "longcat_flash", "mamba2", "mpt", "musicgen", "opt", "phi3", "qwen3_moe", "recurrent_gemma",
+    "rwkv", "xlnet", "bart", "fsmt", "t5", "florence2", "llava", "qwen3_vl",
+}
+# fmt: on
+
+
+def quickly(model_types: Iterable[str]) -> pytest.MarkDecorator:
+    """A parameter `model_type`."""
+    return pytest.mark.parametrize("model_type", few(model_types, *QUICK))
+
+
+@quickly(model_types())
 def test_a_model_of_every_type_is_steered_to_the_bit(model_type):
     became = row(model_type)
     if became.state != "works":
@@ -68,21 +86,20 @@ def test_a_model_of_every_type_is_steered_to_the_bit(model_type):
         pytest.skip(became.reason)
 
 
+@pytest.mark.slow
 def test_nearly_every_type_can_be_built_and_steered():
     rows = [row(one) for one in model_types()]
     works = [one.model_type for one in rows if one.state == "works"]
     assert len(works) >= len(rows) - LEFT_OUT
-    if transformers.__version__ == "5.23.0":
-        assert len(rows) == 189
-        assert len(works) >= 180
+    assert len(works) >= 150  # of 189 in transformers 5.23
     text = summary(rows)
     assert f"**{len(works)} are built here" in text
     assert all(f"`{one.model_type}`" in text for one in rows)
 
 
-@pytest.mark.parametrize("model_type", SEQ2SEQ)
+@quickly(SEQ2SEQ)
 def test_the_decoder_of_an_encoder_decoder_model_is_steered(model_type):
-    if model_type == "fsmt" and transformers.__version__ == "5.16.0":
+    if model_type == "fsmt" and Version(transformers.__version__) < Version("5.17"):
         pytest.skip("its decoder is given the whole text at each step and cuts off what it has read already")
     small = config(model_type)
     if hasattr(small, "is_decoder"):
@@ -102,7 +119,7 @@ def test_the_decoder_may_be_of_another_depth_than_the_encoder():
         assert len(decoder_layers(model)) == sizes["decoder_layers"]
 
 
-@pytest.mark.parametrize("model_type", SEEING)
+@quickly(SEEING)
 def test_the_text_part_of_a_model_that_sees_is_steered(model_type):
     torch.manual_seed(0)
     model = AutoModelForImageTextToText.from_config(config(model_type)).float().eval()
@@ -110,7 +127,7 @@ def test_the_text_part_of_a_model_that_sees_is_steered(model_type):
     assert check(model).generates
 
 
-@pytest.mark.parametrize("model_type", sorted(REFUSED))
+@quickly(sorted(REFUSED))
 def test_what_cannot_be_steered_is_refused_with_the_reason(model_type):
     if row(model_type).state == "not built":
         pytest.skip("older transformers cannot build it from its default config")

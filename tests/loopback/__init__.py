@@ -7,9 +7,9 @@
         assert hub.repositories["alice/joy"].files("refs/pr/1")["config.json"] == b"..."
         assert [request.path for request in hub.requests if request.range] == [...]
 
-`client` is the one of this process; `environment` is for another. What can go wrong is in `faults`. The hub keeps
-models only, and has no Xet, no organisations and no merging of pull requests; where the real one would send a small
-file by way of a redirect, it sends it at once.
+`client` is the one of this process; `environment` is for another. What can go wrong is in `faults`. The hub speaks the
+routes that the tests use: models only, without Xet, tags, organisations or discussions. Where the real one would send a
+small file by way of a redirect, it sends it at once.
 """
 
 from .client import Connection, connected, environment

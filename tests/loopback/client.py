@@ -66,16 +66,13 @@ def environment(hub: LoopbackHub, home: Path, *, token: str | None = None) -> di
 
 
 @contextlib.contextmanager
-def connected(hub: LoopbackHub, home: Path, *, token: str | None = None, xet: bool = False) -> Iterator[Connection]:
+def connected(hub: LoopbackHub, home: Path, *, token: str | None = None) -> Iterator[Connection]:
     """Point the huggingface_hub of this process at a hub, with an empty cache under `home`.
 
     The library reads its settings when it is imported and keeps some of them in several places; all are set here
     and put back. Its waits before it tries again are skipped and counted.
 
-    With hf_xet installed the client uploads large files through Xet without asking the server first, and
-    `upload_folder` takes another way altogether: it opens a draft for a pull request, and sends a commit again when
-    the reply is lost. The hub speaks no Xet, so `xet=True`, which takes that way, can push only what goes into git:
-    commit {".gitattributes": None} to have every file there. Downloads use Xet only where the server offers it.
+    The hub speaks no Xet, so the client is told to do without it.
 
     Raises:
         AssertionError: At the end, when a host other than the loopback was looked up.
@@ -101,7 +98,7 @@ def connected(hub: LoopbackHub, home: Path, *, token: str | None = None, xet: bo
             "HF_TOKEN_PATH": str(home / "token"),
             "HF_STORED_TOKENS_PATH": str(home / "stored_tokens"),
             "HF_HUB_OFFLINE": False,
-            "HF_HUB_DISABLE_XET": not xet,
+            "HF_HUB_DISABLE_XET": True,
             "HF_HUB_DISABLE_TELEMETRY": True,
         }
         for name, value in settings.items():

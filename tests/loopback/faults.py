@@ -78,6 +78,11 @@ class Faults:
         """Call `do` when the request has arrived and before it is looked at; `do` may use the hub and its clients."""
         self._add("before", path, method, times, do)
 
+    def mend(self) -> None:
+        """Let nothing go wrong any more."""
+        with self._faults_lock:
+            self._faults.clear()
+
     def _add(self, kind: str, path: str, method: str | None, times: int, value: Any) -> None:
         with self._faults_lock:
             self._faults.append(Fault(kind, re.compile(path), method, times, value))

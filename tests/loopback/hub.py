@@ -17,14 +17,13 @@ from .store import Commit, Repository, Store
 class LoopbackHub(Faults):
     """A hub that listens on the loopback while the context lasts.
 
-    Files above `lfs_threshold` bytes, and those that .gitattributes names, go to the storage, in parts when larger
-    than `part_size`. A list of models has at most `page_size` of them a page.
+    Files above `lfs_threshold` bytes, and those that .gitattributes names, go to the storage. A list of models has at
+    most `page_size` of them a page.
     """
 
-    def __init__(self, *, lfs_threshold: int = 10 << 20, part_size: int = 5 << 20, page_size: int = 1000) -> None:
+    def __init__(self, *, lfs_threshold: int = 10 << 20, page_size: int = 1000) -> None:
         super().__init__()
         self.store = Store(lfs_threshold=lfs_threshold)
-        self.part_size = part_size
         self.page_size = page_size
         self.tokens: dict[str, tuple[str, str]] = {}
         self.log: list[Request] = []

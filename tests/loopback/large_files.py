@@ -23,22 +23,11 @@ def lfs_batch(hub: LoopbackHub, request: Request, repo: str) -> Reply:
         entry: dict[str, Any] = {"oid": oid, "size": size, "authenticated": True}
         if oid not in hub.store.objects:
             signed = f"{oid}?signature={hub.sign(oid)}"
-            upload: dict[str, Any] = {"href": f"{hub.storage_url}/uploads/{signed}"}
-            if size > hub.part_size and "multipart" in request.json["transfers"]:
-                parts = -(-size // hub.part_size)
-                header = {
-                    str(i): f"{hub.storage_url}/uploads/{oid}/{i}?signature={hub.sign(oid)}"
-                    for i in range(1, parts + 1)
-                }
-                upload = {
-                    "href": f"{hub.url}/api/complete_multipart/{signed}",
-                    "header": {"chunk_size": str(hub.part_size), **header},
-                }
+            upload = {"href": f"{hub.storage_url}/uploads/{signed}"}
             verify = {"href": f"{hub.url}/{repo}.git/info/lfs/objects/verify"}
             entry["actions"] = {"upload": upload, "verify": verify}
         told.append(entry)
-    many = any("chunk_size" in entry.get("actions", {}).get("upload", {}).get("header", {}) for entry in told)
-    return answer({"transfer": "multipart" if many else "basic", "objects": told, "hash_algo": "sha256"})
+    return answer({"transfer": "basic", "objects": told, "hash_algo": "sha256"})
 
 
 def _signed(hub: LoopbackHub, request: Request, oid: str) -> None:
@@ -46,22 +35,12 @@ def _signed(hub: LoopbackHub, request: Request, oid: str) -> None:
         raise HubError(403, "the signature does not fit")
 
 
-@route("PUT", "/uploads/(?P<oid>[0-9a-f]{64})(/(?P<part>[0-9]+))?", "storage")
-def upload(hub: LoopbackHub, request: Request, oid: str, part: str) -> Reply:
+@route("PUT", "/uploads/(?P<oid>[0-9a-f]{64})", "storage")
+def upload(hub: LoopbackHub, request: Request, oid: str) -> Reply:
     """Take what comes, as a storage does; whether it is what was announced is seen afterwards."""
     _signed(hub, request, oid)
-    hub.store.uploads.setdefault(oid, {})[int(part or 1)] = request.body
+    hub.store.uploads[oid] = request.body
     return Reply(200, b"", {"ETag": f'"{Blob(request.body).git_id}"'})
-
-
-@route("POST", "/api/complete_multipart/(?P<oid>[0-9a-f]{64})")
-def complete_multipart(hub: LoopbackHub, request: Request, oid: str) -> Reply:
-    _signed(hub, request, oid)
-    parts = hub.store.uploads.get(oid, {})
-    listed = {part["partNumber"]: part["etag"] for part in request.json["parts"]}
-    if listed != {number: f'"{Blob(data).git_id}"' for number, data in parts.items()}:
-        raise HubError(400, "the parts are not those that were uploaded")
-    return answer({"success": True})
 
 
 @route("POST", f"/{REPO}\\.git/info/lfs/objects/verify")
@@ -69,7 +48,7 @@ def lfs_verify(hub: LoopbackHub, request: Request, repo: str) -> Reply:
     """Keep an uploaded object when it is what was announced."""
     readable(hub, request, repo)
     oid = request.json["oid"]
-    data = b"".join(body for _, body in sorted(hub.store.uploads.pop(oid, {}).items()))
+    data = hub.store.uploads.pop(oid, b"")
     blob = Blob(data)
     if blob.sha256 != oid or len(data) != request.json["size"]:
         raise HubError(400, f"the uploaded object is not {oid}: {len(data)} bytes with sha256 {blob.sha256}")

@@ -76,15 +76,6 @@ class Commit:
             yield commit
             commit = commit.parent
 
-    def last_change(self, path: str) -> Commit:
-        """The commit that last changed a file, or anything in a folder."""
-
-        def below(commit: Commit | None) -> dict[str, str]:
-            files = {} if commit is None else commit.files
-            return {name: blob.git_id for name, blob in files.items() if name == path or name.startswith(f"{path}/")}
-
-        return next(commit for commit in self.history() if below(commit) != below(commit.parent))
-
     def needs_lfs(self, path: str, size: int, threshold: int) -> bool:
         """Whether a file of this name and size goes to the storage: too large for git, or named in .gitattributes."""
         attributes = self.files.get(".gitattributes", Blob(b"")).data.decode()
@@ -96,16 +87,12 @@ class Commit:
 @dataclass
 class PullRequest:
     num: int
-    title: str
-    description: str
     author: str
-    status: str
-    date: datetime
 
 
 @dataclass
 class Repository:
-    """A model repository. `refs` names the tip of each branch, tag and pull request."""
+    """A model repository. `refs` names the tip of each branch and pull request."""
 
     id: str
     created: datetime
@@ -129,12 +116,12 @@ class Repository:
         return list(self.refs[MAIN].history())
 
     def ref(self, revision: str) -> str | None:
-        """The full name of a branch, tag or pull request."""
-        names = (revision, f"refs/heads/{revision}", f"refs/tags/{revision}")
+        """The full name of a branch or pull request."""
+        names = (revision, f"refs/heads/{revision}")
         return next((name for name in names if name in self.refs), None)
 
     def at(self, revision: str = "main") -> Commit:
-        """The commit that a branch, tag, pull request, or hash (from 7 digits) stands for."""
+        """The commit that a branch, pull request, or hash (from 7 digits) stands for."""
         name = self.ref(revision)
         if name is not None:
             return self.refs[name]
@@ -157,7 +144,7 @@ class Store:
         self.lfs_threshold = lfs_threshold
         self.repositories: dict[str, Repository] = {}
         self.objects: dict[str, bytes] = {}
-        self.uploads: dict[str, dict[int, bytes]] = {}
+        self.uploads: dict[str, bytes] = {}
         self._ticks = 0
 
     def now(self) -> datetime:

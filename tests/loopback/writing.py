@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from . import views
 from .routing import REPO, REVISION, Reply, Request, answer, readable, refusal, route, writable
 from .store import MAIN, Blob, Commit, HubError, PullRequest, Repository
 
@@ -36,14 +34,6 @@ def create_repository(hub: LoopbackHub, request: Request) -> Reply:
     return answer({**place, "id": repo_id, "private": repository.private})
 
 
-@route("DELETE", "/api/repos/delete")
-def delete_repository(hub: LoopbackHub, request: Request) -> Reply:
-    wanted = request.json
-    repository = writable(hub, request, f"{wanted.get('organization') or request.user}/{wanted['name']}")
-    del hub.repositories[repository.id]
-    return answer({})
-
-
 def target(hub: LoopbackHub, request: Request, repo: str, revision: str) -> tuple[Repository, str, Commit]:
     """Where a push goes: the repository, the full name of the ref, and its tip.
 
@@ -64,8 +54,6 @@ def target(hub: LoopbackHub, request: Request, repo: str, revision: str) -> tupl
 @route("POST", f"/api/models/{REPO}/preupload/{REVISION}")
 def preupload(hub: LoopbackHub, request: Request, repo: str, revision: str) -> Reply:
     _, _, tip = target(hub, request, repo, revision)
-    ignored = request.json.get("gitIgnore") or tip.files.get(".gitignore", Blob(b"")).data.decode()
-    patterns = [line.strip() for line in ignored.splitlines() if line.strip() and not line.startswith("#")]
     told = []
     for file in request.json["files"]:
         path, size = file["path"], file["size"]
@@ -74,7 +62,7 @@ def preupload(hub: LoopbackHub, request: Request, repo: str, revision: str) -> R
             {
                 "path": path,
                 "uploadMode": "lfs" if tip.needs_lfs(path, size, hub.store.lfs_threshold) else "regular",
-                "shouldIgnore": any(fnmatch(path, line) or fnmatch(path.split("/")[-1], line) for line in patterns),
+                "shouldIgnore": False,
                 "oid": there.etag if there else None,
             }
         )
@@ -95,7 +83,7 @@ def commit(hub: LoopbackHub, request: Request, repo: str, revision: str) -> Repl
     elif parent and not tip.oid.startswith(parent):
         raise HubError(412, "A commit has happened since. Please refresh and try again.")
     changes = _changes(hub, tip, lines[1:])
-    pull = _open_pull_request(hub, repository, request, header, status="open") if as_pull else None
+    pull = _open_pull_request(repository, request) if as_pull else None
     if pull:
         ref = f"refs/pr/{pull.num}"
     author = request.user or ""
@@ -123,67 +111,27 @@ def _changes(hub: LoopbackHub, tip: Commit, lines: list[dict[str, Any]]) -> dict
             if value["oid"] not in hub.store.objects:
                 raise HubError(400, f"LFS pointer pointed to a file that does not exist: {path}")
             changes[path] = Blob(hub.store.objects[value["oid"]], lfs=True)
-        elif line["key"] in ("deletedFile", "deletedFolder"):
-            folder = path.rstrip("/") + "/"
-            gone = [name for name in tip.files if name == path or name.startswith(folder)]
-            if not gone:
+        elif line["key"] == "deletedFile":
+            if path not in tip.files:
                 raise HubError(404, "A file with this name doesn't exist", "EntryNotFound")
-            changes |= dict.fromkeys(gone)
+            changes[path] = None
         else:
             raise HubError(501, f"the loopback hub does not know the operation {line['key']}")
     return changes
 
 
-def _open_pull_request(
-    hub: LoopbackHub, repository: Repository, request: Request, header: dict[str, Any], *, status: str
-) -> PullRequest:
-    num = len(repository.pull_requests) + 1
-    title, told = header.get("title") or header.get("summary") or "", header.get("description", "")
-    pull = PullRequest(num, title, told, request.user or "", status, hub.store.now())
-    repository.pull_requests[num] = pull
-    repository.refs[f"refs/pr/{num}"] = repository.refs[MAIN]
+def _open_pull_request(repository: Repository, request: Request) -> PullRequest:
+    pull = PullRequest(len(repository.pull_requests) + 1, request.user or "")
+    repository.pull_requests[pull.num] = pull
+    repository.refs[f"refs/pr/{pull.num}"] = repository.refs[MAIN]
     return pull
 
 
-@route("POST", f"/api/models/{REPO}/(?P<kind>branch|tag)/(?P<name>[^/]+)")
-def make_ref(hub: LoopbackHub, request: Request, repo: str, kind: str, name: str) -> Reply:
-    """A branch has its name in the path and its start in the body; a tag the other way round."""
+@route("POST", f"/api/models/{REPO}/branch/(?P<name>[^/]+)")
+def make_branch(hub: LoopbackHub, request: Request, repo: str, name: str) -> Reply:
     repository = writable(hub, request, repo)
-    ref = f"refs/heads/{name}" if kind == "branch" else f"refs/tags/{request.json['tag']}"
-    start = request.json.get("startingPoint", "main") if kind == "branch" else name
+    ref = f"refs/heads/{name}"
     if ref in repository.refs:
         raise HubError(409, f"Reference already exists: {ref}")
-    repository.refs[ref] = repository.at(start)
+    repository.refs[ref] = repository.at(request.json.get("startingPoint", "main"))
     return answer({})
-
-
-@route("DELETE", f"/api/models/{REPO}/(?P<kind>branch|tag)/(?P<name>[^/]+)")
-def delete_ref(hub: LoopbackHub, request: Request, repo: str, kind: str, name: str) -> Reply:
-    repository = writable(hub, request, repo)
-    ref = f"refs/{'heads' if kind == 'branch' else 'tags'}/{name}"
-    if ref == MAIN or ref not in repository.refs:
-        raise HubError(404, f"Invalid rev id: {name}", "RevisionNotFound")
-    del repository.refs[ref]
-    return answer({})
-
-
-@route("POST", f"/api/models/{REPO}/discussions")
-def open_discussion(hub: LoopbackHub, request: Request, repo: str) -> Reply:
-    repository = readable(hub, request, repo)
-    if request.user is None or request.role != "write":
-        raise HubError(403, "this token may not open a discussion")
-    if not request.json.get("pullRequest"):
-        raise HubError(501, "the loopback hub keeps pull requests, no discussions")
-    pull = _open_pull_request(hub, repository, request, request.json, status="draft")
-    return answer({"num": pull.num, "url": f"{hub.url}/{repo}/discussions/{pull.num}", "pullRequest": True})
-
-
-@route("GET", f"/api/models/{REPO}/discussions(/(?P<num>[0-9]+))?")
-def discussions(hub: LoopbackHub, request: Request, repo: str, num: str) -> Reply:
-    repository = readable(hub, request, repo)
-    if not num:
-        found = [views.pull_request(repository, pull, details=False) for pull in repository.pull_requests.values()]
-        return answer({"discussions": found[::-1], "count": len(found), "start": 0})
-    if int(num) not in repository.pull_requests:
-        raise HubError(404, "Discussion not found")
-    return answer(views.pull_request(repository, repository.pull_requests[int(num)], details=True))

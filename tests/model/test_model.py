@@ -20,6 +20,7 @@ import emosteer
 from emosteer.errors import EmosteerError, IncompatibleModelError, InputError, ToneError
 from emosteer.vectors.types import Dose
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
+from tests.oracle import added, deltas, hooks_on
 
 SHIPPED = Path("vectors") / "smollm2-135m-instruct-en"
 TEXT = range(7, 263)  # token ids of the tiny tokenizer's bytes; those below are special, those beyond are no text
@@ -66,39 +67,6 @@ def steered(lively, tokenizer):
 
 def no_workers() -> bool:
     return not any(thread.name == "emosteer-stream" for thread in threading.enumerate())
-
-
-@contextmanager
-def by_hand(model, vectors, tone):
-    """A hook written by hand, from the public fields of the vectors: for all but the first token, without cache."""
-
-    def hook(delta):
-        def add(_module, _args, output):
-            output = output.clone()
-            output[:, 1:] += delta
-            return output
-
-        return add
-
-    total: dict[int, torch.Tensor] = {}
-    for emotion, strength in (tone or {}).items():
-        dose = vectors.doses[emotion]
-        for layer, weight in zip(dose.layers, dose.weights, strict=True):
-            row = vectors.layers.index(layer)
-            size = strength * dose.dose * weight * vectors.residual_norm[row].item()
-            total[layer] = total.get(layer, 0) + vectors.directions[emotion][row].double() * size
-    layers = model.model.layers
-    handles = [layers[layer].register_forward_hook(hook(delta.float())) for layer, delta in total.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def hooks_on(model) -> list:
-    kinds = sorted(name for name in vars(nn.Module()) if "_hooks" in name)
-    return [(name, kind, list(getattr(m, kind).items())) for name, m in model.named_modules() for kind in kinds]
 
 
 @contextmanager
@@ -231,7 +199,7 @@ def test_generate_gives_every_row_its_own_tone(steered):
     with left_as_it_was(steered.model):
         found = steered.generate(**padded(rows), emotion=tones, pad_token_id=0, **GREEDY)[:, 9:]
     for row, tone, answer in zip(rows, tones, found, strict=True):
-        with by_hand(steered.model, steered.vectors, tone):
+        with added(steered.model.model.layers, deltas(steered.vectors, tone)):
             alone = steered.model.generate(**padded([row]), use_cache=False, pad_token_id=0, **GREEDY)
         assert torch.equal(answer, alone[0, row.shape[1] :])
 
@@ -282,7 +250,7 @@ def test_a_prompt_that_just_fits_the_context_is_generated(steered):
 
 
 def answer_by_hand(steered, ids, tone, **options) -> str:
-    with by_hand(steered.model, steered.vectors, tone):
+    with added(steered.model.model.layers, deltas(steered.vectors, tone)):
         output = steered.model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, pad_token_id=0, **options
         )
@@ -330,7 +298,7 @@ def test_an_answer_is_256_tokens_long_unless_the_caller_says_otherwise(tokenizer
 
 def test_an_answer_ends_where_the_model_ends_it(steered):
     ids = as_prompt(steered, f"<user> {MESSAGE} <end> <assistant> ")
-    with by_hand(steered.model, steered.vectors, JOY):
+    with added(steered.model.model.layers, deltas(steered.vectors, JOY)):
         token = steered.model.generate(input_ids=ids, use_cache=False, pad_token_id=0, **GREEDY)[0, ids.shape[1] + 3]
     options = {**GREEDY, "min_new_tokens": None, "eos_token_id": int(token)}
     with calls_of(steered.model) as calls:
@@ -780,7 +748,7 @@ def plain_found_and_expected(real, vectors, tone) -> list[torch.Tensor]:
     ids = real.prompt(QUESTION)["input_ids"]
     with torch.no_grad():
         plain = real.model(ids).logits
-        with by_hand(real.model, with_doses(vectors, tone), tone):
+        with added(real.model.model.layers, deltas(with_doses(vectors, tone), tone)):
             expected = real.model(ids, use_cache=False).logits
         with emosteer.steer(real.model, vectors, tone):
             return [plain, real.model(ids).logits, expected]

@@ -56,9 +56,7 @@ def readout(pair, vectors):
 
 @pytest.fixture(scope="module")
 def steered(pair, vectors, readout):
-    wrapped = emosteer.SteeredModel(*pair, vectors)
-    wrapped._readout = readout  # the same, fitted once for all tests
-    return wrapped
+    return emosteer.SteeredModel(*pair, replace(vectors, readout=readout))  # fitted once for all tests
 
 
 def ids_of(pair, text) -> list[int]:
@@ -554,6 +552,7 @@ def test_the_embedded_model_reads_what_anybody_would(real):
             assert readings[pleasant].valence > readings[unpleasant].valence
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_the_embedded_model_names_the_emotion_of_sentences_that_it_was_not_made_from(real):
     concepts = ConceptSet.load("en")

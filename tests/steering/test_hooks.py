@@ -1,9 +1,4 @@
-"""Steering a running model: each rule for hooks, on tiny models of many architectures, against a hook written by hand.
-
-The oracle knows nothing of the library's hooks: it works out the deltas from the public fields of the vectors, finds
-the blocks by a path that is written down here, and adds to every token but the first of one row that stands alone,
-without padding and without a cache.
-"""
+"""Steering a running model: each rule for hooks, on tiny models of many architectures, against the oracle."""
 
 from __future__ import annotations
 
@@ -11,9 +6,7 @@ import asyncio
 import contextvars
 import copy
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 
 import pytest
 import torch
@@ -23,165 +16,46 @@ from transformers import AutoConfig, AutoModelForCausalLM
 import emosteer
 from emosteer.errors import IncompatibleModelError, ToneError
 from emosteer.vectors.types import Dose
-
-COMMON = {"vocab_size": 400, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-DEEP = {"num_hidden_layers": 4, "num_attention_heads": 4}
-LLAMA = {**DEEP, "hidden_size": 32, "intermediate_size": 64, "num_key_value_heads": 2, "max_position_embeddings": 256}
-GPT = {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 256}
-SPARSE = {"num_local_experts": 4, "num_experts_per_tok": 2}
-GEMMA = {"head_dim": 8, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"] * 2}
-
-# Architecture → (where its blocks are, what is tiny about it).
-ARCHITECTURES = {
-    "llama": ("model.layers", LLAMA),
-    "mixtral": ("model.layers", {**LLAMA, **SPARSE}),
-    "gemma3_text": ("model.layers", {**LLAMA, **GEMMA}),
-    "gpt_neox": ("gpt_neox.layers", {**DEEP, "hidden_size": 32, "intermediate_size": 64}),
-    "gpt2": ("transformer.h", GPT),
-    "gptj": ("transformer.h", {**GPT, "rotary_dim": 4}),
-    "bloom": ("transformer.h", {"hidden_size": 32, "n_layer": 4, "n_head": 4}),
-    "mpt": ("transformer.blocks", {"d_model": 32, "n_layers": 4, "n_heads": 4, "max_seq_len": 256}),
-    "falcon": ("transformer.h", {**DEEP, "hidden_size": 32}),
-    "opt": ("model.decoder.layers", {**DEEP, "hidden_size": 32, "ffn_dim": 64, "word_embed_proj_dim": 32}),
-}
-# These carry a state from token to token instead of keys and values, and know no padding.
-STATEFUL = {
-    "mamba": ("backbone.layers", {"hidden_size": 32, "num_hidden_layers": 4, "state_size": 4}),
-    "rwkv": ("rwkv.blocks", {"hidden_size": 32, "num_hidden_layers": 4, "attention_hidden_size": 32}),
-}
-TUPLES = {"gptj", "bloom", "mpt", "falcon", "rwkv"}
+from tests.conftest import few, in_threads
+from tests.oracle import (
+    ARCHITECTURES,
+    COMMON,
+    LLAMA,
+    STATEFUL,
+    TUPLES,
+    added,
+    block_outputs,
+    blocks_of,
+    built,
+    deltas,
+    each,
+    every_architecture,
+    expected_logits,
+    four_architectures,
+    generate,
+    hooks_on,
+    left_as_it_was,
+    logits_of,
+    made_for,
+    padded,
+    some_ids,
+    stream_of,
+    two_architectures,
+)
 
 JOY, FEAR, CALM = {"joy": 1.5}, {"fear": 1.0, "joy": -0.5}, {"calm": 2.0}
 TONES = [JOY, FEAR, None, CALM]
-
-every_architecture = pytest.mark.parametrize("arch", ARCHITECTURES)
-two_architectures = pytest.mark.parametrize("arch", ["llama", "falcon"])  # a tensor, a tuple
-four_architectures = pytest.mark.parametrize("arch", ["llama", "gpt2", "gpt_neox", "falcon"])
-
-
-@cache
-def built(arch: str, dtype: torch.dtype = torch.float32):
-    """A tiny model with weights large enough that what it says depends on what it reads."""
-    sizes = (ARCHITECTURES | STATEFUL)[arch][1]
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(arch, **COMMON, **sizes)).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(4 if arch in ARCHITECTURES else 2)
-    return model.to(dtype)
-
-
-def blocks_of(arch: str, model) -> nn.ModuleList:
-    return model.get_submodule((ARCHITECTURES | STATEFUL)[arch][0])
-
-
-@cache
-def made_for(arch: str) -> emosteer.EmotionVectors:
-    """Joy and fear with doses of their own on overlapping layers, the first and the last among them; calm without."""
-    vectors = emosteer.EmotionVectors.random(built(arch), ["joy", "fear", "calm"], seed=1)
-    doses = {"joy": Dose(0.5, (1, 2), (1.0, -0.5)), "fear": Dose(0.375, (0, 1, 3), (0.5, 1.0, 0.25))}
-    return replace(vectors, doses=doses)
 
 
 def steer(arch: str, tone, **options):
     return emosteer.steer(built(arch), made_for(arch), tone, **options)
 
 
-def by_hand(vectors, tone) -> dict[int, torch.Tensor]:
-    """Layer → what is added: strength · dose · weight · norm · direction, in float64, summed over the emotions."""
-    total: dict[int, torch.Tensor] = {}
-    for emotion, strength in (tone or {}).items():
-        dose = vectors.doses.get(emotion) or Dose(0.25, (1,), (1.0,))  # of four layers, the second is the middle third
-        for layer, weight in zip(dose.layers, dose.weights, strict=True):
-            norm = vectors.residual_norm[layer].item()
-            delta = vectors.directions[emotion][layer].double() * (strength * dose.dose * weight * norm)
-            total[layer] = total.get(layer, 0) + delta
-    return total
-
-
-@contextmanager
-def added(arch: str, model, deltas, *, since: int = 1):
-    """The hand-written hook, for rows without padding and forward passes without a cache."""
-
-    def hook(delta):
-        def add(_module, _args, output):
-            hidden = (output[0] if isinstance(output, tuple) else output).clone()
-            hidden[:, since:] += delta.to(hidden.dtype)
-            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-
-        return add
-
-    handles = [blocks_of(arch, model)[layer].register_forward_hook(hook(delta)) for layer, delta in deltas.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def some_ids(length: int, *, seed: int = 3, rows: int = 1) -> torch.Tensor:
-    return torch.randint(10, 400, (rows, length), generator=torch.Generator().manual_seed(seed))
-
-
-def logits_of(model, ids, **options) -> torch.Tensor:
-    with torch.no_grad():
-        return model(input_ids=ids, **options).logits
-
-
-def expected_logits(arch: str, ids, tone, *, since: int = 1) -> torch.Tensor:
-    """What the model says to each token of one row, steered by hand."""
-    with added(arch, built(arch), by_hand(made_for(arch), tone), since=since):
-        return logits_of(built(arch), ids, use_cache=False)
-
-
-def block_outputs(arch: str, model, ids, **options) -> list:
-    outputs: list = []
-    handles = [block.register_forward_hook(lambda _m, _a, out: outputs.append(out)) for block in blocks_of(arch, model)]
-    try:
-        logits_of(model, ids, **options)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return outputs
-
-
-def stream_of(output) -> torch.Tensor:
-    return output[0] if isinstance(output, tuple) else output
-
-
-def hooks_on(model) -> list:
-    """Every hook of every module, with its options and in its order."""
-    kinds = sorted(name for name in vars(nn.Module()) if "_hooks" in name)
-    return [(name, kind, list(getattr(m, kind).items())) for name, m in model.named_modules() for kind in kinds]
-
-
-@contextmanager
-def left_as_it_was(model, ids):
-    """Afterwards hooks, state_dict and outputs equal those of before to the bit."""
-    hooks, logits = hooks_on(model), logits_of(model, ids)
-    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    yield
-    assert hooks_on(model) == hooks
-    assert torch.equal(logits_of(model, ids), logits)
-    after = model.state_dict()
-    assert list(after) == list(state)
-    assert all(torch.equal(after[name], state[name]) for name in state)
-
-
-def padded(rows) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of different lengths with padding on the left, and their mask."""
-    width = max(row.shape[1] for row in rows)
-    ids = torch.cat([nn.functional.pad(row, (width - row.shape[1], 0)) for row in rows])
-    mask = torch.cat([nn.functional.pad(torch.ones_like(row), (width - row.shape[1], 0)) for row in rows])
-    return ids, mask
-
-
 # What is added, and where.
 
 
 @pytest.mark.parametrize("tone", [JOY, FEAR, CALM], ids=["joy", "fear and joy", "calm, not calibrated"])
-@pytest.mark.parametrize("arch", ARCHITECTURES | STATEFUL)
+@each(ARCHITECTURES | STATEFUL)
 def test_steered_logits_equal_those_of_a_hook_written_by_hand(arch, tone):
     ids = some_ids(12, rows=2)
     expected = expected_logits(arch, ids, tone)
@@ -437,7 +311,7 @@ def expected_logits_beside(arch: str, ids, tone) -> torch.Tensor:
     """Like `expected_logits`, on a copy of the model without its hooks, for use while it is steered."""
     twin = AutoModelForCausalLM.from_config(built(arch).config).eval()
     twin.load_state_dict(built(arch).state_dict())
-    with added(arch, twin, by_hand(made_for(arch), tone)):
+    with added(blocks_of(arch, twin), deltas(made_for(arch), tone)):
         return logits_of(twin, ids, use_cache=False)
 
 
@@ -507,15 +381,6 @@ def test_a_copy_that_is_made_inside_the_block_is_steered_until_the_block_ends():
 # Generation. Every way of decoding must say what one pass over the finished row says, steered by hand.
 
 
-def generate(model, ids, mask=None, **options):
-    """Six new tokens, never an early end, with the logits of each."""
-    options = {"do_sample": False, "use_cache": True, "max_new_tokens": 6, "min_new_tokens": 6, **options}
-    mask = torch.ones_like(ids) if mask is None else mask
-    return model.generate(
-        ids, attention_mask=mask, return_dict_in_generate=True, output_logits=True, pad_token_id=0, **options
-    )
-
-
 def check_row(arch, output, row, prompt, tone, *, since=1):
     """Row `row` of what was generated is what the prompt alone, steered by hand, would have said at each step."""
     new = output.sequences[row, -len(output.logits) :]
@@ -534,7 +399,7 @@ DECODING = {
 }
 
 
-@pytest.mark.parametrize("decoding", DECODING)
+@pytest.mark.parametrize("decoding", few(DECODING, "cached", "chunks of 4", "token by token"))
 @every_architecture
 def test_rows_of_a_batch_with_padding_on_the_left_equal_each_row_alone_in_its_tone(arch, decoding):
     prompts = [some_ids(length, seed=length) for length in (8, 3, 5, 1)]
@@ -549,7 +414,7 @@ def test_rows_of_a_batch_with_padding_on_the_left_equal_each_row_alone_in_its_to
 
 
 @pytest.mark.parametrize("decoding", ["cached", "uncached", "sampled"])
-@pytest.mark.parametrize("arch", STATEFUL)
+@each(STATEFUL)
 def test_models_that_carry_a_state_instead_of_a_cache_are_steered_at_every_new_token(arch, decoding):
     ids = some_ids(8)
     torch.manual_seed(5)
@@ -575,7 +440,7 @@ def test_a_tone_that_begins_with_an_earlier_state_is_given_to_all_new_tokens(arc
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("arch", STATEFUL)
+@each(STATEFUL)
 def test_sequences_that_take_turns_each_go_on_from_their_own_state(arch):
     model, texts = built(arch), [some_ids(9, seed=3), some_ids(9, seed=5)]
     with steer(arch, FEAR), torch.no_grad():
@@ -603,7 +468,7 @@ def test_greedy_tokens_are_the_same_whatever_the_decoding(arch, decoding):
     prompt = some_ids(8)
     with steer(arch, JOY):
         output = generate(built(arch), prompt, **DECODING[decoding])
-    with added(arch, built(arch), by_hand(made_for(arch), JOY)):
+    with added(blocks_of(arch, built(arch)), deltas(made_for(arch), JOY)):
         expected = generate(built(arch), prompt, use_cache=False)
     assert torch.equal(output.sequences, expected.sequences)
 
@@ -613,7 +478,7 @@ def test_sampling_with_a_seed_draws_the_same_tokens_as_the_hand_written_hook():
     with steer("llama", JOY):
         torch.manual_seed(7)
         sampled = generate(built("llama"), prompt, do_sample=True).sequences
-    with added("llama", built("llama"), by_hand(made_for("llama"), JOY)):
+    with added(blocks_of("llama", built("llama")), deltas(made_for("llama"), JOY)):
         torch.manual_seed(7)
         expected = generate(built("llama"), prompt, do_sample=True, use_cache=False).sequences
     assert torch.equal(sampled, expected)
@@ -627,7 +492,7 @@ def test_beams_have_the_tone_of_their_row(arch, returned):
     with steer(arch, TONES[:3]):
         found = generate(built(arch), torch.cat(prompts), **options).sequences
     for row, (prompt, tone) in enumerate(zip(prompts, TONES[:3], strict=True)):
-        with added(arch, built(arch), by_hand(made_for(arch), tone)):
+        with added(blocks_of(arch, built(arch)), deltas(made_for(arch), tone)):
             expected = generate(built(arch), prompt, **options, use_cache=False).sequences
         assert torch.equal(found[row * returned : (row + 1) * returned], expected)
 
@@ -642,7 +507,7 @@ def test_returned_sequences_have_the_tone_of_their_row(arch):
         check_row(arch, output, row, prompts[row // 2], TONES[row // 2])
 
 
-@pytest.mark.parametrize("arch", [arch for arch in ARCHITECTURES if arch != "mpt"])
+@each([arch for arch in ARCHITECTURES if arch != "mpt"])
 def test_prompt_lookup_decoding_says_the_same_as_without(arch):
     prompt = some_ids(4).repeat(1, 4)  # repeats itself, so that there is something to look up
     options = {"max_new_tokens": 16, "min_new_tokens": None, "do_sample": False}
@@ -653,7 +518,7 @@ def test_prompt_lookup_decoding_says_the_same_as_without(arch):
     handle.remove()
     assert any(0 < kwargs["input_ids"].shape[1] - 1 < 8 for kwargs in passes)  # candidates were tried
     check_row(arch, output, 0, prompt, JOY)
-    with added(arch, built(arch), by_hand(made_for(arch), JOY)):
+    with added(blocks_of(arch, built(arch)), deltas(made_for(arch), JOY)):
         expected = generate(built(arch), prompt, use_cache=False, **options)
     assert torch.equal(output.sequences, expected.sequences)
 
@@ -673,7 +538,7 @@ def test_embeddings_in_the_place_of_tokens_are_steered_alike(arch):
 
 
 @pytest.mark.parametrize("new", [1, 4])
-@pytest.mark.parametrize("arch", [arch for arch in ARCHITECTURES if arch != "mpt"])
+@each([arch for arch in ARCHITECTURES if arch != "mpt"])
 def test_a_call_that_goes_on_with_an_earlier_cache_steers_all_new_tokens(arch, new):
     prompts = [some_ids(8), some_ids(3)]
     with steer(arch, TONES[:2]):
@@ -734,25 +599,6 @@ def test_vectors_of_a_model_of_another_shape_are_refused():
 
 
 # Threads and tasks.
-
-
-def in_threads(*works) -> None:
-    """Run each in a thread of its own; the first error of any is raised here."""
-    errors: list[BaseException] = []
-
-    def guarded(work):
-        try:
-            work()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
 
 
 @two_architectures

@@ -1,7 +1,8 @@
 """A tone in the logits, under the limit of what the plain model finds plausible.
 
 The oracle is a processor written here that keeps nothing between steps: for every row it runs the whole text twice,
-without padding and without a cache, once plainly and once with the hook of `test_hooks`, and compares them in float64.
+without padding and without a cache, once plainly and once with the hooks of `tests.oracle`, and compares them in
+float64.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from transformers import AutoConfig, AutoModelForCausalLM, LogitsProcessorList, 
 from transformers import RepetitionPenaltyLogitsProcessor as RepetitionPenalty
 
 import emosteer
-from emosteer.cli.quickstart import embedded_vectors
 from emosteer.errors import EmosteerError, IncompatibleModelError, InputError, ToneError
 from emosteer.steering.logits_processor import BIAS
-from tests.steering.test_hooks import (
+from emosteer.vectors.shipped import shipped_folder
+from tests.conftest import few, in_threads
+from tests.oracle import (
     ARCHITECTURES,
     STATEFUL,
     built,
+    each,
+    every_architecture,
     expected_logits,
     four_architectures,
-    in_threads,
     left_as_it_was,
     made_for,
     padded,
@@ -113,7 +116,7 @@ def check(arch: str, ids, mask, ours, theirs, **options):
 # Contrast: two passes, one limit.
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@every_architecture
 def test_scores_and_tokens_of_a_padded_batch_equal_two_uncached_passes_over_each_row_alone(arch):
     ids, mask = padded([some_ids(length, seed=length) for length in LENGTHS])
     pads = [8 - length for length in LENGTHS]
@@ -125,7 +128,7 @@ def test_scores_and_tokens_of_a_padded_batch_equal_two_uncached_passes_over_each
     assert 1 < kept.double().mean() < 200  # the limit rules out most of the 400, and leaves a choice
 
 
-@pytest.mark.parametrize("arch", STATEFUL)
+@each(STATEFUL)
 def test_models_that_carry_a_state_are_compared_alike(arch):
     tones = TONES if arch == "mamba" else [JOY]  # rows of a batch disturb each other in transformers' RWKV
     ids = some_ids(7, rows=len(tones))
@@ -141,7 +144,7 @@ DECODING = {
 }
 
 
-@pytest.mark.parametrize("decoding", DECODING)
+@pytest.mark.parametrize("decoding", few(DECODING, "chunks", "looked up"))
 @four_architectures
 def test_every_way_of_decoding_is_given_the_same_scores(arch, decoding):
     ids = some_ids(4).repeat(1, 3)  # repeats itself, so that there is something to look up
@@ -165,7 +168,7 @@ def test_compiled_decoding_with_a_static_cache_is_given_the_same_scores():
     assert torch.equal(found, generate("llama", ids, None, oracle("llama", [JOY])))
 
 
-@pytest.mark.parametrize("returned", [1, 3])
+@pytest.mark.parametrize("returned", few([1, 3], 3))
 @pytest.mark.parametrize("sampled", [False, True])
 @four_architectures
 def test_beams_equal_those_of_a_processor_that_keeps_nothing(arch, sampled, returned):
@@ -429,7 +432,7 @@ def test_the_bias_is_the_direction_through_the_final_norm_and_the_unembedding(ar
     torch.testing.assert_close(found, torch.stack(rows).float(), atol=2e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES | STATEFUL)
+@each(ARCHITECTURES | STATEFUL)
 def test_the_bias_costs_no_pass_a_token_and_does_not_depend_on_what_steers_while_it_is_made(arch):
     ids, scores = some_ids(8), torch.randn(1, 400, generator=torch.Generator().manual_seed(0))
     with left_as_it_was(built(arch), ids):
@@ -567,12 +570,13 @@ def test_models_with_an_encoder_and_vectors_of_another_shape_are_refused():
 # The real model.
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 @pytest.mark.parametrize("method", ["contrast", "bias"])
 @pytest.mark.parametrize("emotion", ["joy", "anger"])
 def test_no_token_below_the_limit_is_ever_chosen(embedded, method, emotion):
     model, tokenizer = embedded
-    vectors, _ = embedded_vectors(model, tokenizer)
+    vectors = emosteer.EmotionVectors.from_pretrained(shipped_folder())
     prompt = emosteer.SteeredModel(model, tokenizer, vectors).prompt("How was your morning?")["input_ids"]
     ours = emosteer.EmotionLogitsProcessor(model, vectors, {emotion: 3.0}, method=method)
     torch.manual_seed(0)

@@ -11,11 +11,11 @@ import emosteer
 from emosteer.errors import ToneError
 from emosteer.schedules import ramp
 from emosteer.vectors.types import Dose
-from tests.steering.test_hooks import (
+from tests.oracle import (
     block_outputs,
     blocks_of,
     built,
-    by_hand,
+    deltas,
     generate,
     hooks_on,
     logits_of,
@@ -61,7 +61,7 @@ def before_and_after(arch, ids, tone, layer, **options) -> tuple[torch.Tensor, t
 @architectures
 def test_norm_preserving_turns_the_stream_and_keeps_its_length(arch):
     ids, vectors = some_ids(9, rows=2), vectors_of(arch)
-    for layer, delta in by_hand(vectors, {"joy": 2.0}).items():
+    for layer, delta in deltas(vectors, {"joy": 2.0}).items():
         before, after = before_and_after(arch, ids, {"joy": 2.0}, layer, operation="norm_preserving")
         assert torch.equal(after[:, 0], before[:, 0])
         torch.testing.assert_close(after.norm(dim=-1), before.norm(dim=-1), atol=0, rtol=1e-6)
@@ -78,7 +78,7 @@ def test_norm_preserving_goes_with_places_and_rows():
         "llama", ids, rows, 1, operation="norm_preserving", schedule=lambda places: (places + 9) / 9
     )
     for row, tone in enumerate(rows):
-        moved = before[row] + by_hand(vectors, tone)[1] * torch.arange(9).double().unsqueeze(-1) / 9
+        moved = before[row] + deltas(vectors, tone)[1] * torch.arange(9).double().unsqueeze(-1) / 9
         expected = moved * (before[row].norm(dim=-1) / moved.norm(dim=-1)).unsqueeze(-1)
         torch.testing.assert_close(after[row], expected, atol=1e-5, rtol=1e-5)
 

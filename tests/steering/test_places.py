@@ -6,7 +6,6 @@ stands alone, what a plain function of its place says. Place 0 is the first toke
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 
@@ -19,13 +18,25 @@ from emosteer.errors import ToneError
 from emosteer.schedules import constant, decay, keyframes, ramp, window
 from emosteer.steering import Keyframes
 from emosteer.vectors.types import Dose
-from tests.steering.test_hooks import COMMON, blocks_of, built, generate, logits_of, made_for, padded, some_ids
+from tests.conftest import few
+from tests.oracle import (
+    COMMON,
+    added,
+    along,
+    blocks_of,
+    built,
+    each,
+    four_architectures,
+    generate,
+    logits_of,
+    made_for,
+    padded,
+    some_ids,
+)
 
 JOY = {"joy": 1.5}
 BOTH = {"fear": 1.0, "joy": -0.5}
 CALM_TO_JOY = Keyframes({0: {"calm": 2.0}, 4: {"joy": 1.5}})
-
-with_caches = pytest.mark.parametrize("arch", ["llama", "gpt2", "gpt_neox", "falcon"])
 
 
 def share(place, start, end):
@@ -71,39 +82,6 @@ ROW_PLACES = [
 ]
 
 
-def change(vectors, strengths, layer) -> torch.Tensor:
-    """What is added after a layer: strength · dose · weight · norm · direction, in float64, summed over emotions."""
-    total = torch.zeros(vectors.hidden_size, dtype=torch.float64)
-    for emotion, strength in strengths.items():
-        dose = vectors.doses.get(emotion) or Dose(0.25, (1,), (1.0,))
-        for at, weight in zip(dose.layers, dose.weights, strict=True):
-            if at == layer:
-                norm = vectors.residual_norm[layer].item()
-                total += vectors.directions[emotion][layer].double() * (strength * dose.dose * weight * norm)
-    return total
-
-
-@contextmanager
-def by_hand(blocks, vectors, places, begin: int):
-    """Hooks for one row, uncached: token t stands at place t − begin, and token 0 is left alone."""
-
-    def hook(layer):
-        def add(_module, _args, output):
-            hidden = (output[0] if isinstance(output, tuple) else output).clone()
-            for t in range(1, hidden.shape[1]):
-                hidden[:, t] += change(vectors, places(t - begin), layer).to(hidden.dtype)
-            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-
-        return add
-
-    handles = [block.register_forward_hook(hook(layer)) for layer, block in enumerate(blocks)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 @cache
 def prompt_of(length: int, seed: int = 3) -> torch.Tensor:
     return some_ids(length, seed=seed)
@@ -112,7 +90,7 @@ def prompt_of(length: int, seed: int = 3) -> torch.Tensor:
 def expected(arch, prompt, places, *, vectors=None, new=6) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens and logits of a greedy answer, token by token without a cache."""
     ids, steps = prompt, []
-    with by_hand(blocks_of(arch, built(arch)), vectors or made_for(arch), places, prompt.shape[1]):
+    with added(blocks_of(arch, built(arch)), along(vectors or made_for(arch), places, prompt.shape[1])):
         for _ in range(new):
             logits = logits_of(built(arch), ids, use_cache=False)[:, -1]
             logits[:, 2] = -float("inf")  # no early end
@@ -129,8 +107,8 @@ def check(output, row, prompt, oracle) -> None:
     torch.testing.assert_close(found, logits, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("arch", ["llama", "gpt2", "gpt_neox", "falcon", "mamba", "rwkv"])
+@pytest.mark.parametrize("case", few(CASES, "prompt", "generated", "ramp", "calm to joy"))
+@each(["llama", "gpt2", "gpt_neox", "falcon", "mamba", "rwkv"])
 def test_an_answer_equals_that_of_hooks_by_hand(arch, case):
     tone, options, places = CASES[case]
     prompt = prompt_of(7)
@@ -155,8 +133,8 @@ DECODING = {
 }
 
 
-@pytest.mark.parametrize("decoding", DECODING)
-@with_caches
+@pytest.mark.parametrize("decoding", few(DECODING, "cached", "chunks of 3, the last of one token", "static cache"))
+@four_architectures
 def test_rows_with_padding_on_the_left_equal_each_row_alone_whatever_the_decoding(arch, decoding):
     prompts = [prompt_of(length, seed=length) for length in (7, 3, 5, 1)]
     with emosteer.steer(built(arch), made_for(arch), ROWS):
@@ -175,7 +153,7 @@ def test_scopes_begin_where_the_prompt_ends_whatever_the_decoding(decoding, case
     check(output, 0, prompt, expected("llama", prompt, places))
 
 
-@with_caches
+@four_architectures
 def test_beams_have_the_tone_of_their_row_at_their_place(arch):
     prompts = [prompt_of(5, seed=seed) for seed in (3, 4, 5)]
     options = {"num_beams": 3, "num_return_sequences": 2, "do_sample": False}
@@ -183,7 +161,7 @@ def test_beams_have_the_tone_of_their_row_at_their_place(arch):
     with emosteer.steer(built(arch), made_for(arch), rows):
         found = generate(built(arch), torch.cat(prompts), **options).sequences
     for row, (prompt, places) in enumerate(zip(prompts, (ROW_PLACES[i] for i in (0, 1, 3)), strict=True)):
-        with by_hand(blocks_of(arch, built(arch)), made_for(arch), places, 5):
+        with added(blocks_of(arch, built(arch)), along(made_for(arch), places, 5)):
             alone = generate(built(arch), prompt, **options, use_cache=False).sequences
         assert torch.equal(found[2 * row : 2 * row + 2], alone)
 
@@ -193,12 +171,12 @@ def test_looking_tokens_up_in_the_prompt_leaves_the_places_right():
     options = {"max_new_tokens": 12, "min_new_tokens": None, "do_sample": False}
     with emosteer.steer(built("llama"), made_for("llama"), CALM_TO_JOY):
         found = generate(built("llama"), prompt, prompt_lookup_num_tokens=4, **options).sequences
-    with by_hand(blocks_of("llama", built("llama")), made_for("llama"), ROW_PLACES[0], 16):
+    with added(blocks_of("llama", built("llama")), along(made_for("llama"), ROW_PLACES[0], 16)):
         alone = generate(built("llama"), prompt, use_cache=False, **options).sequences
     assert torch.equal(found, alone)
 
 
-@with_caches
+@four_architectures
 def test_embeddings_in_the_place_of_tokens_have_the_same_places(arch):
     prompt = prompt_of(7)
     embeddings = built(arch).get_input_embeddings()(prompt).detach()
@@ -262,7 +240,7 @@ THREE = {"joy": 1.0, "fear": 0.75, "calm": 1.5}
     ],
     ids=["the file's", "all", "prompt", "the file's, other layers", "the file's and a schedule"],
 )
-@with_caches
+@four_architectures
 def test_the_scope_of_each_dose_holds_unless_the_caller_names_one(arch, options, places):
     vectors, oracle = scoped(arch), scoped(arch)
     if "layers" in options:  # the weights of the dose, spread over the layers
@@ -288,7 +266,7 @@ def test_rows_whose_emotions_have_different_scopes_each_have_their_own():
         check(output, row, prompt, expected("llama", prompt, wanted[row], vectors=vectors))
 
 
-@with_caches
+@four_architectures
 def test_nested_blocks_of_different_places_add_up(arch):
     def places(p):
         prompt = {"fear": 0.75} if p < 0 else {}
@@ -306,8 +284,8 @@ def test_nested_blocks_of_different_places_add_up(arch):
 # Outside of generate, the prompt is what the first pass of a sequence holds.
 
 
-@pytest.mark.parametrize("case", ["prompt", "generated", "calm to joy", "window"])
-@pytest.mark.parametrize("arch", ["llama", "gpt2", "falcon", "mamba", "rwkv"])
+@pytest.mark.parametrize("case", few(["prompt", "generated", "calm to joy", "window"], "generated", "calm to joy"))
+@each(["llama", "gpt2", "falcon", "mamba", "rwkv"])
 def test_in_plain_passes_the_prompt_is_the_first_of_a_sequence(arch, case):
     tone, options, places = CASES[case]
     model, ids = built(arch), some_ids(11)
@@ -319,7 +297,7 @@ def test_in_plain_passes_the_prompt_is_the_first_of_a_sequence(arch, case):
             for t in range(7, 11):
                 output = model(ids[:, t : t + 1], use_cache=True, **{memory: getattr(output, memory)})
                 found.append(output.logits)
-    with by_hand(blocks_of(arch, model), made_for(arch), places, 7):
+    with added(blocks_of(arch, model), along(made_for(arch), places, 7)):
         wanted = logits_of(model, ids, use_cache=False)
     torch.testing.assert_close(torch.cat(found, 1), wanted, atol=1e-4, rtol=1e-4)
 
@@ -360,7 +338,7 @@ def test_the_decoder_of_an_encoder_decoder_is_steered_at_its_own_places(case, st
     options_of_answer = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "output_logits": True}
     with emosteer.steer(model, vectors, tone, **options):
         output = model.generate(source, **given, **options_of_answer, return_dict_in_generate=True)
-    with by_hand(model.decoder.block, vectors, places, started), torch.no_grad():
+    with added(model.decoder.block, along(vectors, places, started)), torch.no_grad():
         whole = model(input_ids=source, decoder_input_ids=output.sequences, use_cache=False).logits[0]
     torch.testing.assert_close(torch.cat(output.logits), whole[started - 1 : -1], atol=1e-4, rtol=1e-4)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import emosteer
+from tests.oracle import added, along, deltas
 
 pytestmark = pytest.mark.embedded
 
@@ -30,40 +31,14 @@ def prompts(embedded):
     ]
 
 
-def deltas(vectors, tone):
-    """Strength · dose · weight · norm · direction, over the middle third of 30 layers."""
-    return {
-        layer: sum(
-            strength * vectors.doses[name].dose / 10 * vectors.residual_norm[layer] * vectors.directions[name][layer]
-            for name, strength in tone.items()
-        )
-        for layer in range(10, 20)
-    }
-
-
-def by_hand(model, ids, vectors, tone, gain=lambda place: 1.0, new=NEW):
-    """Greedy tokens of uncached passes over one row, with the delta added by hand to every token but the first."""
+def by_hand(model, ids, vectors, places, new=NEW):
+    """Greedy tokens of uncached passes over one row, in the tone that `places` gives each of its tokens."""
     start = ids.shape[1]
-
-    def hook(delta):
-        def add(_module, _args, output):
-            steered = output.clone()
-            for i in range(1, output.shape[1]):
-                steered[:, i] += gain(i - start) * delta
-            return steered
-
-        return add
-
-    added = deltas(vectors, tone)
-    handles = [model.model.layers[layer].register_forward_hook(hook(delta)) for layer, delta in added.items()]
-    try:
+    with added(model.model.layers, along(vectors, places, start, layers=30)):
         for _ in range(new):
             with torch.no_grad():
                 following = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1].argmax(-1)
             ids = torch.cat([ids, following[:, None]], 1)
-    finally:
-        for handle in handles:
-            handle.remove()
     return ids[0, start:].tolist()
 
 
@@ -88,7 +63,7 @@ def test_a_block_gives_its_plain_output_plus_the_delta_and_blocks_below_what_the
     with emosteer.steer(model, vectors, TONE, layers=[15]):
         steered = outputs()
     assert all(torch.equal(one, other) for one, other in zip(plain[:15], steered[:15], strict=True))
-    delta = 10 * deltas(vectors, TONE)[15]  # all of the dose at one layer of ten
+    delta = 10 * deltas(vectors, TONE)[15].float()  # all of the dose at one layer of ten
     torch.testing.assert_close(steered[15][:, 1:], plain[15][:, 1:] + delta, rtol=1e-6, atol=1e-4)
     assert torch.equal(steered[15][:, 0], plain[15][:, 0])  # the attention sink
     assert all(torch.equal(one, other) for one, other in zip(plain, outputs(), strict=True))
@@ -99,19 +74,19 @@ def test_a_block_gives_its_plain_output_plus_the_delta_and_blocks_below_what_the
 )
 def test_every_way_of_decoding_says_what_the_hand_written_hook_says(embedded, vectors, prompts, options):
     model, _ = embedded
-    expected = by_hand(model, prompts[0], vectors, TONE)
+    expected = by_hand(model, prompts[0], vectors, lambda _: TONE)
     assert expected != greedy(model, prompts[0])[0]
     with emosteer.steer(model, vectors, TONE):
         assert greedy(model, prompts[0], **options) == [expected]
 
 
 @pytest.mark.parametrize(
-    ("scope", "gain"), [("prompt", lambda place: float(place < 0)), ("generated", lambda place: float(place >= 0))]
+    ("scope", "steered_at"), [("prompt", lambda place: place < 0), ("generated", lambda place: place >= 0)]
 )
-def test_scopes_are_counted_by_absolute_position(embedded, vectors, prompts, scope, gain):
+def test_scopes_are_counted_by_absolute_position(embedded, vectors, prompts, scope, steered_at):
     model, _ = embedded
     strong = {"joy": 2.0}
-    expected = by_hand(model, prompts[0], vectors, strong, gain)
+    expected = by_hand(model, prompts[0], vectors, lambda place: strong if steered_at(place) else {})
     with emosteer.steer(model, vectors, strong, scope=scope):
         assert greedy(model, prompts[0]) == [expected]
         assert greedy(model, prompts[0], prefill_chunk_size=prompts[0].shape[1] - 1) == [expected]
@@ -119,35 +94,18 @@ def test_scopes_are_counted_by_absolute_position(embedded, vectors, prompts, sco
 
 def test_keyframes_lead_from_one_tone_to_another(embedded, vectors, prompts):
     model, _ = embedded
-    both = {"joy": 1.0, "sadness": 1.0}
     course = emosteer.Keyframes({0: {"sadness": 1.5}, 8: {"joy": 1.5}})
 
-    def share(place):
-        return min(1.0, max(0.0, place / 8))
+    def places(place):
+        share = min(1.0, max(0.0, place / 8))
+        return {"sadness": 1.5 * (1 - share), "joy": 1.5 * share}
 
-    # The hand-written hook knows one gain a token, so each emotion is a hook of its own.
-    start, ids = prompts[1].shape[1], prompts[1]
-    for _ in range(NEW):
-        handles = []
-        for name, gain in (("sadness", lambda p: 1.5 * (1 - share(p))), ("joy", lambda p: 1.5 * share(p))):
-            for layer, delta in deltas(vectors, {name: both[name]}).items():
-
-                def add(_module, _args, output, gain=gain, delta=delta):
-                    steered = output.clone()
-                    for i in range(1, output.shape[1]):
-                        steered[:, i] += gain(i - start) * delta
-                    return steered
-
-                handles.append(model.model.layers[layer].register_forward_hook(add))
-        with torch.no_grad():
-            following = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1].argmax(-1)
-        for handle in handles:
-            handle.remove()
-        ids = torch.cat([ids, following[:, None]], 1)
+    expected = by_hand(model, prompts[1], vectors, places)
     with emosteer.steer(model, vectors, course):
-        assert greedy(model, prompts[1]) == [ids[0, start:].tolist()]
+        assert greedy(model, prompts[1]) == [expected]
 
 
+@pytest.mark.slow
 def test_rows_with_padding_beams_and_returned_sequences_have_their_own_tone(embedded, vectors, prompts):
     model, tokenizer = embedded
     rows = [TONE, None, {"fear": 1.0}]
@@ -163,10 +121,11 @@ def test_rows_with_padding_beams_and_returned_sequences_have_their_own_tone(embe
     assert together == [sequence for row in alone for sequence in row]
 
 
+@pytest.mark.slow
 def test_nested_blocks_add_up_and_leave_the_model_as_it_was(embedded, vectors, prompts):
     model, _ = embedded
     plain = greedy(model, prompts[0])
-    both, outer = (by_hand(model, prompts[0], vectors, tone) for tone in (TONE, {"joy": 1.0}))
+    both, outer = (by_hand(model, prompts[0], vectors, lambda _, tone=tone: tone) for tone in (TONE, {"joy": 1.0}))
     with emosteer.steer(model, vectors, {"joy": 1.0}):
         with emosteer.steer(model, vectors, {"sadness": -0.5}):
             assert greedy(model, prompts[0]) == [both]

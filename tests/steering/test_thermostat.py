@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,8 @@ from emosteer.schedules import ramp
 from emosteer.steering import Thermostat
 from emosteer.steering.thermostat import Control
 from emosteer.vectors.types import Readout
-from tests.conftest import tiny_tokenizer
-from tests.steering.test_hooks import built, generate, hooks_on, in_threads, logits_of, made_for, padded, some_ids
-from tests.steering.test_places import by_hand
+from tests.conftest import in_threads, tiny_tokenizer
+from tests.oracle import added, along, built, generate, hooks_on, logits_of, made_for, padded, some_ids
 
 SHIPPED = Path("vectors") / "smollm2-135m-instruct-en"
 HELD = Thermostat({"joy": 1.5, "fear": -0.5})
@@ -146,7 +146,7 @@ def expected(steered, prompt, thermostat, *, scope="all", new=6):
             return dict(zip(thermostat.levels, row.tolist(), strict=True))
 
         ids = torch.cat([prompt, torch.tensor([answer], dtype=torch.long)], 1)
-        with by_hand(model.model.layers, steered.vectors, places, prompt.shape[1]):
+        with added(model.model.layers, along(steered.vectors, places, prompt.shape[1])):
             logits = logits_of(model, ids, use_cache=False)[0, -1]
         logits[2] = -float("inf")
         steps.append(logits)
@@ -295,10 +295,9 @@ def test_what_would_work_against_it_is_refused(steered, options):
 
 def test_a_model_without_a_cache_is_refused():
     model = built("mamba")
-    vectors = emosteer.EmotionVectors.random(model, ["joy"], seed=1)
     readout = Readout(("joy",), (), {0: torch.ones(32, 1)}, torch.zeros(1), torch.ones(1), torch.ones(1))
+    vectors = replace(emosteer.EmotionVectors.random(model, ["joy"], seed=1), readout=readout)
     steered = emosteer.SteeredModel(model, tiny_tokenizer(), vectors)
-    steered._readout = readout
     with pytest.raises(IncompatibleModelError, match="keeps no key-value cache"), steered.steer({"joy": 0.0}):
         steered.generate(emotion=Thermostat({"joy": 1.0}), input_ids=some_ids(4), max_new_tokens=3, pad_token_id=0)
 
@@ -335,6 +334,7 @@ def test_rows_cannot_be_held_at_levels_of_their_own(steered):
 # The real model.
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_a_high_level_reads_higher_than_none_on_the_embedded_model(real):
     found = {}

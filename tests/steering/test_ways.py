@@ -1,7 +1,7 @@
 """Every way of loading a model and every way of generating with it, steered as by hooks written by hand.
 
-The oracle adds the deltas of the plan in forward hooks of its own, to every token but the first real one of a row. It
-runs on a twin of the model, without padding and mostly without a cache.
+The oracle adds the deltas of the plan to every token but the first real one of a row. It runs on a twin of the model,
+without padding and mostly without a cache.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from emosteer.errors import ToneError
 from emosteer.steering.hooks import Steering
 from emosteer.steering.plan import plan
 from emosteer.vectors.types import Dose
-from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
+from tests.conftest import few, tiny_config, tiny_model, tiny_tokenizer
+from tests.oracle import added
 
 JOY, FEAR, CALM = {"joy": 1.5}, {"fear": 1.0, "joy": -0.5}, {"calm": 3.0}
 NEW = 10
@@ -86,32 +87,15 @@ def deltas(tone, given=None) -> dict[int, torch.Tensor]:
     return plan(given or vectors(), tone).deltas
 
 
-@contextmanager
-def by_hand(blocks, added, *, gain=None):
-    """Hooks that add to all but the first of several tokens, and to every token that comes alone.
+def but_the_first(tokens):
+    """All but the first of several tokens, and a token that comes alone."""
+    return torch.ones(tokens) if tokens == 1 else (torch.arange(tokens) > 0).float()
 
-    For passes without a cache `gain` tells from the number of tokens how much each gets.
-    """
 
-    def hook(delta):
-        def add(_module, _args, output):
-            hidden = output[0] if isinstance(output, tuple) else output
-            tokens = hidden.shape[1]
-            factors = gain(tokens) if gain else torch.ones(tokens)
-            if gain is None and tokens > 1:
-                factors[0] = 0
-            hidden = hidden + (factors[:, None] * delta).to(hidden)
-            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-
-        return add
-
-    # First in line, as whoever else listens to a block is to hear the steered stream.
-    handles = [blocks[layer].register_forward_hook(hook(delta), prepend=True) for layer, delta in added.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def by_hand(blocks, changes, *, gain=but_the_first):
+    """The oracle's hooks; `gain` tells from the number of tokens of a pass how much each gets."""
+    scaled = {layer: lambda tokens, by=change: gain(tokens)[:, None] * by for layer, change in changes.items()}
+    return added(blocks, scaled, since=0)
 
 
 def gains(begin: int, scope: str = "all", ramp: int = 0):
@@ -276,7 +260,7 @@ def adapted():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of peft and what it imports
 @pytest.mark.filterwarnings("ignore:These vectors were made from")  # an adapted model is another
-@pytest.mark.parametrize("steered", ["adapted model", "model inside"])
+@pytest.mark.parametrize("steered", few(["adapted model", "model inside"], "model inside"))
 @pytest.mark.parametrize("speaking", ["adapted model", "model inside"])
 def test_a_model_with_an_adapter(adapted, steered, speaking):
     models = {"adapted model": adapted, "model inside": adapted.base_model.model}
@@ -310,7 +294,7 @@ def counting():
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("first", ["before the block", "inside it"])
+@pytest.mark.parametrize("first", few(["before the block", "inside it"], "before the block"))
 @pytest.mark.parametrize("way", ["torch.compile(model)", "model.compile()"])
 def test_a_compiled_model(counting, way, first):
     backend, runs = counting
@@ -432,8 +416,8 @@ LENGTHS, TONES = (9, 4, 6), [JOY, FEAR, CALM]
 
 
 @pytest.mark.filterwarnings("ignore:.*cache_implementation.*:FutureWarning")
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("scope", few(SCOPES, "all", "ramp"))
+@pytest.mark.parametrize("way", few(WAYS, "with a cache", "in chunks, with a static cache"))
 @pytest.mark.parametrize("built", [llama, sliding])
 def test_every_row_says_what_it_says_alone(built, way, scope):
     model, asked = built(), SCOPES[scope]
@@ -478,7 +462,7 @@ DRAWN = {
 }
 
 
-@pytest.mark.parametrize("scope", ["all", "generated"])
+@pytest.mark.parametrize("scope", few(["all", "generated"], "generated"))
 @pytest.mark.parametrize("kind", DRAWN)
 def test_every_kind_of_decoding(kind, scope):
     model, options = llama(), DRAWN[kind]
@@ -561,17 +545,17 @@ def assisted(kind: str) -> dict:
     }[kind]
 
 
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "another model",
-        "its plain self",
-        "another model with a tokenizer of its own",
-        "its own first layers",
-        "the prompt",
-    ],
-)
+ASSISTANTS = [
+    "another model",
+    "its plain self",
+    "another model with a tokenizer of its own",
+    "its own first layers",
+    "the prompt",
+]
+
+
+@pytest.mark.parametrize("scope", few(SCOPES, "all", "generated"))
+@pytest.mark.parametrize("kind", few(ASSISTANTS, "another model", "the prompt"))
 def test_an_assistant_changes_nothing_of_what_is_said(kind, scope):
     model, asked = copy.deepcopy(llama()), SCOPES[scope]
     expected = said(llama(), 9, FEAR, **asked)
@@ -754,6 +738,7 @@ def check_threads(model, given, inputs, *, kinds: int, new: int) -> None:
         in_threads(work)
 
 
+@pytest.mark.slow
 def test_eight_threads_that_generate_in_tones_of_their_own_each_say_what_they_say_alone():
     check_threads(llama(), vectors(), padded([ids_of(length) for length in LENGTHS]), kinds=16, new=4)
 

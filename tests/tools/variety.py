@@ -1,4 +1,4 @@
-"""Is a concept set as varied as it must be for its vectors to mean the emotion rather than a template?
+"""Checks that the texts of a concept set are varied, so that vectors represent the emotion and not a template.
 
 python -m tests.tools.variety                           every built-in set
 python -m tests.tools.variety en path/to/my-set.json    only these
@@ -31,16 +31,16 @@ __all__ = ["Variety", "variety"]
 
 @dataclass(frozen=True)
 class Variety:
-    """How varied a concept set is in one language. A word is a character or two where words are not parted.
+    """Variety of a concept set in one language. In languages without spaces, words are one or two characters.
 
     Args:
         items: Number of sentences, situations and neutral texts.
-        ngram_items: In how many of them the most frequent n-gram stands.
-        first_words: Smallest share, over emotions, of texts that begin with a word of their own.
+        ngram_items: Number of texts that contain the most frequent n-gram.
+        first_words: Smallest share, over emotions, of distinct first words among the texts.
         overlap: Largest share of words (Jaccard) that two texts have in common.
-        length_ratio: How many times longer or shorter than the mean over emotions the texts of one emotion are.
-        own_letters: Smallest share, over texts, of letters that are of the language's scripts.
-        problems: What breaks a limit, in words.
+        length_ratio: Largest ratio between the mean length of an emotion's texts and the mean over emotions.
+        own_letters: Smallest share, over texts, of letters in the scripts of the language.
+        problems: The limits that are broken, in words.
     """
 
     items: int
@@ -53,18 +53,18 @@ class Variety:
 
 
 def variety(concepts: ConceptSet, language: str) -> Variety:
-    """Measure a set.
+    """Measure the variety of a concept set.
 
-    What is looked for: repeated n-grams and first words, duplicates and near-duplicates, emotions whose texts are
-    longer or shorter than the others', letters of another script, sentences that do not name their emotion, and
-    situations that give it away.
+    Problems are repeated n-grams and first words, duplicates and near-duplicates, emotions whose texts are longer or
+    shorter than the others', letters of another script, sentences that do not name their emotion, and situations that
+    name it.
 
     Args:
         concepts: The set.
-        language: Which of its languages.
+        language: Code of one of its languages.
 
     Returns:
-        The figures and the problems, none of which means that the set passes.
+        The figures and the problems. The set passes if there are no problems.
     """
     style = writing(language)
     items = dict(_items(concepts, language))
@@ -102,9 +102,9 @@ def _words(concepts: ConceptSet, language: str) -> Iterator[tuple[str, str]]:
 def _ngram_items(tokens: Mapping[str, Sequence[str]], style: Writing, problems: list[str]) -> int:
     n = NGRAM if style.spaced else CHARACTER_NGRAM
     places: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
-    for where, found in tokens.items():
-        for i in range(len(found) - n + 1):
-            places[tuple(found[i : i + n])].add(where)
+    for where, words in tokens.items():
+        for i in range(len(words) - n + 1):
+            places[tuple(words[i : i + n])].add(where)
     for gram, among in places.items():
         if len(among) > MAX_NGRAM_ITEMS:
             shown = style.joined(gram)
@@ -114,9 +114,9 @@ def _ngram_items(tokens: Mapping[str, Sequence[str]], style: Writing, problems: 
 
 def _first_words(tokens: Mapping[str, Sequence[str]], style: Writing, problems: list[str]) -> float:
     firsts: defaultdict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
-    for where, found in tokens.items():
-        if found:
-            firsts[where.split("/")[0]][tuple(found[: 1 if style.spaced else 2])] += 1
+    for where, words in tokens.items():
+        if words:
+            firsts[where.split("/")[0]][tuple(words[: 1 if style.spaced else 2])] += 1
     shares = {name: len(counts) / counts.total() for name, counts in firsts.items()}
     for name, share in shares.items():
         if share < MIN_FIRST_WORDS:
@@ -127,7 +127,7 @@ def _first_words(tokens: Mapping[str, Sequence[str]], style: Writing, problems: 
 def _overlap(tokens: Mapping[str, Sequence[str]], style: Writing, problems: list[str]) -> float:
     limit = MAX_OVERLAP if style.spaced else MAX_CHARACTER_OVERLAP
     largest = 0.0
-    sets = {where: frozenset(found) for where, found in tokens.items()}
+    sets = {where: frozenset(words) for where, words in tokens.items()}
     for (a, left), (b, right) in combinations(sets.items(), 2):
         both = len(left & right)
         shared = both / max(1, len(left) + len(right) - both)
@@ -138,19 +138,21 @@ def _overlap(tokens: Mapping[str, Sequence[str]], style: Writing, problems: list
 
 
 def _length_ratio(items: Mapping[str, str], problems: list[str]) -> float:
-    """Sentences apart from situations, which are longer; neutral texts stand beside the situations."""
+    """Compare sentences and situations separately, since situations are longer. Neutral texts count as situations."""
     furthest = 1.0
     for part in ("sentences", "situations"):
         lengths: defaultdict[str, list[int]] = defaultdict(list)
         for where, text in items.items():
             if where.split("/")[-2].endswith(part) or (part == "situations" and where.startswith("neutral/")):
                 lengths[where.split("/")[0]].append(len(text))
-        means = {name: mean(found) for name, found in lengths.items()}
+        means = {name: mean(counts) for name, counts in lengths.items()}
         usual = mean(means.values())
-        for name, its in means.items():
-            furthest = max(furthest, its / usual, usual / its)
-            if max(its / usual, usual / its) > MAX_LENGTH_RATIO:
-                problems.append(f"{name}: {part} have {its:.0f} characters on average, those of all have {usual:.0f}")
+        for name, length in means.items():
+            furthest = max(furthest, length / usual, usual / length)
+            if max(length / usual, usual / length) > MAX_LENGTH_RATIO:
+                problems.append(
+                    f"{name}: {part} have {length:.0f} characters on average, those of all have {usual:.0f}"
+                )
     return furthest
 
 
@@ -163,25 +165,25 @@ def _own_letters(texts: Mapping[str, str], style: Writing, problems: list[str]) 
 
 
 def _unnamed(concepts: ConceptSet, language: str, style: Writing) -> Iterator[str]:
-    """Sentences without a form of the emotion's name, where the set says what the forms are."""
+    """Yield sentences without a form of the emotion's name, if the set lists the forms."""
     for name in concepts.emotions:
         texts = concepts[name].texts[language]
         forms = [style.tokens(form) for form in texts.word_family]
         for part in ("sentences", "held_out_sentences"):
             for i, text in enumerate(getattr(texts, part)):
-                if forms and not style.said(style.tokens(text), forms):
+                if forms and not style.mentions(style.tokens(text), forms):
                     yield f"{name}/{language}/{part}/{i} does not name the emotion: {text}"
 
 
 def _leaks(concepts: ConceptSet, language: str, style: Writing) -> Iterator[str]:
-    """Situations that contain the emotion's name, its word family, a word of its word list or a form of one."""
+    """Yield situations that contain the emotion's name, a form of it, or one of its words."""
     for name in concepts.emotions:
         texts = concepts[name].texts[language]
         banned = [style.tokens(word) for word in sorted({name, *texts.word_family, *texts.words})]
         for part in ("situations", "held_out_situations"):
             for i, text in enumerate(getattr(texts, part)):
-                for said in style.said(style.tokens(text), banned):
-                    yield f"{name}/{language}/{part}/{i} says {said!r}: {text}"
+                for mention in style.mentions(style.tokens(text), banned):
+                    yield f"{name}/{language}/{part}/{i} says {mention!r}: {text}"
 
 
 def _counts(texts: Iterable[Texts], part: str) -> str:
@@ -190,7 +192,7 @@ def _counts(texts: Iterable[Texts], part: str) -> str:
 
 
 def main(sources: Sequence[str]) -> int:
-    """Print the figures of some sets, of all built-in ones by default; 1 if one has problems."""
+    """Print the figures of concept sets, by default of all built-in ones. Return 1 if one has problems."""
     failed = False
     for source in sources or built_in():
         concepts = ConceptSet.load(source)

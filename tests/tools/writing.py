@@ -1,4 +1,4 @@
-"""How languages are written, as far as one must know it to count words and to find one of them in a text."""
+"""Writing systems, as far as is needed to count words and to find a word in a text."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ __all__ = ["Writing", "writing"]
 
 
 def writing(language: str) -> Writing:
-    """How a language is written.
+    """Return the writing of a language.
 
     Args:
-        language: Its code; a region or script that follows it makes no difference.
+        language: Code of the language. A region or script in it is ignored.
     """
     return _WRITINGS.get(language.split("-", maxsplit=1)[0], Writing())
 
 
 @dataclass(frozen=True)
 class Writing:
-    """How one language is written.
+    """Writing of one language.
 
     Args:
-        scripts: Beginnings of the Unicode names of its letters; empty if unknown.
-        spaced: Whether spaces part its words. If not, a token is one character.
-        before: Words that are written onto the beginning of the next, with "" for none.
-        after: Words and endings that are written onto the end of the last, with "" for none.
-        folded: Code point → how it is read: spellings that differ between writers.
+        scripts: Prefixes of the Unicode names of its letters; empty if unknown.
+        spaced: Whether spaces separate its words. If not, a token is one character.
+        before: Prefixes that are words of their own, with "" for none.
+        after: Suffixes that are words or endings, with "" for none.
+        folded: Code point → replacement, to unify spellings.
     """
 
     scripts: tuple[str, ...] = ()
@@ -37,44 +37,44 @@ class Writing:
     folded: Mapping[int, str | None] = field(default_factory=lambda: {ord("’"): "'"})
 
     def tokens(self, text: str) -> list[str]:
-        """The words of a text, or its characters where nothing parts them; lower case, without punctuation."""
+        """Split a text into words, or characters where words are not separated; lower case, without punctuation."""
         text = unicodedata.normalize("NFKC", text).lower().translate(self.folded)
-        # Combining marks are no letters to Python, yet they hold a word together, as the vowel signs of Hindi do.
+        # Combining marks are not letters for Python, yet part of a word, as the vowel signs of Hindi are.
         kept = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
         pieces = (piece.strip("'") for piece in kept.split())
         return [token for piece in pieces for token in ([piece] if self.spaced else piece) if token]
 
-    def said(self, tokens: Sequence[str], phrases: Iterable[Sequence[str]]) -> list[str]:
-        """Look for words and phrases in a text.
+    def mentions(self, tokens: Sequence[str], phrases: Iterable[Sequence[str]]) -> list[str]:
+        """Find words and phrases in a text.
 
         Args:
             tokens: The tokens of the text.
-            phrases: The tokens of each word or phrase that is looked for.
+            phrases: The tokens of each word or phrase.
 
         Returns:
-            What the text says of them: words also lightly inflected, or with something written onto them.
+            Those in the text. Words are also found lightly inflected, or with a prefix or suffix.
         """
         phrases = [list(phrase) for phrase in phrases]
         words = [phrase[0] for phrase in phrases if self.spaced and len(phrase) == 1]
-        found = [t for t in tokens if any(_is_form_of(bare, word) for bare in self._bare(t) for word in words)]
+        mentions = [t for t in tokens if any(_is_form_of(bare, word) for bare in self._bare(t) for word in words)]
         for phrase in phrases:
             n = len(phrase)
             if n > 1 or not self.spaced:
-                found += [self.joined(phrase)] * any(list(tokens[i : i + n]) == phrase for i in range(len(tokens)))
-        return found
+                mentions += [self.joined(phrase)] * any(list(tokens[i : i + n]) == phrase for i in range(len(tokens)))
+        return mentions
 
     def joined(self, tokens: Iterable[str]) -> str:
-        """Tokens as they are shown."""
+        """Join tokens as the language does."""
         return (" " if self.spaced else "").join(tokens)
 
     def own_letters(self, text: str) -> float:
-        """Share of the letters that are of the language's scripts, 0 to 1; 1 where those are unknown."""
+        """Return the share of letters in the scripts of the language, 0 to 1; 1 if they are unknown."""
         letters = [c for c in text if c.isalpha()]
         own = sum(unicodedata.name(c, "").startswith(self.scripts) for c in letters)
         return own / len(letters) if letters and self.scripts else 1.0
 
     def _bare(self, token: str) -> Iterator[str]:
-        """A token and its parts beside an apostrophe, each also without what may be written onto it."""
+        """Yield a token and its parts beside an apostrophe, each with and without prefixes and suffixes."""
         for part in {token, *token.split("'")}:
             for start in self.before:
                 for end in self.after:

@@ -364,6 +364,11 @@ def test_what_people_wrote_stays_in_front_matter_and_body(tmp_path, ending):
     assert [one.metric_value for one in ModelCard(less).data.eval_results] == [0.5]
 
 
+def test_what_people_wrote_after_emosteers_part_stays():
+    text = f"{card.new(made(1).config)}\n# Mine\n\nMy words.\n"
+    assert card.rewritten(text, made(2).config) == f"{card.new(made(2).config)}\n# Mine\n\nMy words.\n"
+
+
 def test_a_card_of_emosteers_alone_comes_out_as_a_new_one():
     text = card.rewritten(card.new(made(1).config, PICTURES), made(2).config)
     assert text == card.new(made(2).config)
@@ -471,10 +476,11 @@ def mutated(value, draw):
     return [mutated(inside, draw) for inside in value] if isinstance(value, list) else value
 
 
-def test_whatever_stands_in_measured_the_card_is_written():
+@pytest.mark.parametrize("seeds", [12, pytest.param(120, marks=pytest.mark.full)])
+def test_whatever_stands_in_measured_the_card_is_written(seeds):
     vectors = made()
     whole = 0
-    for seed in range(120):
+    for seed in range(seeds):
         found = mutated(copy.deepcopy(vectors.measured), random.Random(seed))
         if not isinstance(found, dict):
             continue
@@ -484,7 +490,7 @@ def test_whatever_stands_in_measured_the_card_is_written():
         assert Shown(body).tags <= TAGS
         ModelCardData(**yaml.safe_load(text.split("---\n")[1]))
         whole += "\n## What strength" in body and "\n## Do the emotions" in body
-    assert 12 < whole < 116  # some are understood, some are not
+    assert seeds / 10 < whole < seeds - 3  # some are understood, some are not
     for value in VALUES:
         for measured in ({"steering": value, "alignment": value}, {"other": value}):
             assert "## What strength" not in card.new(replace(vectors, measured=measured).config)

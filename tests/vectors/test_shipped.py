@@ -69,6 +69,7 @@ def test_extracting_them_again_gives_the_same_directions(shipped, embedded):
     assert again.residual_norm.allclose(shipped.residual_norm, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_what_emotion_is_read_with_is_what_would_be_fitted_now(shipped, embedded):
     model, tokenizer = embedded

@@ -1,4 +1,4 @@
-"""The demo's figures: pure functions from data to HTML and SVG text, one figure a file.
+"""The figures of the demo: pure functions from data to HTML and SVG, one figure a file.
 
-They are drawn by the rules of `style.css`, beside this folder, which the page hands to gradio.
+Their style is `style.css` beside this folder, which the page passes to gradio.
 """

@@ -8,10 +8,10 @@ from .labels import Box, Label, place
 from .text import escape, number
 from .tokens import table
 
-EXTENT = 1.2  # half of what a plane shows, in units of valence; the pad's too
-SIZE = 380  # of a plane, in its own units
+EXTENT = 1.2  # half the width of a plane, in units of valence, as on the pad
+SIZE = 380  # width of a plane, in SVG units
 MIDDLE = SIZE / 2
-AXES = [  # where the words at the ends of the axes stand: left, top, right, bottom
+AXES = [  # boxes of the words at the ends of the axes: left, top, right, bottom
     (MIDDLE - 40, 4.0, MIDDLE + 40, 26.0),
     (MIDDLE - 40, SIZE - 26.0, MIDDLE + 40, SIZE - 4.0),
     (2.0, MIDDLE - 40, 28.0, MIDDLE + 40),
@@ -27,20 +27,20 @@ __all__ = ["glyph", "maps", "trace"]
 
 
 def maps(first: Points, second: Points, *, titles: tuple[str, str]) -> str:
-    """Where people put the emotions beside where a model has them, or two such maps of a model.
+    """Return two maps of emotions side by side, such as those of people and of a model.
 
-    An emotion pointed at in one map, or chosen below them, is marked in both.
+    An emotion that is pointed at in one map, or chosen below, is marked in both.
 
     Args:
-        first: (valence, arousal) of each emotion, from −1 to 1; what lies beyond is drawn at the edge.
-        second: The same of the other map, brought to the same scale.
-        titles: Of both.
+        first: Valence and arousal of each emotion, from −1 to 1. Values beyond are drawn at the edge.
+        second: The same for the second map, on the same scale.
+        titles: Titles of the two maps.
     """
     first, second = _finite(first), _finite(second)
     names = list(dict.fromkeys([*first, *second]))
     if not names:
         return '<div class="em-figure em-empty">No emotions to show.</div>'
-    # Rules for each emotion that has to be marked in both maps: CSS cannot compare two attributes.
+    # One rule for each emotion that is marked in both maps, since CSS cannot compare attributes.
     group = f"em-{zlib.crc32(repr((names, first, second)).encode('utf-8', 'replace')):08x}"
     marks = "".join(
         f".{group}:has(.em-at-{i}:hover) .em-at-{i},.{group}:has(.em-pick-{i}:checked) .em-at-{i}"
@@ -108,18 +108,18 @@ def _values(first: Points, second: Points, names: Sequence[str], titles: tuple[s
 
 
 def trace(ways: Mapping[str, Sequence[Point]], emotions: Points) -> str:
-    """Moods over time, from a dot to an arrow head: that of the plain voice dashed, others solid.
+    """Return the paths of voices over the circumplex, from a dot to an arrow head. That of the plain voice is dashed.
 
     Args:
-        ways: Name → (valence, arousal) at each step; what is not finite is left out.
-        emotions: Where people put some emotions, written faintly.
+        ways: Name → valence and arousal at each step. Values that are not finite are left out.
+        emotions: Human ratings of emotions, whose names are written faintly.
     """
     emotions = _finite(emotions)
     paths = {name: [point for point in path if all(map(math.isfinite, point))] for name, path in ways.items()}
     ends = {name: path[-1] for name, path in paths.items() if path}
     if not ends:
         return '<div class="em-figure em-empty">Nothing was measured yet.</div>'
-    # the name of the end that lies higher stands above it, the other's below, so that they do not meet
+    # the upper end has its name above it, the other one below, so that they do not overlap
     higher = max(ends, key=lambda name: ends[name][1])
     spots = {name: _spot(end) for name, end in ends.items()}
     captions = {
@@ -133,8 +133,8 @@ def trace(ways: Mapping[str, Sequence[Point]], emotions: Points) -> str:
         if label.free
     )
     drawn = "".join(_way(name, paths[name], captions[name]) for name in ends)
-    said = "; ".join(f"{name} ends at valence {number(x)}, arousal {number(y)}" for name, (x, y) in ends.items())
-    return f'<div class="em-figure em-trace">{_plane("", faint + drawn, said)}</div>'
+    description = "; ".join(f"{name} ends at valence {number(x)}, arousal {number(y)}" for name, (x, y) in ends.items())
+    return f'<div class="em-figure em-trace">{_plane("", faint + drawn, description)}</div>'
 
 
 def _way(name: str, points: Sequence[Point], caption: Point) -> str:
@@ -142,7 +142,7 @@ def _way(name: str, points: Sequence[Point], caption: Point) -> str:
     (first_x, first_y), (x, y) = spots[0], spots[-1]
     steps = "L".join(f"{left:.1f} {top:.1f}" for left, top in spots)
     line = f'<path class="em-way" d="M{steps}"/>' if len(spots) > 1 else ""
-    # the arrow head turns along the last step that went anywhere
+    # the arrow head points along the last step of some length
     before = next((spot for spot in reversed(spots) if math.dist(spot, (x, y)) > 1), None)
     head = ""
     if before:
@@ -158,10 +158,10 @@ def _way(name: str, points: Sequence[Point], caption: Point) -> str:
 
 
 def glyph(valence: float | None, arousal: float | None) -> str:
-    """A small disc with a point where an emotion is; nothing where that is not known."""
+    """Return a small disc with a point at an emotion; nothing if its ratings are unknown."""
     if valence is None or arousal is None or not (math.isfinite(valence) and math.isfinite(arousal)):
         return ""
-    x, y = (11 * max(-1.0, min(1.0, each)) for each in (valence, -arousal))
+    x, y = (11 * max(-1.0, min(1.0, rating)) for rating in (valence, -arousal))
     return (
         f'<svg class="em-glyph" viewBox="-12.5 -12.5 25 25" role="img" aria-label="valence {number(valence)}, arousal '
         f'{number(arousal)}"><path class="em-axis" d="M-12 0H12M0 -12V12"/><circle class="em-rim" r="12"/>'
@@ -170,7 +170,7 @@ def glyph(valence: float | None, arousal: float | None) -> str:
 
 
 def _spot(point: Point) -> Point:
-    x, y = (max(-1.0, min(1.0, each)) for each in point)
+    x, y = (max(-1.0, min(1.0, rating)) for rating in point)
     return MIDDLE * (1 + x / EXTENT), MIDDLE * (1 - y / EXTENT)
 
 

@@ -1,4 +1,4 @@
-"""The same prompt at several strengths, and in many tones."""
+"""Answers to one prompt at several strengths, and in many tones."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ __all__ = ["grid", "row"]
 
 
 def row(cells: Sequence[tuple[float, str, float, float]]) -> str:
-    """Cards side by side for one prompt at growing strength.
+    """Return cards side by side for answers to one prompt at increasing strength.
 
     Args:
-        cells: Each the strength, the text, its measured tone and its measured cost. Bars are as long as the largest
-            of their kind in the row; NaN where nothing was measured.
+        cells: Strength, text, tone and cost of each answer, NaN where nothing was measured. Bars are relative to the
+            largest of their kind in the row.
     """
     if not cells:
         return '<div class="em-figure em-empty">Nothing to compare yet.</div>'
@@ -31,8 +31,8 @@ def row(cells: Sequence[tuple[float, str, float, float]]) -> str:
     )
 
 
-def _bar(name: str, value: float, of: Sequence[float], kind: str) -> str:
-    most = max((abs(each) for each in of if math.isfinite(each)), default=0.0)
+def _bar(name: str, value: float, row: Sequence[float], kind: str) -> str:
+    most = max((abs(other) for other in row if math.isfinite(other)), default=0.0)
     share = 100 * abs(value) / most if most and math.isfinite(value) else 0.0
     below = " em-below" if value < 0 else ""
     return (
@@ -42,10 +42,10 @@ def _bar(name: str, value: float, of: Sequence[float], kind: str) -> str:
 
 
 def grid(cells: Sequence[tuple[str, str, float | None, float | None]]) -> str:
-    """Cards for the same prompt in many tones.
+    """Return cards for answers to the same prompt in many tones.
 
     Args:
-        cells: Each the emotion, the text, and its valence and arousal from −1 to 1, or None.
+        cells: Emotion and text of each answer, with its valence and arousal from −1 to 1, or None.
     """
     if not cells:
         return '<div class="em-figure em-empty">No tones yet.</div>'

@@ -1,9 +1,9 @@
-"""Where names stand beside their dots, so that none covers another."""
+"""Positions of names beside their dots, so that no two overlap."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-LETTER = 6.2  # mean width of a letter in a line of 12 units
+LETTER = 6.2  # mean width of a letter at a font size of 12
 HEIGHT = 13.0
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -12,7 +12,7 @@ __all__ = ["Label", "place"]
 
 
 class Label(NamedTuple):
-    """Where a name's baseline begins, is centred or ends, and whether it covers nothing there."""
+    """Position and anchor of a name, and whether it overlaps nothing."""
 
     x: float
     y: float
@@ -21,12 +21,12 @@ class Label(NamedTuple):
 
 
 def place(dots: Mapping[str, tuple[float, float]], size: float, reserved: Sequence[Box]) -> dict[str, Label]:
-    """Each name at the first place by its dot where it covers nothing, the earlier names first.
+    """Place each name beside its dot, at the first position where it overlaps nothing. Earlier names take precedence.
 
     Args:
-        dots: Where each is, in a square of this size.
-        size: The square's.
-        reserved: Where no name may stand.
+        dots: Name → position of its dot, in a square.
+        size: Size of the square.
+        reserved: Boxes that no name may overlap.
     """
     taken = [*reserved, *((x - 3.5, y - 3.5, x + 3.5, y + 3.5) for x, y in dots.values())]
     labels = {}
@@ -35,7 +35,7 @@ def place(dots: Mapping[str, tuple[float, float]], size: float, reserved: Sequen
         places = [(x + 6, y + 4, "start"), (x - 6, y + 4, "end"), (x, y - 7, "middle"), (x, y + 15, "middle")]
         places += [(x + dx, y + dy, anchor) for dy in (-6, 14, -10, 18) for dx, anchor in ((4, "start"), (-4, "end"))]
         boxes = [(_box(place, width), place) for place in places]
-        box, best = next((each for each in boxes if _is_free(each[0], taken, size)), (None, places[0]))
+        box, best = next((candidate for candidate in boxes if _is_free(candidate[0], taken, size)), (None, places[0]))
         if box:
             taken.append(box)
         labels[name] = Label(*best, free=box is not None)

@@ -1,4 +1,4 @@
-"""The pad: a point of valence and arousal that one drags."""
+"""The pad: a point of valence and arousal that is dragged."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ import gradio as gr
 HERE = Path(__file__).parent
 NEUTRAL = {"valence": 0.0, "arousal": 0.0}
 
-# The same for every pad and never filled in: gradio then leaves the DOM alone when a value changes, and what pad.js
-# has put there (listeners, focus, a drag under way) stays. Names reach the page as text nodes, by pad.js.
+# A constant without placeholders: gradio then keeps the DOM when the value changes, with what pad.js has added
+# (listeners, focus, a drag under way). pad.js adds the names, as text nodes.
 TEMPLATE = """
 <div class="em-pad">
   <div class="em-pad-plane" role="slider" tabindex="0" aria-roledescription="pad with two axes"
@@ -58,9 +58,9 @@ def clip(valence: float, arousal: float) -> dict[str, float]:
     }
 
 
-def _point(given: Any) -> dict[str, float]:
+def _point(value: Any) -> dict[str, float]:
     try:
-        valence, arousal = (_finite(given[name]) for name in ("valence", "arousal"))
+        valence, arousal = (_finite(value[name]) for name in ("valence", "arousal"))
     except (KeyError, TypeError, ValueError, OverflowError):
         raise gr.Error(
             "The pad takes a point such as {valence: 0.4, arousal: -0.2}, two numbers from -1 to 1.",
@@ -69,23 +69,23 @@ def _point(given: Any) -> dict[str, float]:
     return clip(valence, arousal)
 
 
-def _finite(given: Any) -> float:
-    if isinstance(given, (bool, str, bytes)) or not math.isfinite(given):
-        raise ValueError(given)
-    return max(-1e6, min(1e6, float(given)))  # whose squares are finite too
+def _finite(number: Any) -> float:
+    if isinstance(number, (bool, str, bytes)) or not math.isfinite(number):
+        raise ValueError(number)
+    return max(-1e6, min(1e6, float(number)))  # so that its square is finite too
 
 
 class Pad(gr.HTML):
-    """A disc on which one drags a tone: valence to the right, arousal up, the distance from the centre the strength.
+    """A disc with a point that sets a tone: valence to the right, arousal up, strength as the distance from the centre.
 
-    The value is `{"valence": float, "arousal": float}` in the unit disc. `input` comes while the point moves, `release`
-    when it is let go. An event returns `Pad(emotions=…)` or `gr.update(value=…)` to change what is shown.
+    The value is `{"valence": float, "arousal": float}` in the unit disc. The event `input` is sent while the point
+    moves, `release` when it is let go. An event handler returns `Pad(emotions=…)` or `gr.update(value=…)`.
 
     Args:
-        value: The point at first.
-        emotions: What is written on the pad: `{"name", "valence", "arousal"}` each, the most important first, since
-            names that find no room are left out. Those with None for a coordinate are not shown.
-        label: What the pad is called by a screen reader.
+        value: The initial point.
+        emotions: The names on the pad, each as `{"name", "valence", "arousal"}`, the most important first: names that
+            find no room are left out. Those with None for a coordinate are not shown.
+        label: Name of the pad for screen readers.
         options: Further arguments of `gr.HTML`.
     """
 
@@ -97,7 +97,7 @@ class Pad(gr.HTML):
         label: str = "Tone",
         **options: Any,
     ) -> None:
-        # An attribute too: gr.HTML takes any name without one that pad.js puts in quotes for an event.
+        # Also an attribute, or gr.HTML would take the name, which pad.js has in quotes, for an event.
         self.emotions = list(emotions)
         super().__init__(
             value=value or NEUTRAL,
@@ -111,19 +111,19 @@ class Pad(gr.HTML):
         )
 
     def preprocess(self, payload: Any) -> Any:
-        """What a browser or a program sent, as a point of the disc.
+        """Check a value from a browser or a program, and return it as a point of the disc.
 
         Raises:
-            gr.Error: It is no point.
+            gr.Error: The value is not a point.
         """
         return dict(NEUTRAL) if payload in (None, "") else _point(payload)
 
     def postprocess(self, value: Any) -> Any:
-        """What an event returned, as a point of the disc; None is the centre."""
+        """Check a value from an event handler, and return it as a point of the disc. None is the centre."""
         return dict(NEUTRAL) if value is None else _point(value)
 
     def api_info(self) -> dict[str, Any]:
-        """The value's JSON schema."""
+        """Return the JSON schema of the value."""
         number = {"type": "number", "minimum": -1, "maximum": 1}
         return {
             "type": "object",
@@ -132,9 +132,9 @@ class Pad(gr.HTML):
         }
 
     def example_payload(self) -> dict[str, float]:
-        """A value for the API's page."""
+        """Return an example for the page of the API."""
         return {"valence": 0.6, "arousal": 0.4}
 
     def example_value(self) -> dict[str, float]:
-        """A value for the API's page."""
+        """Return an example for the page of the API."""
         return self.example_payload()

@@ -1,4 +1,4 @@
-"""Why a text turned out as it did: each token's probability with and without the tone."""
+"""Reasons for the words of a text: the probability of each token with and without the tone."""
 
 import math
 import re
@@ -8,11 +8,11 @@ from .text import escape, percent
 from .tokens import frame, marked
 
 MOST = 12  # rows of the table
-LEAST = 1e-9  # what a probability of 0 is taken for
-SAME = math.log(1.05)  # below which a token is as likely as before
-FULL = math.log(20)  # times as likely, at which a token is marked in full
+LEAST = 1e-9  # lower bound of probabilities, so that ratios are finite
+SAME = math.log(1.05)  # log ratio below which a token is as likely as before
+FULL = math.log(20)  # log ratio of the fullest mark
 
-PART = re.compile("\N{REPLACEMENT CHARACTER}+")  # what a token that ends within a character is decoded to
+PART = re.compile("\N{REPLACEMENT CHARACTER}+")  # the decoding of an incomplete character
 
 Favourites = Sequence[Sequence[tuple[str, float]]]
 
@@ -26,14 +26,13 @@ def why(
     plain_favourites: Favourites,
     toned_favourites: Favourites,
 ) -> str:
-    """The text marked by how much likelier the tone made each token, and the tokens it changed most in words.
+    """Return the text, marked by how much likelier the tone made each token, and a table of the largest changes.
 
     Args:
         tokens: Pieces that make the text when joined.
-        plain: The probability of each without the tone; NaN where there is none.
+        plain: Probability of each token without the tone; NaN where there is none.
         toned: The same with the tone.
-        plain_favourites: For each token, what the model would rather have said there without the tone: pieces with
-            their probabilities, likeliest first.
+        plain_favourites: For each token, the likeliest alternatives without the tone, with their probabilities.
         toned_favourites: The same with the tone.
     """
     ratios = [_log_ratio(p, t) for p, t in zip(plain, toned, strict=True)]
@@ -96,5 +95,5 @@ def _piece(piece: str) -> str:
 
 
 def _list(favourites: Sequence[tuple[str, float]]) -> str:
-    told = (f"{_piece(piece)} {percent(probability)}" for piece, probability in favourites)
-    return ", ".join(f'<span class="em-favourite">{one}</span>' for one in told) or "–"
+    items = (f"{_piece(piece)} {percent(probability)}" for piece, probability in favourites)
+    return ", ".join(f'<span class="em-favourite">{item}</span>' for item in items) or "–"

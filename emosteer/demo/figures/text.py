@@ -1,20 +1,20 @@
-"""Text and numbers as the figures write them: escaped, with a true minus, never in scientific notation."""
+"""Formatting of text and numbers in figures: escaped, with a true minus, never in scientific notation."""
 
 import html
 import math
 import re
 
-# What XML cannot hold, and what would make a message no UTF-8: control characters but tab and line ends, surrogates.
+# Characters that XML or UTF-8 cannot hold: control characters except tab and line ends, and surrogates.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def escape(text: str) -> str:
-    """Any text as it may stand in HTML, in an attribute too."""
+    """Escape a text for HTML, also for attributes."""
     return html.escape(UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text), quote=True)
 
 
 def number(value: float, places: int = 2) -> str:
-    """`−0.25`; a dash for what is not finite."""
+    """Format a number, as `−0.25`; a dash if it is not finite."""
     if not math.isfinite(value):
         return "–"
     text = f"{value:.{places}f}"
@@ -22,13 +22,13 @@ def number(value: float, places: int = 2) -> str:
 
 
 def signed(value: float, places: int = 2) -> str:
-    """`+0.25` or `−0.25`."""
+    """Format a number with its sign, as `+0.25`."""
     text = number(value, places)
     return f"+{text}" if 0 < value < math.inf and float(text) else text
 
 
 def percent(probability: float) -> str:
-    """`12 %`, `0.3 %`, `under 0.01 %`; a dash for what is not finite."""
+    """Format a probability, as `12 %`, `0.3 %` or `under 0.01 %`; a dash if it is not finite."""
     if not math.isfinite(probability):
         return "–"
     share = 100 * probability

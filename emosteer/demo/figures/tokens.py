@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from .text import escape, number, signed
 
-FAINT = 0.08  # share of the scale below which a token is left plain
+FAINT = 0.08  # share of the scale below which a token is not marked
 
-# For `gr.HTML(js_on_load=STRIP_JS)`: the arrow keys go from token to token, so that a text is one tab stop; Escape puts
-# the note away; a note stays within its figure. The listeners are on the component, which outlives what is in it.
+# For `gr.HTML(js_on_load=STRIP_JS)`. A text is one tab stop: the arrow keys go from token to token, and Escape hides
+# the note. Notes stay inside the figure. The listeners are on the component, since its content is replaced.
 STRIP_JS = """
 const SCORED = ".em-token[data-scored]";
 function enter(token) {
@@ -55,17 +55,17 @@ def strip(
     scale: float,
     details: Sequence[str] | None = None,
 ) -> str:
-    """A text with each token tinted and underlined by its score.
+    """Return a text with each token tinted and underlined by its score.
 
-    More than usual is warm with a solid line, less is cool with a dotted one; the tint deepens and the line thickens
-    up to ±scale. A token shows its score when the pointer is on it or when it has the focus.
+    Positive scores are warm with a solid line, negative ones cool with a dotted line. Tint and line grow up to ±scale.
+    A token shows its score when it has the pointer or the focus.
 
     Args:
         tokens: Pieces that make the text when joined. Empty ones, parts of a character, are skipped.
-        scores: One for each token; NaN where there is none.
-        label: What the scores are, such as "joy".
-        scale: The score at which tint and line are at their fullest.
-        details: A line for each token that its note adds, such as the strongest emotions there.
+        scores: Score of each token; NaN where there is none.
+        label: Name of the score, such as "joy".
+        scale: Score of full tint.
+        details: A further line for the note of each token, such as its strongest emotions.
     """
     extra = details or [""] * len(tokens)
     notes = [[f"{label} {signed(score)}", detail] for score, detail in zip(scores, extra, strict=True)]
@@ -76,9 +76,9 @@ def strip(
 def marked(
     tokens: Sequence[str], shares: Sequence[float], notes: Sequence[Sequence[str]], *, name: str, more: str, less: str
 ) -> str:
-    """A text whose tokens are marked by shares from −1 to 1 and have notes, with what the marks mean below it."""
+    """Return a text whose tokens are marked by shares from −1 to 1 and have notes, with a key below it."""
     pieces = []
-    tabindex = 0  # of the first token that can be reached; the others are reached from it
+    tabindex = 0  # of the first scored token; the others are reached with the arrow keys
     for token, share, note in zip(tokens, shares, notes, strict=True):
         if token and math.isfinite(share):
             pieces.append(_token(token, share, [line for line in note if line], tabindex))
@@ -87,7 +87,7 @@ def marked(
             pieces.append(f'<span class="em-token">{escape(token)}</span>')
     if not pieces:
         return '<div class="em-figure em-empty">No text yet.</div>'
-    role = "group" if tabindex == 0 else "listbox"  # which must have options
+    role = "group" if tabindex == 0 else "listbox"  # a listbox must have options
     return (
         f'<div class="em-figure em-strip-frame"><div class="em-strip" role="{role}" dir="auto" '
         f'aria-label="{escape(name)}">{"".join(pieces)}</div><p class="em-key" aria-hidden="true">'
@@ -112,18 +112,18 @@ def _token(token: str, share: float, note: Sequence[str], tabindex: int) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str | float]], caption: str) -> str:
-    """A plain table that scrolls within its own box; the first column names the rows.
+    """Return a table that scrolls in its own box. Its first column names the rows.
 
     Args:
-        columns: The heads.
-        rows: Cells, texts or numbers; numbers are written to two places, NaN as a dash.
-        caption: What the table shows.
+        columns: Headings of the columns.
+        rows: Cells: strings, or numbers, which are written to two places, NaN as a dash.
+        caption: Caption of the table.
     """
     return frame(columns, [[_cell(cell, i) for i, cell in enumerate(row)] for row in rows], caption)
 
 
 def frame(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """A table of cells that are HTML already, from `<td>` to `</td>`."""
+    """Return a table whose cells are HTML, from `<td>` to `</td>`."""
     heads = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
     return (

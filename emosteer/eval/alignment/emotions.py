@@ -1,4 +1,4 @@
-"""The shape of the emotions: where a model puts them, against human ratings and against another language."""
+"""Geometry of the emotions in a model, compared with human ratings and with another language."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emosteer._util.stats import DRAWS, interval
 from emosteer.concepts import ConceptSet
 from emosteer.eval.alignment import statistics as st
 from emosteer.eval.alignment.frames import MOODS, frames_for
@@ -21,13 +22,13 @@ COMPONENTS = 10
 """Dimensions in which languages are mapped onto each other."""
 
 HALVES = 50
-"""Divisions of the categories in two for the layer that is chosen on one half and measured on the other."""
+"""Random splits of the categories, to choose the layer on one half and measure on the other."""
 
 __all__ = ["Emotions", "geometry_of", "halves", "language_pair"]
 
 
 class Emotions:
-    """Where a model puts the emotions of one language: the mean state after their words, over frames, a layer each."""
+    """Points of the emotions of one language: the mean state after their words over all frames, for each layer."""
 
     def __init__(self, run: Run, language: str) -> None:
         self.language = language
@@ -47,21 +48,21 @@ class Emotions:
         }
 
     def rated(self, ratings: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
-        """Names of the emotions that have ratings."""
+        """Return the names of the emotions that have ratings."""
         return tuple(name for name in self.names if name in ratings)
 
     def points(self, layer: int, names: Sequence[str], *, part: int | None = None) -> Points:
-        """`[n_names, d]` at a layer of the grid; of every other word only if a part, 0 or 1, is named."""
+        """Return the points `[n_names, d]` at a layer of the grid; of every other word only if `part` is 0 or 1."""
         return self._means(self._states[layer], names, part)
 
     def at(self, ratings: Mapping[str, tuple[float, float]]) -> tuple[list[Points], Points]:
-        """Points at every layer of the grid, and the human ratings, of the categories that have some."""
+        """Return the points at every layer of the grid, and the human ratings, of the rated emotions."""
         names = self.rated(ratings)
         human = np.asarray([ratings[name] for name in names], dtype=float)
         return [self.points(layer, names) for layer in range(len(self._states))], human
 
     def inputs(self, names: Sequence[str]) -> Points:
-        """`[n_names, d]`: means of input embeddings."""
+        """Return the means of input embeddings, `[n_names, d]`."""
         return self._means(self._inputs, names, None)
 
     def _means(self, states: NDArray[np.float64], names: Sequence[str], part: int | None) -> Points:
@@ -72,21 +73,22 @@ class Emotions:
 def geometry_of(
     run: Run, emotions: Emotions, name: str, ratings: Mapping[str, tuple[float, float]], layer: int
 ) -> Geometry:
-    """The whole geometry against one set of human ratings, at one layer, with its profile over layers."""
+    """Measure the geometry against one set of human ratings at one layer, with its profile over layers."""
     names = emotions.rated(ratings)
     spaces, human = emotions.at(ratings)
-    here = run.layers.index(layer)
-    measures = _shape(run, spaces[here], human)
-    axes = st.held_out_agreement(spaces[here], human, **run.less_effort)
-    scores, scree = st.principal_components(spaces[here])
+    space = spaces[run.layers.index(layer)]
+    scores, scree = st.component_scores(space)
     other_half = halves((spaces, human), run.seed)[0]
-    low, high = np.percentile(other_half, [2.5, 97.5])
-    measures |= {f"axis_{kind}": found for kind, found in axes.items()}
-    measures["rsa_other_half"] = Measure(float(np.mean(other_half)), float(low), float(high), None, len(names))
-    measures["circumplex"] = st.procrustes(scores[:, :2], st.standardised(human), components=2, **run.less_effort)
+    axes = st.held_out_agreement(space, human, **run.less_effort)
+    measures = {
+        **_similarity(run, space, human),
+        **{f"axis_{kind}": agreement for kind, agreement in axes.items()},
+        "rsa_other_half": Measure(float(np.mean(other_half)), *interval(other_half), None, len(names)),
+        "circumplex": st.procrustes(scores[:, :2], st.standardised(human), components=2, **run.less_effort),
+    }
     profile = {
-        one: {kind: plain(found) for kind, found in _shape(run, space, human, fast=True).items()}
-        for one, space in zip(run.layers, spaces, strict=True)
+        grid_layer: {kind: plain(result) for kind, result in _similarity(run, points, human, fast=True).items()}
+        for grid_layer, points in zip(run.layers, spaces, strict=True)
     }
     return Geometry(
         language=emotions.language,
@@ -94,92 +96,86 @@ def geometry_of(
         layer=layer,
         emotions=names,
         measures=measures,
-        control=_shape(run, emotions.inputs(names), human),
+        control=_similarity(run, emotions.inputs(names), human),
         scree=tuple(float(share) for share in scree[:10]),
         profile=profile,
         points=rounded(_turned(scores[:, :2], human)),
         human=rounded(human),
-        similarity=tuple(map(tuple, np.corrcoef(spaces[here] - spaces[here].mean(0)).round(4).tolist())),
+        similarity=tuple(map(tuple, np.corrcoef(space - space.mean(0)).round(4).tolist())),
     )
 
 
-def _shape(run: Run, space: Points, human: Points, *, fast: bool = False) -> dict[str, Measure]:
-    """Similarity and the two leading components; without p and intervals if it is to be fast."""
+def _similarity(run: Run, space: Points, human: Points, *, fast: bool = False) -> dict[str, Measure]:
+    """Measure the similarity and the two leading components; without p and intervals if `fast`."""
     effort = {"permutations": 0, "draws": 0} if fast else run.effort
-    plane = st.principal_components(space)[0][:, :2]
-    components = st.component_correlations(plane, human, **effort)
+    plane = st.component_scores(space)[0][:, :2]
+    components = st.axis_agreement(plane, human, unsigned=True, **effort)
     return {
         "rsa": st.rsa(space, human, **effort),
         "rsa_plane": st.rsa(plane, human, **effort),
-        "pc1_valence": components["valence"][0],
-        "pc2_arousal": components["arousal"][1],
-        "pc2_arousal_given_valence": components["arousal_given_valence"][1],
+        "pc1_valence": components["valence"],
+        "pc2_arousal": components["arousal"],
+        "pc2_arousal_given_valence": components["arousal_given_valence"],
     }
 
 
 def halves(spaces: tuple[list[Points], Points], seed: int) -> tuple[list[float], list[int]]:
-    """The layer chosen on one half of the categories by similarity, and the similarity of the other half there."""
+    """Choose the layer by similarity on one half of the categories, and measure similarity there on the other half.
+
+    Returns:
+        The similarity of the second halves, and the index of the layer chosen on each first half.
+    """
     layers, human = spaces
     generator = np.random.default_rng(seed)
-    found, chosen = [], []
+    similarities, chosen = [], []
     for _ in range(HALVES):
-        order = generator.permutation(len(human))
-        halves = np.array_split(order, 2)
-        for one, other in (halves, halves[::-1]):
-            of = [plain(st.rsa(space[one], human[one], permutations=0, draws=0)) for space in layers]
-            chosen.append(int(np.argmax(of)))
-            found.append(plain(st.rsa(layers[chosen[-1]][other], human[other], permutations=0, draws=0)))
-    return found, chosen
+        split = np.array_split(generator.permutation(len(human)), 2)
+        for first, second in (split, split[::-1]):
+            scores = [plain(st.rsa(space[first], human[first], permutations=0, draws=0)) for space in layers]
+            best = int(np.argmax(scores))
+            chosen.append(best)
+            similarities.append(plain(st.rsa(layers[best][second], human[second], permutations=0, draws=0)))
+    return similarities, chosen
 
 
-def language_pair(run: Run, one: Emotions, other: Emotions, layers: tuple[int, int]) -> LanguagePair:
-    """What the second language shares with the first, its layer and its own."""
-    names = tuple(name for name in one.names if name in other.names)
-    here, there = (run.layers.index(layer) for layer in layers)
-    source, target = one.points(here, names), other.points(there, names)
-    mapped = st.held_out_map(source, target, components=COMPONENTS, seed=run.seed)
-    hits = (mapped.nearer == 0).astype(float)
+def language_pair(run: Run, source: Emotions, target: Emotions, layers: tuple[int, int]) -> LanguagePair:
+    """Measure what the second language shares with the first, each at its own layer."""
+    names = tuple(name for name in source.names if name in target.names)
+    n = len(names)
+    source_layer, target_layer = (run.layers.index(layer) for layer in layers)
+    ours, theirs = source.points(source_layer, names), target.points(target_layer, names)
+    fit = st.held_out_map(ours, theirs, components=COMPONENTS, seed=run.seed)
+    hits = (fit.nearer == 0).astype(float)
+    # The part that two halves of the words agree on is reliable; noise of the halves is not counted.
+    components = np.linalg.svd(st.centred(theirs), full_matrices=False)[2][: fit.true.shape[1]].T
+    first, second, whole = (
+        st.centred(target.points(target_layer, names, part=part)) @ components for part in (0, 1, None)
+    )
+    reliable, total = float((first * second).sum()), float((whole**2).sum())
+
+    def share(rows: NDArray[np.intp]) -> float:
+        return float((fit.mapped[rows] * fit.true[rows]).sum() * n / len(rows)) / max(reliable, 1e-30)
+
     generator = np.random.default_rng(run.seed)
-    drawn = [hits[generator.integers(0, len(hits), len(hits))].mean() for _ in range(st.DRAWS)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    # Reliable is what two halves of the words say alike; the halves' own noise is not counted.
-    first, second = (_centred(other.points(there, names, part=part)) for part in (0, 1))
-    whole = _centred(target)
-    components = np.linalg.svd(whole, full_matrices=False)[2][: mapped.true.shape[1]]
-    reliable = float(((first @ components.T) * (second @ components.T)).sum())
-    total = float(((whole @ components.T) ** 2).sum())
-
-    def shared(rows: NDArray[np.intp]) -> float:
-        return float((mapped.mapped[rows] * mapped.true[rows]).sum() * len(names) / len(rows)) / max(reliable, 1e-30)
-
-    resampled = [shared(generator.integers(0, len(names), len(names))) for _ in range(st.DRAWS)]
-    share = shared(np.arange(len(names)))
-    share_low, share_high = np.percentile(resampled, [2.5, 97.5])
-    apart = np.linalg.norm(mapped.mapped - mapped.true, axis=1)
-    order = np.argsort(-apart)
+    identified = [hits[generator.integers(0, n, n)].mean() for _ in range(DRAWS)]
+    shared = [share(generator.integers(0, n, n)) for _ in range(DRAWS)]
+    value = share(np.arange(n))
+    apart = np.linalg.norm(fit.mapped - fit.true, axis=1)
     return LanguagePair(
-        languages=(one.language, other.language),
+        languages=(source.language, target.language),
         layers=layers,
-        procrustes=st.procrustes(source, target, components=COMPONENTS, **run.less_effort),
-        identified=Measure(float(hits.mean()), float(low), float(high), None, len(names)),
-        rsa=st.rsa(source, target, standardise=False, **run.effort),
-        shared=Measure(share, float(share_low), float(share_high), None, len(names)),
-        specific=1 - share,
+        procrustes=st.procrustes(ours, theirs, components=COMPONENTS, **run.less_effort),
+        identified=Measure(float(hits.mean()), *interval(identified), None, n),
+        rsa=st.rsa(ours, theirs, standardise=False, **run.effort),
+        shared=Measure(value, *interval(shared), None, n),
+        specific=1 - value,
         unreliable=1 - reliable / max(total, 1e-30),
-        differences={names[i]: float(apart[i] / apart.mean()) for i in order},
+        differences={names[i]: float(apart[i] / apart.mean()) for i in np.argsort(-apart)},
     )
 
 
 def _turned(points: Points, human: Points) -> Points:
-    """The plane turned, mirrored and scaled onto the human ratings: to be looked at, fitted on all categories."""
-    spread, middle = human.std(0), human.mean(0)
-    ours, theirs = points - points.mean(0), (human - middle) / spread
-    left, values, right = np.linalg.svd(ours.T @ theirs)
-    scale = values.sum() / max((ours**2).sum(), 1e-30)
-    turned: Points = ours @ (left @ right) * scale * spread + middle
+    """Turn, mirror and scale the plane onto the human ratings; fitted on all categories, to look at only."""
+    ours, theirs = st.centred(points), st.centred(human) / human.std(0)
+    turned: Points = ours @ st.rotation_onto(ours, theirs) * human.std(0) + human.mean(0)
     return turned
-
-
-def _centred(points: Points) -> Points:
-    centred: Points = points - points.mean(0)
-    return centred

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import cycle
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emosteer.errors import InputError, MissingExtraError
 from emosteer.eval.alignment.labels import place
 from emosteer.eval.alignment.ratings import AXES
 from emosteer.eval.alignment.results import AlignmentReport, Geometry, LanguagePair
 from emosteer.eval.alignment.statistics import distances, standardised
-from emosteer.eval.steering import figures
+from emosteer.eval.plotting import COLOURS, MARKERS, draw_png, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = (*figures.COLOURS, "#000000", "#8A8A00")
-MARKERS = (*figures.MARKERS, "X", "*")
 GREY = "0.35"
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200)
 
@@ -35,84 +31,56 @@ CAPTIONS = {
     "shared": "What one language tells of another, for every pair",
 }
 
-__all__ = ["CAPTIONS", "write_figures"]
+__all__ = ["CAPTIONS", "draw_figures"]
 
 
-def write_figures(report: AlignmentReport, folder: Path) -> dict[str, Path]:
-    """Draw a report; the same report gives the same bytes with the same matplotlib.
-
-    Args:
-        report: What was measured.
-        folder: Where the PNG files go; made if it is not there.
+def draw_figures(report: AlignmentReport) -> dict[str, bytes]:
+    """Draw a report.
 
     Returns:
-        Name → file, in the order of `CAPTIONS`; those that the report has nothing for are left out.
+        Name → PNG, in the order of `CAPTIONS`, without the figures for which the report has no results.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        InputError: The folder cannot be written.
     """
-    try:
-        from matplotlib import rc_context
-    except ImportError as error:
-        raise MissingExtraError("Figures need matplotlib.", "Install it with: pip install 'emosteer[eval]'") from error
-
-    drawn: dict[str, Callable[[AlignmentReport], Figure]] = {}
+    drawings: dict[str, Callable[[AlignmentReport], Figure]] = {}
     if report.geometry:
-        drawn = {"circumplex": _circumplex, "similarity": _similarity, "scree": _scree, "layers": _layers}
+        drawings = {"circumplex": _circumplex, "similarity": _similarity, "scree": _scree, "layers": _layers}
     if report.words:
-        drawn |= {"layers": _layers, "words": _words}
+        drawings |= {"layers": _layers, "words": _words}
     if report.pairs:
-        drawn |= {"languages": _languages, "shared": _shared}
-    files = {}
-    # Names come from people's files: a dollar sign in one is no formula.
-    with rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}):
-        for name, draw in drawn.items():
-            files[name] = folder / f"alignment_{name}.png"
-            figure = draw(report)
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                figure.savefig(files[name], dpi=150, metadata={"Software": None})
-            except OSError as error:
-                raise InputError(f"{files[name]} cannot be written ({error.strerror}).") from error
-    return files
+        drawings |= {"languages": _languages, "shared": _shared}
+    return draw_png(report, drawings)
 
 
-def _new(width: float, height: float) -> Figure:
-    # Without pyplot: no window, no global state, no display that has to be there. At the resolution of the file, since
-    # names are placed in pixels.
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=150, layout="constrained")
-
-
-def _firsts(report: AlignmentReport) -> list[Geometry]:
-    """Each language against the first set of ratings it was held against."""
-    found: dict[str, Geometry] = {}
+def _by_language(report: AlignmentReport) -> dict[str, Geometry]:
+    """Return each language with its geometry against its first set of ratings."""
+    shapes: dict[str, Geometry] = {}
     for shape in report.geometry:
-        found.setdefault(shape.language, shape)
-    return list(found.values())
+        shapes.setdefault(shape.language, shape)
+    return shapes
 
 
 def _looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """A colour and a marker for each name, so that a line is told apart in grey too."""
+    """Give each name a colour and a marker, so that a line can be recognised in grey too."""
+    looks = zip(COLOURS, MARKERS, strict=True)
     return {
-        name: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
-        for i, name in enumerate(dict.fromkeys(names))
+        name: {"color": colour, "marker": marker}
+        for name, (colour, marker) in zip(dict.fromkeys(names), cycle(looks), strict=False)
     }
 
 
 def _circumplex(report: AlignmentReport) -> Figure:
-    """Model and human points of each language, joined; the model's plane is turned onto the ratings."""
-    shapes = _firsts(report)
+    """Draw model and human points of each language, joined; the model's plane is turned onto the ratings."""
+    shapes = list(_by_language(report).values())
     columns = min(2, len(shapes))
     rows = -(-len(shapes) // columns)
-    figure = _new(5.4 * columns, 5.2 * rows + 0.3)
+    figure = new_figure(5.4 * columns, 5.2 * rows + 0.3)
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for plot, shape in zip(axes, shapes, strict=False):
         human = {"label": f"people ({shape.ratings})", "marker": "o", "color": GREY, "markerfacecolor": "white"}
         model = {"label": f"model, layer {shape.layer}", "marker": "s", "color": COLOURS[0]}
-        _joined(plot, (shape.human, human), (shape.points, model))
+        _join(plot, (shape.human, human), (shape.points, model))
         plot.set_title(f"{shape.language}, {len(shape.emotions)} emotions", fontsize=9)
         plot.set(xlabel="valence, −1 unpleasant to 1 pleasant", ylabel="arousal, −1 still to 1 stirred up")
     for plot in axes[len(shapes) :]:
@@ -123,27 +91,25 @@ def _circumplex(report: AlignmentReport) -> Figure:
     return figure
 
 
-def _joined(plot: Axes, *sides: tuple[Sequence[tuple[float, float]], dict[str, Any]]) -> None:
-    """Two sets of points with a line between partners, in axes of one scale."""
+def _join(plot: Axes, *sides: tuple[Sequence[tuple[float, float]], dict[str, Any]]) -> None:
+    """Draw two sets of points with a line between partners, on axes of equal scale."""
     (ours, _), (theirs, _) = sides
-    for (x, y), (other_x, other_y) in zip(ours, theirs, strict=True):
-        plot.plot([x, other_x], [y, other_y], color="0.75", linewidth=0.7, zorder=2)
+    for pair in zip(ours, theirs, strict=True):
+        plot.plot(*np.transpose(pair), color="0.75", linewidth=0.7, zorder=2)
     for points, look in sides:
         plot.plot(*np.transpose(points), linestyle="none", markersize=4, zorder=3, **look)
     plot.axhline(0, color="0.85", linewidth=0.6, zorder=0)
     plot.axvline(0, color="0.85", linewidth=0.6, zorder=0)
     low, high = np.min([*ours, *theirs], 0), np.max([*ours, *theirs], 0)
-    middle, reach = (low + high) / 2, 0.56 * (high - low).max() or 1.0
-    plot.set_xlim(middle[0] - reach, middle[0] + reach)
-    plot.set_ylim(middle[1] - reach, middle[1] + reach)
-    plot.set_aspect("equal")
+    (x, y), reach = (low + high) / 2, 0.56 * (high - low).max() or 1.0
+    plot.set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach), aspect="equal")
     plot.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False, fontsize=7)
 
 
 def _similarity(report: AlignmentReport) -> Figure:
-    """Two matrices for each language: correlation of emotions in the model, closeness of the human ratings."""
-    shapes = _firsts(report)
-    figure = _new(10, 4.5 * len(shapes))
+    """Draw two matrices for each language: correlation of emotions in the model, closeness of the human ratings."""
+    shapes = list(_by_language(report).values())
+    figure = new_figure(10, 4.5 * len(shapes))
     for row, shape in zip(figure.subplots(len(shapes), 2, squeeze=False), shapes, strict=True):
         order = np.argsort([valence for valence, _ in shape.human], kind="stable")
         names = [shape.emotions[i] for i in order]
@@ -162,8 +128,8 @@ def _similarity(report: AlignmentReport) -> Figure:
 
 
 def _scree(report: AlignmentReport) -> Figure:
-    shapes = _firsts(report)
-    figure = _new(4.2, 3.2)
+    shapes = list(_by_language(report).values())
+    figure = new_figure(4.2, 3.2)
     plot = figure.subplots()
     looks = _looks([shape.language for shape in shapes])
     for shape in shapes:
@@ -178,48 +144,48 @@ def _scree(report: AlignmentReport) -> Figure:
 
 
 def _layers(report: AlignmentReport) -> Figure:
-    """Each figure over the layers of the grid."""
-    shapes = _firsts(report)
+    """Draw each measure over the layers of the grid."""
+    shapes = list(_by_language(report).values())
     panels = {
         "rsa": "RSA, Spearman's correlation",
         "pc1_valence": "PC1–valence, |r|",
         "pc2_arousal_given_valence": "PC2–arousal given valence, |partial r|",
     }
-    figure = _new(6.6, 5.6)
+    figure = new_figure(6.6, 5.6)
     axes = figure.subplots(2, 2, sharex=True, sharey=True).flatten()
     looks = _looks([shape.language for shape in shapes] + [words.language for words in report.words])
-    for plot, (name, title) in zip(axes, panels.items(), strict=False):
+
+    def line(plot: Axes, profile: Any, measure: str, label: str, **look: Any) -> dict[int, float]:
+        values = {layer: results.get(measure, np.nan) for layer, results in sorted(profile.items())}
+        plot.plot(list(values), list(values.values()), label=label, markersize=3.5, linewidth=1, **look)
+        return values
+
+    for plot, (measure, title) in zip(axes, panels.items(), strict=False):
         for shape in shapes:
-            of = {layer: found.get(name, np.nan) for layer, found in sorted(shape.profile.items())}
-            _profile(plot, of, f"{shape.language}, {shape.ratings}", chosen=shape.layer, **looks[shape.language])
+            look = looks[shape.language]
+            values = line(plot, shape.profile, measure, f"{shape.language}, {shape.ratings}", **look)
+            ring = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": look["color"]}
+            plot.plot(shape.layer, values.get(shape.layer, np.nan), "o", **ring)
         plot.set_title(title, fontsize=8)
     for words, marker in zip(report.words, cycle(MARKERS), strict=False):
         look = {**looks[words.language], "marker": marker, "markerfacecolor": "white"}
         for axis, style in zip(AXES, ("-", "--"), strict=True):
-            of = {layer: found.get(axis, np.nan) for layer, found in sorted(words.profile.items())}
             label = f"words of {words.norms} ({words.language}), {axis}"
-            _profile(axes[3], of, label, linestyle=style, **look)
+            line(axes[3], words.profile, axis, label, linestyle=style, **look)
     axes[3].set_title("ratings of held-out words, r", fontsize=8)
     handles = [*axes[0].get_legend_handles_labels()[0], *axes[3].get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=7)
     if layers := report.about.get("layer_grid"):
         axes[0].set_xticks(layers)
-    axes[0].set_ylim(top=1)
-    axes[0].set_ylim(bottom=min(0, axes[0].get_ylim()[0]))
-    for plot in axes[2:]:
-        plot.set_xlabel("layer" + (" (ring: the one chosen)" if plot is axes[2] else ""))
+    axes[0].set_ylim(min(0, axes[0].get_ylim()[0]), 1)
+    axes[2].set_xlabel("layer (ring: the one chosen)")
+    axes[3].set_xlabel("layer")
     return figure
 
 
-def _profile(plot: Axes, of: dict[int, float], label: str, *, chosen: int | None = None, **look: Any) -> None:
-    plot.plot(list(of), list(of.values()), label=label, markersize=3.5, linewidth=1, **look)
-    if chosen in of:
-        plot.plot(chosen, of[chosen], "o", markersize=9, markerfacecolor="none", markeredgecolor=look["color"])
-
-
 def _words(report: AlignmentReport) -> Figure:
-    """A row for each norms: how many words fall where, predicted over rated."""
-    figure = _new(7, 3.0 * len(report.words))
+    """Draw predicted over rated values, one row for each norms; colour counts the words."""
+    figure = new_figure(7, 3.0 * len(report.words))
     for row, words in zip(figure.subplots(len(report.words), 2, squeeze=False), report.words, strict=True):
         for i, (plot, axis) in enumerate(zip(row, AXES, strict=True)):
             rated, predicted = (np.asarray(side, dtype=float)[:, i] for side in (words.rated, words.predicted))
@@ -229,44 +195,40 @@ def _words(report: AlignmentReport) -> Figure:
             )
             plot.plot([-1, 1], [-1, 1], color=GREY, linewidth=0.7, linestyle=":")
             figure.colorbar(bins, ax=plot, label="words", shrink=0.7, ticks=COUNTS, format="%d").minorticks_off()
-            found = words.full.r[axis]
-            plot.set_title(f"{words.norms} ({words.language})\n{axis}, r = {found}, n = {found.n}", fontsize=8)
+            r = words.full.r[axis]
+            plot.set_title(f"{words.norms} ({words.language})\n{axis}, r = {r}, n = {r.n}", fontsize=8)
             plot.set(xlabel=f"rated {axis}, −1 to 1", ylabel=f"predicted {axis}, −1 to 1")
             plot.set(xlim=(-1, 1), ylim=(-reach, reach), aspect="equal")
     return figure
 
 
 def _languages(report: AlignmentReport) -> Figure:
-    """Each pair that starts from the first language: its two planes joined, and the distances that remain."""
-    shapes = {shape.language: shape for shape in _firsts(report)}
+    """Draw each pair from the first language: its two planes joined, and the distances that remain."""
+    shapes = _by_language(report)
     first = report.pairs[0].languages[0]
     pairs = [pair for pair in report.pairs if pair.languages[0] == first and set(pair.languages) <= set(shapes)]
-    figure = _new(10, 5.2 * max(len(pairs), 1))
+    figure = new_figure(10, 5.2 * max(len(pairs), 1))
     axes = figure.subplots(max(len(pairs), 1), 2, squeeze=False, width_ratios=(3, 2))
-    placed = []
+    labels = []
     for (plane, bars), pair in zip(axes, pairs, strict=False):
-        one, other = (shapes[language] for language in pair.languages)
-        names = [name for name in one.emotions if name in other.emotions]
-        sides = [[shape.points[shape.emotions.index(name)] for name in names] for shape in (one, other)]
-        looks = ({"marker": "o", "color": COLOURS[0]}, {"marker": "^", "color": COLOURS[1], "markerfacecolor": "white"})
-        joined = (
-            (points, {**look, "label": f"model in {shape.language}"})
-            for points, look, shape in zip(sides, looks, (one, other), strict=True)
-        )
-        _joined(plane, *joined)
+        both = [shapes[language] for language in pair.languages]
+        names = [name for name in both[0].emotions if name in both[1].emotions]
+        ours, theirs = ([shape.points[shape.emotions.index(name)] for name in names] for shape in both)
+        look = {"marker": "o", "color": COLOURS[0], "label": f"model in {pair.languages[0]}"}
+        other = {"marker": "^", "color": COLOURS[1], "markerfacecolor": "white"}
+        _join(plane, (ours, look), (theirs, {**other, "label": f"model in {pair.languages[1]}"}))
         plane.set(xlabel="valence, turned onto people's ratings", ylabel="arousal, turned onto people's ratings")
         _bars(bars, pair)
-        placed.append((plane, sides, names))
+        labels.append((plane, ours, names, theirs))
     figure.draw_without_rendering()
-    for plane, (ours, theirs), names in placed:
-        place(plane, ours, names, theirs)
+    for arguments in labels:
+        place(*arguments)
     return figure
 
 
 def _bars(plot: Axes, pair: LanguagePair) -> None:
-    """Distance of each emotion from its counterpart, largest on top."""
-    names, apart = list(pair.differences), list(pair.differences.values())
-    plot.barh(names, apart, color=COLOURS[4], edgecolor=GREY, linewidth=0.5)
+    """Draw the distance of each emotion from its counterpart, largest on top."""
+    plot.barh(list(pair.differences), list(pair.differences.values()), color=COLOURS[4], edgecolor=GREY, linewidth=0.5)
     plot.axvline(1, color=GREY, linewidth=0.8, linestyle="--")
     plot.invert_yaxis()
     plot.margins(y=0.01)
@@ -276,18 +238,17 @@ def _bars(plot: Axes, pair: LanguagePair) -> None:
 
 
 def _shared(report: AlignmentReport) -> Figure:
-    """For every ordered pair, the shared part with its interval, and identification beside its chance."""
+    """Draw for every ordered pair the shared part with its interval, and identification beside its chance."""
     names = [" → ".join(pair.languages) for pair in report.pairs]
     rows = np.arange(len(names))
-    figure = _new(7, 0.28 * len(names) + 1.4)
+    figure = new_figure(7, 0.28 * len(names) + 1.4)
     left, right = figure.subplots(1, 2, sharey=True)
     for plot, kind, colour, marker in ((left, "shared", COLOURS[0], "o"), (right, "identified", COLOURS[1], "s")):
-        found = [getattr(pair, kind) for pair in report.pairs]
-        for row, one in zip(rows, found, strict=True):
-            if one.value is not None:
-                if one.low is not None:
-                    plot.plot([one.low, one.high], [row, row], color=colour, linewidth=1)
-                plot.plot(one.value, row, marker=marker, color=colour, markersize=5)
+        for row, pair in zip(rows, report.pairs, strict=True):
+            share = getattr(pair, kind)
+            if share.low is not None:
+                plot.plot([share.low, share.high], [row, row], color=colour, linewidth=1)
+            plot.plot(np.nan if share.value is None else share.value, row, marker=marker, color=colour, markersize=5)
         plot.axvline(0, color="0.8", linewidth=0.6, zorder=0)
         plot.set_xlim(right=max(1.0, plot.get_xlim()[1]))
     chance = [1 / max(pair.identified.n, 1) for pair in report.pairs]

@@ -1,4 +1,4 @@
-"""What `evaluate_alignment` returns: plain dataclasses, every figure with its interval, p and n."""
+"""Results of `evaluate_alignment`: plain dataclasses, every value with its interval, p and n."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Geometry:
-    """The shape of the emotions in one language, against one set of human ratings of the categories.
+    """Geometry of the emotions in one language, compared with one set of human ratings of the categories.
 
     Args:
-        language: In which the emotions were read.
+        language: Language in which the emotions were read.
         ratings: Name of the set of human ratings.
-        layer: At which all of this was measured.
+        layer: Layer of all measures.
         emotions: The categories that have ratings.
         measures: `rsa` (all dimensions), `rsa_plane` (the two leading components), `pc1_valence` (|r|),
             `pc2_arousal` (|r|), `pc2_arousal_given_valence` (|partial r|), `axis_valence`, `axis_arousal`,
             `axis_arousal_given_valence` (ridge axes, every category predicted while held out), `circumplex` (R² of a
             Procrustes map of the two leading components onto valence and arousal, held-out categories), and
             `rsa_other_half` (the layer chosen on half of the categories, measured on the other half).
-        control: The same of the input embeddings, which know words but not what they mean in a sentence.
+        control: The same measures of the input embeddings, which know words but not what they mean in a sentence.
         scree: Share of variance of each component.
         profile: Layer → `rsa`, `rsa_plane`, `pc1_valence`, `pc2_arousal_given_valence`.
-        points: `[n, 2]`, the two leading components turned onto the human ratings (fitted on all, to be looked at).
+        points: `[n, 2]`, the two leading components turned onto the human ratings (fitted on all, to look at only).
         human: `[n, 2]`, valence and arousal.
         similarity: `[n, n]`, correlation of the emotions' points in the model.
     """
@@ -61,10 +61,10 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """How well two sets of human ratings agree with each other: what a model can be asked for at most.
+    """Agreement of two sets of human ratings with each other: the most that can be expected of a model.
 
     Args:
-        between: Names of the two.
+        between: Names of the two sets.
         measures: `rsa`, `valence`, `arousal`, `arousal_given_valence` for categories; `valence`, `arousal` for words.
         of: `"categories"` or `"words"`.
     """
@@ -76,19 +76,19 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class WordRatings:
-    """Human ratings of words predicted from how the model reads them; every word while it was held out.
+    """Human ratings of words predicted from the model's states, every word while it was held out.
 
     Args:
         norms: Name of the norms.
-        language: Of the words.
-        license: What the norms usually carry.
-        full: From full states: mean of the predictions of every frame and layer of the grid.
-        directions: From the projections on the emotion directions of one layer alone, chosen on the other folds.
+        language: Language of the words.
+        license: Terms that the norms usually carry.
+        full: Prediction from full states, the mean over every frame and layer of the grid.
+        directions: Prediction from projections on the emotion directions of one layer, chosen on the other folds.
         directions_layers: That layer, for each fold.
-        controls: `random_directions` (as many, mean r of ten draws, the interval of the first),
+        controls: `random_directions` (the same number; mean r of ten draws, interval of the first),
             `input_embeddings`, `length_and_frequency`, `spelling` (bag of letter n-grams), `shuffled` (full states,
-            ratings dealt out anew).
-        advantage: Axis → by how much r from emotion directions is above that from random ones, paired interval.
+            permuted ratings).
+        advantage: Axis → how far r from emotion directions exceeds r from random ones, paired interval.
         profile: Layer → axis → r from full states at that layer.
         words: The words.
         rated: `[n_words, 2]`.
@@ -111,17 +111,17 @@ class WordRatings:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Regressions fitted to the ratings of one language, read on the words of another without refitting.
+    """Regressions fitted to the ratings of one language, applied to the words of another without refitting.
 
     Args:
-        source: Norms that it was fitted on.
-        target: Norms that it was tested on.
-        languages: Of the two.
+        source: Norms of the fit.
+        target: Norms of the test.
+        languages: Their languages.
         prediction: r and R² on the words of the target.
-        arousal_given_valence: Partial r of predicted and rated arousal, human valence taken out.
-        arousal_beyond_valence: r with the target's arousal of an axis that was fitted on what of the source's arousal
-            its valence does not explain: languages differ in how arousal goes with valence.
-        coupling: r of human valence and arousal in source and target, which says how much they differ.
+        arousal_given_valence: Partial r of predicted and rated arousal, human valence partialled out.
+        arousal_beyond_valence: r of the target's arousal with an axis fitted to the part of the source's arousal that
+            its valence does not explain. Languages differ in how arousal and valence correlate.
+        coupling: r of human valence and arousal in source and target, which shows that difference.
         control: The same prediction from input embeddings.
     """
 
@@ -137,17 +137,17 @@ class Transfer:
 
 @dataclass(frozen=True)
 class LanguagePair:
-    """What two languages share of the shape of the emotions.
+    """What two languages share of the geometry of the emotions.
 
     Args:
-        languages: The two.
-        layers: At which each was read.
+        languages: The two languages.
+        layers: Layer of each.
         procrustes: R² of held-out emotions under an orthogonal map from the first language to the second.
-        identified: Share of held-out emotions whose mapped point lies nearest to its own; chance is 1 / n.
+        identified: Share of held-out emotions whose mapped point lies nearest to their own; chance is 1 / n.
         rsa: Similarity of the two sets of distances.
         shared: Share of the second language's reliable variance that the first predicts for held-out emotions.
-        specific: The rest of its reliable variance: what only the second language has.
-        unreliable: Share of the variance that two halves of its own words do not agree on.
+        specific: The rest of its reliable variance, which only the second language has.
+        unreliable: Share of the variance on which two halves of its own words disagree.
         differences: Emotion → distance between mapped and true point, in units of the mean over emotions, largest
             first.
     """
@@ -165,16 +165,16 @@ class LanguagePair:
 
 @dataclass(frozen=True)
 class AlignmentReport:
-    """How a model's emotion space agrees with human ratings.
+    """Agreement of a model's emotion space with human ratings.
 
     Args:
         about: Model, languages, frames, layers, rules, seed, versions.
         geometry: One for each language and set of category ratings.
-        ceilings: Human against human.
+        ceilings: Human ratings against human ratings.
         words: One for each norms file.
         transfers: One for each ordered pair of norms in two languages.
         pairs: One for each ordered pair of languages.
-        notes: What a reader must know, such as a language that the model does not speak.
+        notes: Caveats, such as a language that the model does not speak.
     """
 
     about: Mapping[str, Any]
@@ -186,27 +186,27 @@ class AlignmentReport:
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; single words and their predictions are left out (the report folder has them)."""
-        told = asdict(self)
-        for one in told["words"]:
+        """Return plain data for JSON, without single words and their predictions, which the report folder holds."""
+        data = asdict(self)
+        for norms in data["words"]:
             for name in ("words", "rated", "predicted"):
-                del one[name]
-        found: dict[str, Any] = _finite({"schema": SCHEMA, **told})
-        return found
+                del norms[name]
+        finite: dict[str, Any] = _finite({"schema": SCHEMA, **data})
+        return finite
 
 
 def rounded(points: Points) -> tuple[tuple[float, float], ...]:
-    """`[n, 2]` as pairs with four decimals."""
+    """Return `[n, 2]` as pairs with four decimals."""
     return tuple((round(float(x), 4), round(float(y), 4)) for x, y in points)
 
 
-def plain(found: Measure) -> float:
-    """The value alone; not a number where there is none."""
-    return float("nan") if found.value is None else found.value
+def plain(measure: Measure) -> float:
+    """Return the value alone, NaN where there is none."""
+    return float("nan") if measure.value is None else measure.value
 
 
 def _finite(value: Any) -> Any:
-    """Plain data with None for what is no number, which JSON cannot say."""
+    """Replace NaN and infinities, which JSON cannot hold, by None."""
     if isinstance(value, Mapping):
         return {name: _finite(inside) for name, inside in value.items()}
     if isinstance(value, list | tuple):

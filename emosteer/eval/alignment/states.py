@@ -1,4 +1,4 @@
-"""What a model makes of words: its states at the end of reading frames, kept on disk so that they are read once."""
+"""The model's states after words: read at the end of frames and cached on disk."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ __all__ = ["Run", "embedded_words", "layer_grid", "word_shapes", "word_states"]
 
 @dataclass(frozen=True)
 class Run:
-    """What all parts of one battery share.
+    """Settings that all parts of one battery share.
 
     Args:
         steered: The model, its tokenizer and its emotion vectors.
-        layers: The grid of layers that are read.
-        permutations: For every p.
-        seed: Of all that is drawn.
-        cache: Folder of states, or None.
-        progress: Show progress bars if standard error is a terminal.
+        layers: Grid of the layers that are read.
+        permutations: Number of permutations for every p.
+        seed: Seed of everything that is drawn.
+        cache: Folder of cached states, or None.
+        progress: Whether to show progress bars if standard error is a terminal.
     """
 
     steered: SteeredModel
@@ -50,26 +50,26 @@ class Run:
 
     @property
     def effort(self) -> dict[str, Any]:
-        """For statistics that only shuffle: permutations and seed."""
+        """Permutations and seed for statistics that only shuffle."""
         return {"permutations": self.permutations, "seed": self.seed}
 
     @property
     def less_effort(self) -> dict[str, Any]:
-        """For those that fit anew for each permutation."""
+        """Permutations and seed for statistics that refit for each permutation."""
         return {"permutations": self.permutations // 5, "seed": self.seed}
 
     def states(self, words: Sequence[str], frame: str) -> States:
-        """`word_states` of this model at the grid."""
+        """Return `word_states` of this model at the grid."""
         model, tokenizer = self.steered.model, self.steered.tokenizer
         return word_states(model, tokenizer, words, frame, layers=self.layers, cache=self.cache, progress=self.progress)
 
     def inputs(self, words: Sequence[str]) -> NDArray[np.float64]:
-        """`embedded_words` of this model."""
+        """Return `embedded_words` of this model."""
         return embedded_words(self.steered.model, self.steered.tokenizer, words).astype(np.float64)
 
 
 def layer_grid(model: PreTrainedModel) -> tuple[int, ...]:
-    """Some six or seven layers from a third of the depth to the last but one."""
+    """Return six or seven layers from a third of the depth to the last but one."""
     n = len(decoder_layers(model))
     return tuple(range(n // 3, max(n - 1, n // 3 + 1), max(1, n // 9)))
 
@@ -84,16 +84,16 @@ def word_states(
     cache: Path | None = None,
     progress: bool = True,
 ) -> States:
-    """The residual stream at the last token of a frame, for each word put into it.
+    """Read the residual stream at the last token of a frame, for each word put into it.
 
     Args:
         model: Any causal language model of transformers.
         tokenizer: Its tokenizer.
-        words: What to put into the frame.
-        frame: With `{}` where the word goes.
-        layers: Read after these.
-        cache: Folder of what was read before, by model, frame, layers and words; nothing is kept if None.
-        progress: Show a progress bar if standard error is a terminal.
+        words: Words to put into the frame.
+        frame: Text with `{}` where the word goes.
+        layers: Layers to read.
+        cache: Folder of earlier states, by model, frame, layers and words; None keeps nothing.
+        progress: Whether to show a progress bar if standard error is a terminal.
 
     Returns:
         `[n_words, n_layers, d_model]`, float32.
@@ -106,49 +106,52 @@ def word_states(
     key = _key(model, tokenizer, words, frame, layers)
     file = cache / f"{key}.safetensors" if cache and key else None
     if file and file.is_file():
-        found: States = load_file(file)["states"]
-        return found
+        cached: States = load_file(file)["states"]
+        return cached
     texts = [frame.replace("{}", word) for word in words]
-    read = collect(model, tokenizer, texts, layers=layers, pooling="last", batch_size=BATCH, progress=progress)
-    states: States = read.states.numpy()
+    states: States = collect(
+        model, tokenizer, texts, layers=layers, pooling="last", batch_size=BATCH, progress=progress
+    ).states.numpy()
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
-        scratch = file.with_suffix(".part")  # never half a file under the name that is looked for
+        scratch = file.with_suffix(".part")  # so that a file of the final name is always whole
         save_file({"states": states}, scratch)
         scratch.replace(file)
     return states
 
 
 def embedded_words(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> States:
-    """Mean of the input embeddings of each word's tokens, `[n_words, d]`: what is known of it before any block."""
+    """Return the mean input embedding of each word's tokens, `[n_words, d]`: what is known before any block."""
     import torch
 
     table = model.get_input_embeddings()
-    found = []
+    rows = []
     with torch.inference_mode():
-        for word in words:
-            ids = tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
-            found.append(table(torch.tensor(ids, device=input_device(model))).float().mean(0).cpu())
-    return np.asarray(torch.stack(found))
+        for ids in _token_ids(tokenizer, words):
+            rows.append(table(torch.tensor(ids, device=input_device(model))).float().mean(0).cpu())
+    return np.asarray(torch.stack(rows))
 
 
 def word_shapes(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> States:
-    """Length and frequency, `[n_words, 4]`: characters, tokens, and the mean and highest logarithm of its token ids.
+    """Return length and frequency, `[n_words, 4]`: characters, tokens, mean and highest logarithm of the token ids.
 
     Vocabularies are built from the most frequent pieces up, so an id is a rank of frequency.
     """
-    found = []
-    for word in words:
-        ids = np.asarray(tokenizer(f" {word}", add_special_tokens=False)["input_ids"], dtype=float)
-        ranks = np.log1p(ids)
-        found.append((len(word), len(ids), ranks.mean(), ranks.max()))
-    return np.asarray(found, dtype=np.float32)
+    rows = []
+    for word, ids in zip(words, _token_ids(tokenizer, words), strict=True):
+        ranks = np.log1p(np.asarray(ids, dtype=float))
+        rows.append((len(word), len(ids), ranks.mean(), ranks.max()))
+    return np.asarray(rows, dtype=np.float32)
+
+
+def _token_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> list[list[int]]:
+    return [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
 
 
 def _key(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, words: Sequence[str], *about: Any) -> str | None:
-    """What the states depend on; None for a model whose weights cannot be told from others of its shape."""
+    """Hash what the states depend on; None for a model whose weights cannot be told from others of its shape."""
     base = base_model_of(model)
     if base.fingerprint is None:
         return None
-    told = [str(base), type(tokenizer).__name__, len(tokenizer), list(words), *map(str, about)]
-    return hashlib.sha256(strict_json.canonical(told).encode()).hexdigest()[:32]
+    inputs = [str(base), type(tokenizer).__name__, len(tokenizer), list(words), *map(str, about)]
+    return hashlib.sha256(strict_json.canonical(inputs).encode()).hexdigest()[:32]

@@ -1,6 +1,6 @@
-"""An alignment report as tables: every figure with its interval, p and n, its control and the human ceiling beside it.
+"""Tables of an alignment report: every value with its interval, p and n, beside its control and the human ceiling.
 
-A `Sheet` is a table before it is one of a terminal, of Markdown or of HTML, so that all three say the same.
+A `Sheet` holds plain text, so that the terminal and the page show the same.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FURTHEST = 3
-"""Emotions that are named as the most different between two languages."""
+"""Number of emotions named as the most different between two languages."""
 
 MISSING = "–"
 
-# Measure of a geometry → what people read, and the agreement of human ratings that it is held against.
+# Measure of a geometry → its label, and the agreement of human ratings to compare it with.
 _GEOMETRY = {
     "rsa": ("RSA", "rsa"),
     "rsa_plane": ("RSA, two components", "rsa"),
@@ -41,7 +41,7 @@ _AGREEMENT = {
     "arousal_given_valence": "arousal given valence, r",
 }
 
-__all__ = ["Sheet", "ceilings_of", "method", "notes", "p_value", "sheets", "tables", "told"]
+__all__ = ["Sheet", "method", "notes", "sheets", "tables"]
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Sheet:
     """A table as plain text.
 
     Args:
-        title: What it is of.
+        title: Title of the table.
         head: Name of each column; a line break only saves width.
-        rows: Cells; the first of each row names it.
+        rows: Cells; the first of each row is its name.
     """
 
     title: str
@@ -60,214 +60,173 @@ class Sheet:
 
 
 def tables(report: AlignmentReport) -> list[Table]:
-    """For a terminal of 100 columns."""
+    """Return all tables for a terminal of 100 columns."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    found = []
+    look: dict[str, Any] = {"title_justify": "left", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
+    shown = []
     for sheet in sheets(report):
         # Text, since names come from people's files and square brackets are markup to rich.
-        table = Table(
-            *sheet.head,
-            title=Text(sheet.title),
-            title_justify="left",
-            box=SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-            pad_edge=False,
-        )
+        table = Table(*sheet.head, title=Text(sheet.title), **look)
         for row in sheet.rows:
             table.add_row(*(Text(cell) for cell in row))
-        found.append(table)
-    return found
+        shown.append(table)
+    return shown
 
 
 def notes(report: AlignmentReport) -> list[str]:
-    """What stands in no table, a sentence or two each."""
-    found = list(report.notes)
-    for one in report.transfers:
-        source, target = (f"{r:.2f}".replace("-", "−") for r in one.coupling)
-        found.append(
-            f"Human valence and arousal go together at r = {source} in {one.source} and {target} in {one.target}: "
-            "what an arousal axis owes to valence in the first it owes to another valence in the second."
+    """Return remarks that the tables do not show, one or two sentences each."""
+    remarks = list(report.notes)
+    for transfer in report.transfers:
+        source, target = (_number(r) for r in transfer.coupling)
+        remarks.append(
+            f"Human valence and arousal correlate at r = {source} in {transfer.source} and {target} in "
+            f"{transfer.target}: the part of an arousal axis that follows valence in the first misleads in the second."
         )
     for pair in report.pairs:
         furthest = [f"{name} ({apart:.1f})" for name, apart in list(pair.differences.items())[:FURTHEST]]
         if furthest:
-            found.append(
-                f"{_arrow(pair.languages)}: furthest from their counterparts, in units of the mean distance, are "
+            remarks.append(
+                f"{' → '.join(pair.languages)}: furthest from their counterparts, in units of the mean distance, are "
                 f"{', '.join(furthest)}."
             )
-    return found
+    return remarks
 
 
 def sheets(report: AlignmentReport) -> list[Sheet]:
-    """All tables of a report; those that would be empty are left out."""
-    found = [
+    """Return all tables of a report that have rows."""
+    every = [
         *(_geometry(shape, report.ceilings) for shape in report.geometry),
         _ceilings(report),
         *(_words(words, report.ceilings) for words in report.words),
         *map(_transfer, report.transfers),
         _pairs(report),
     ]
-    return [sheet for sheet in found if sheet.rows]
+    return [sheet for sheet in every if sheet.rows]
 
 
 def method(report: AlignmentReport) -> Sheet:
-    """How it was measured: everything that the report says about itself, and the norms."""
-    rows = [(", ".join(path), value) for path, value in _leaves(report.about)]
-    for words in report.words:
-        rows.append(
-            (f"norms, {words.norms}", f"{len(words.words)} words, {words.language}; {words.license or MISSING}")
-        )
-    return Sheet("How it was measured", ("what", "value"), tuple(rows))
+    """Return all settings that the report records, and the norms."""
+    norms = [
+        (f"norms, {words.norms}", f"{len(words.words)} words, {words.language}; {words.license or MISSING}")
+        for words in report.words
+    ]
+    return Sheet("How it was measured", ("what", "value"), (*_leaves(report.about), *norms))
 
 
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What nested data holds, each with its path; a list of texts is one leaf."""
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the path and text of everything in nested data; a list is one leaf."""
     if isinstance(value, Mapping):
         for name, inside in value.items():
-            yield from _leaves(inside, (*path, str(name).replace("_", " ")))
-    elif isinstance(value, list | tuple):
-        yield path, " · ".join(map(str, value))
+            step = str(name).replace("_", " ")
+            yield from _leaves(inside, f"{path}, {step}" if path else step)
     else:
-        yield path, str(value)
+        yield path, " · ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def ceilings_of(ceilings: Iterable[Ceiling], ratings: str, of: str) -> list[Ceiling]:
-    """What one set of human ratings was held against, of `"categories"` or `"words"`."""
-    return [one for one in ceilings if one.of == of and ratings in one.between]
-
-
-def p_value(found: Measure | None) -> str:
-    """`<0.001`, or p to three decimals."""
-    if found is None or found.p is None:
-        return MISSING
-    return "<0.001" if found.p < 0.001 else f"{found.p:.3f}"
-
-
-def told(found: Measure) -> str:
-    """A figure within a sentence: its value and interval, p if there is one, and n."""
-    return ", ".join([str(found), *([] if found.p is None else [_p_told(found)]), f"n = {found.n}"])
-
-
-def _p_told(found: Measure) -> str:
-    """`p <0.001` or `p = 0.012`."""
-    p = p_value(found)
-    return f"p {p}" if p.startswith("<") else f"p = {p}"
+def _beside(ceilings: Iterable[Ceiling], ratings: str, of: str) -> list[Ceiling]:
+    """Return the ceilings of one set of human ratings, of `"categories"` or `"words"`."""
+    return [ceiling for ceiling in ceilings if ceiling.of == of and ratings in ceiling.between]
 
 
 def _geometry(shape: Geometry, ceilings: Iterable[Ceiling]) -> Sheet:
-    beside = ceilings_of(ceilings, shape.ratings, "categories")
+    beside = _beside(ceilings, shape.ratings, "categories")
     rows = []
     for name, (label, agreement) in _GEOMETRY.items():
-        if (found := shape.measures.get(name)) is None:
-            continue
-        control = shape.control.get(name)
-        values = [one.measures[agreement].value for one in beside if agreement in one.measures]
-        rows.append((label, *_figure(found), str(found.n), *_figure(control), _range(values)))
-    return Sheet(
-        f"Shape of the emotions in {shape.language} against {shape.ratings}, layer {shape.layer}",
-        ("measure", "model", "p", "n", "input embeddings", "p", "human\nceiling"),
-        tuple(rows),
-    )
+        if result := shape.measures.get(name):
+            humans = [ceiling.measures[agreement].value for ceiling in beside if agreement in ceiling.measures]
+            rows.append((label, *_value_p(result), str(result.n), *_value_p(shape.control.get(name)), _range(humans)))
+    head = ("measure", "model", "p", "n", "input embeddings", "p", "human\nceiling")
+    title = f"Shape of the emotions in {shape.language} against {shape.ratings}, layer {shape.layer}"
+    return Sheet(title, head, tuple(rows))
 
 
 def _ceilings(report: AlignmentReport) -> Sheet:
     rows = [
-        (" and ".join(one.between), one.of, _AGREEMENT.get(name, name), *_figure(found), str(found.n))
-        for one in report.ceilings
-        for name, found in one.measures.items()
+        (" and ".join(ceiling.between), ceiling.of, _AGREEMENT.get(name, name), *_value_p(result), str(result.n))
+        for ceiling in report.ceilings
+        for name, result in ceiling.measures.items()
     ]
-    return Sheet(
-        "Human ratings against human ratings: the ceiling",
-        ("between", "of", "measure", "agreement", "p", "n"),
-        tuple(rows),
-    )
+    head = ("between", "of", "measure", "agreement", "p", "n")
+    return Sheet("Human ratings against human ratings: the ceiling", head, tuple(rows))
 
 
 def _words(words: WordRatings, ceilings: Iterable[Ceiling]) -> Sheet:
-    controls = dict(words.controls)
-    random = controls.pop("random_directions", None)
-    rows = [_predicted("full states", words.full.r, words.full)]
-    rows += [_predicted(name.replace("_", " "), found.r, found) for name, found in controls.items()]
-    rows.append(_predicted("emotion directions", words.directions.r, words.directions))
+    controls = {name.replace("_", " "): control for name, control in words.controls.items()}
+    random = controls.pop("random directions", None)
+    predictions = {"full states": words.full, **controls, "emotion directions": words.directions}
     if random:
-        rows.append(_predicted("random directions", random.r, random))
-    rows.append(_predicted("gain over random", words.advantage))
-    for one in ceilings_of(ceilings, words.norms, "words"):
-        other = next((name for name in one.between if name != words.norms), words.norms)
-        rows.append(_predicted(f"ceiling: {other}", one.measures))
-    return Sheet(
-        f"Ratings of held-out words, {words.norms} ({words.language})",
-        ("predicted from", "valence, r", "p", "R²", "arousal, r", "p", "R²", "n"),
-        tuple(rows),
-    )
+        predictions["random directions"] = random
+    rows = [_axes_row(name, prediction.r, prediction) for name, prediction in predictions.items()]
+    rows.append(_axes_row("gain over random", words.advantage))
+    for ceiling in _beside(ceilings, words.norms, "words"):
+        other = next((name for name in ceiling.between if name != words.norms), words.norms)
+        rows.append(_axes_row(f"ceiling: {other}", ceiling.measures))
+    head = ("predicted from", "valence, r", "p", "R²", "arousal, r", "p", "R²", "n")
+    return Sheet(f"Ratings of held-out words, {words.norms} ({words.language})", head, tuple(rows))
 
 
-def _predicted(name: str, by_axis: Mapping[str, Measure], prediction: Prediction | None = None) -> tuple[str, ...]:
-    cells = []
-    for axis in AXES:
-        explained = prediction.r_squared.get(axis) if prediction else None
-        cells += [*_figure(by_axis.get(axis)), _number(explained)]
-    n = next((str(found.n) for found in by_axis.values()), MISSING)
-    return (name, *cells, n)
+def _axes_row(name: str, measures: Mapping[str, Measure], prediction: Prediction | None = None) -> tuple[str, ...]:
+    squares = prediction.r_squared if prediction else {}
+    cells = [cell for axis in AXES for cell in (*_value_p(measures.get(axis)), _number(squares.get(axis)))]
+    return (name, *cells, next((str(measure.n) for measure in measures.values()), MISSING))
 
 
-def _transfer(one: Transfer) -> Sheet:
-    beyond = {"arousal given valence": one.arousal_given_valence, "arousal beyond valence": one.arousal_beyond_valence}
+def _transfer(transfer: Transfer) -> Sheet:
+    prediction, control = transfer.prediction, transfer.control
+    results = {
+        **prediction.r,
+        "arousal given valence": transfer.arousal_given_valence,
+        "arousal beyond valence": transfer.arousal_beyond_valence,
+    }
     rows = [
         (
             name,
-            *_figure(found),
-            _number(one.prediction.r_squared.get(name)),
-            str(found.n),
-            *_figure(one.control.r.get(name)),
+            *_value_p(result),
+            _number(prediction.r_squared.get(name)),
+            str(result.n),
+            *_value_p(control.r.get(name)),
         )
-        for name, found in {**one.prediction.r, **beyond}.items()
+        for name, result in results.items()
     ]
-    source, target = one.languages
-    return Sheet(
-        f"Fitted to {one.source} ({source}), read on {one.target} ({target}) without refitting",
-        ("axis", "r", "p", "R²", "n", "input embeddings", "p"),
-        tuple(rows),
-    )
+    source, target = transfer.languages
+    title = f"Fitted to {transfer.source} ({source}), read on {transfer.target} ({target}) without refitting"
+    return Sheet(title, ("axis", "r", "p", "R²", "n", "input embeddings", "p"), tuple(rows))
 
 
 def _pairs(report: AlignmentReport) -> Sheet:
-    rows = []
-    for one in report.pairs:
-        figures = (one.procrustes, one.identified, one.rsa, one.shared)
-        rows.append(
-            (
-                _arrow(one.languages),
-                *(_stacked(found) for found in figures),
-                *(_number(one.specific), _number(one.unreliable), str(one.procrustes.n)),
-            )
+    rows = [
+        (
+            " → ".join(pair.languages),
+            *map(_stacked, (pair.procrustes, pair.identified, pair.rsa, pair.shared)),
+            *map(_number, (pair.specific, pair.unreliable)),
+            str(pair.procrustes.n),
         )
+        for pair in report.pairs
+    ]
     head = ("map", "Procrustes,\nheld-out R²", "identified\n(chance 1/n)", "RSA", "shared")
     return Sheet("What the emotions of two languages share", (*head, "specific", "unreliable", "n"), tuple(rows))
 
 
-def _stacked(found: Measure) -> str:
-    """A figure that is narrow: interval and p below it."""
-    return str(found).replace(" [", "\n[") + ("" if found.p is None else f"\n{_p_told(found)}")
+def _stacked(measure: Measure) -> str:
+    """Return a narrow cell, with interval and p below the value."""
+    value, p = _value_p(measure)
+    return value.replace(" [", "\n[") + ("" if p == MISSING else f"\np {p}" if p[0] == "<" else f"\np = {p}")
 
 
-def _figure(found: Measure | None) -> tuple[str, str]:
-    return (MISSING if found is None else str(found)), p_value(found)
+def _value_p(measure: Measure | None) -> tuple[str, str]:
+    """Return the cells of a value with its interval, and of its p."""
+    if measure is None or measure.p is None:
+        return MISSING if measure is None else str(measure), MISSING
+    return str(measure), "<0.001" if measure.p < 0.001 else f"{measure.p:.3f}"
 
 
 def _range(values: Iterable[float | None]) -> str:
     known = [_number(value) for value in sorted(value for value in values if value is not None)]
-    if not known:
-        return MISSING
-    return known[0] if known[0] == known[-1] else f"{known[0]} to {known[-1]}"
+    return " to ".join(dict.fromkeys((known[0], known[-1]))) if known else MISSING
 
 
 def _number(value: float | None) -> str:
     return MISSING if value is None else f"{value:.2f}".replace("-", "−")
-
-
-def _arrow(languages: tuple[str, str]) -> str:
-    return " → ".join(languages)

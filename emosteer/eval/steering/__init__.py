@@ -1,4 +1,4 @@
-"""What a tone does to the text, and what it costs."""
+"""Steering evaluation: what a tone does to the text, and what it costs."""
 
 from emosteer.eval.steering.evaluation import SteeringReport, evaluate_steering
 

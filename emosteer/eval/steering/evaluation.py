@@ -1,4 +1,4 @@
-"""What tones do to text and what they cost: dose-response, controls, and intervals for all of it."""
+"""Evaluation of steering: what tones do to text and what they cost, with dose-response, controls and intervals."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from emosteer._util.stats import Estimate, estimate, rank_correlation
 from emosteer.errors import InputError
 from emosteer.eval.judges import BASIC, Agreement, EmbeddingJudge, Judge, agreement, heard_as, shipped_heads
-from emosteer.eval.prompts import load_prompts
+from emosteer.eval.prompts import load_prompts, spread
 from emosteer.eval.sampling import Answer, Cell, Control, Ways, generate_cells
-from emosteer.eval.steering.measures import Figures, Measures
+from emosteer.eval.steering.measures import Measures, Scores
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel
@@ -27,33 +29,33 @@ PROMPTS, CONTROLS, FEWER = 20, 10, 4
 """Prompts of the default grid, for basic emotions, for controls and for the other emotions."""
 
 PLAIN = 4
-"""Unsteered answers to each prompt: what all others are held against."""
+"""Unsteered answers to each prompt, with which all others are compared."""
 
 MONOTONE = 0.9
 """Spearman's correlation from which a dose-response counts as rising."""
 
 NEAR = 0.15
-"""Nats a token by which a cost may miss the one that is stored in the file."""
+"""Largest difference, in nats per token, at which a cost agrees with the one stored in the file."""
 
 WAYS: Ways = {"additive": {}, "natural": {"recipe": "natural"}}
-"""The ways of steering that are measured by default; the first is that of the dose in the file."""
+"""Ways of steering measured by default; the dose in the file is that of the first."""
 
 __all__ = ["FULL", "STRENGTHS", "WAYS", "CellResult", "SteeringReport", "WaySummary", "evaluate_steering"]
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """The answers to one way of being asked.
+    """Results of one cell.
 
     Args:
         way: Name of the way of steering; empty where nothing is steered.
-        emotion: What was asked for and is listened for; None for the mean over the basic emotions.
-        strength: In calibrated doses.
+        emotion: The emotion asked for and listened for; None for the mean over the basic emotions.
+        strength: Strength in calibrated doses.
         control: None for the tone itself, else the control as in `Cell`.
         n: Number of answers.
-        text: Figure → estimate, as in `Figures`.
-        judged: Judge → figure → estimate, as in `Figures`; a judge that does not know the emotion is not there.
-        variety: Figure → value, as in `Figures`.
+        text: Score → estimate, as in `Scores`.
+        judged: Judge → score → estimate, as in `Scores`, without judges that do not know the emotion.
+        variety: Score → value, as in `Scores`.
     """
 
     way: str
@@ -68,18 +70,18 @@ class CellResult:
 
 @dataclass(frozen=True)
 class WaySummary:
-    """One way of steering at the highest strength, over the basic emotions.
+    """Summary of one way of steering at the highest strength, over the basic emotions.
 
     Args:
-        way: Its name.
-        strength: The highest one.
-        cost: Mean over the basic emotions, nats a token.
+        way: Name of the way.
+        strength: The highest strength.
+        cost: Mean over the basic emotions, in nats per token.
         hit_rate: Judge → mean over the basic emotions.
-        worst: Judge → the basic emotion that is hit least, and how often.
+        worst: Judge → the basic emotion with the lowest hit rate, and that rate.
         top_3: Judge → mean over the emotions of `GOEMOTIONS_MAP`, for a judge that knows more than the basic ones.
         dose_response: Judge → emotion → Spearman's correlation of strength and mean judged probability.
         rising: Judge → number of emotions whose correlation is at least .9.
-        stored_cost: Emotion → cost stored in the file and as measured, for the additive way at strength 1.0.
+        stored_cost: Emotion → cost stored in the file and cost as measured, for the additive way at strength 1.0.
         near_stored: Number of emotions whose two costs are within 0.15 nats.
     """
 
@@ -97,16 +99,15 @@ class WaySummary:
 
 @dataclass(frozen=True)
 class SteeringReport:
-    """What the tones of a set of vectors do, as measured.
+    """Measured effects of the tones of a set of vectors.
 
     Args:
         about: Model, versions, judges, numbers of prompts and seeds, sampling, options of the ways.
-        emotions: Those that were asked for.
+        emotions: The emotions asked for.
         cells: Every cell, and for every way, strength and control the mean over the basic emotions.
-        ways: A summary of each.
-        confusion: Way → judge → emotion that was asked for → basic emotion that was judged → share of answers, at the
-            highest strength.
-        agreement: Of the judges, two by two, on the answers in basic emotions.
+        ways: A summary of each way.
+        confusion: Way → judge → emotion asked for → basic emotion judged → share of answers, at the highest strength.
+        agreement: Agreement of every two judges on the answers in basic emotions.
         not_heard: Judge → emotions that it does not know.
     """
 
@@ -119,13 +120,13 @@ class SteeringReport:
     not_heard: Mapping[str, tuple[str, ...]]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain data for JSON."""
         return {"schema": SCHEMA, **asdict(self)}
 
     def cell(self, way: str, emotion: str | None, strength: float, control: Control | None = None) -> CellResult | None:
-        """The result of one cell, or None if it was not measured."""
-        wanted = (way, emotion, strength, control)
-        return next((c for c in self.cells if (c.way, c.emotion, c.strength, c.control) == wanted), None)
+        """Return the result of one cell, or None if it was not measured."""
+        key = (way, emotion, strength, control)
+        return next((cell for cell in self.cells if (cell.way, cell.emotion, cell.strength, cell.control) == key), None)
 
 
 def evaluate_steering(
@@ -149,23 +150,25 @@ def evaluate_steering(
 
     The default grid has 20 held-out prompts for the basic emotions at every strength, 10 of them for the controls at
     the highest, 4 for the other emotions that a judge knows, and for the rest 4 at the highest strength only. With the
-    34 emotions that emosteer builds, that is about 1,100 answers of 32 tokens for one way of steering, 2,000 for two.
+    34 emotions of the built-in concept sets, that is about 1,100 answers of 32 tokens for one way of steering, 2,000
+    for two.
 
     Args:
         steered: The model.
-        judges: Who hears the emotion; those that come with emosteer by default.
-        emotions: Which; all of the vectors by default.
-        ways: Name of a way of steering → its options for `SteeredModel.generate`; `WAYS` by default.
-        strengths: In calibrated doses; 0 is always measured. The summary is of the highest.
-        prompts: What is asked; the held-out questions by default, for a base model the held-out openings.
-        n_prompts: How many of them for every emotion, strength and control, in place of the default grid.
-        seeds: Answers to each prompt.
-        controls: Measure random directions, shuffled labels, the flipped sign and the emotion in a system message.
-        max_new_tokens: Longest answer.
-        temperature: Of sampling.
-        seed: Of sampling and of the controls.
-        cache: Folder that keeps finished batches of answers, from which an interrupted measurement goes on.
-        progress: Show a progress bar if standard error is a terminal.
+        judges: Judges of the emotion; those that come with emosteer by default.
+        emotions: Emotions to measure; all of the vectors by default.
+        ways: Name of a way of steering → options for `SteeredModel.generate`; `WAYS` by default.
+        strengths: Strengths in calibrated doses; 0 is always measured. The summary is of the highest.
+        prompts: Prompts; the held-out questions by default, for a base model the held-out openings.
+        n_prompts: Number of prompts for every emotion, strength and control, instead of the default grid.
+        seeds: Number of answers to each prompt.
+        controls: Whether to measure random directions, shuffled labels, the flipped sign and the emotion in a system
+            message.
+        max_new_tokens: Length of the longest answer, in tokens.
+        temperature: Sampling temperature.
+        seed: Seed of sampling and controls.
+        cache: Folder that keeps finished batches of answers, so that an interrupted measurement can resume.
+        progress: Whether to show a progress bar if standard error is a terminal.
 
     Returns:
         The report.
@@ -173,7 +176,7 @@ def evaluate_steering(
     Raises:
         ToneError: An emotion or a strength cannot be used.
         InputError: There are no strengths, prompts or judges, or a number is not positive.
-        MissingExtraError: The sentence encoder is not there.
+        MissingExtraError: The sentence encoder is not available.
     """
     ways = WAYS if ways is None else ways
     judges = [EmbeddingJudge(name) for name in shipped_heads()] if judges is None else list(judges)
@@ -188,23 +191,23 @@ def evaluate_steering(
 
     core = tuple(name for name in emotions if name in BASIC) or emotions
     known = {name for name in emotions if any(heard_as(judge, name) for judge in judges)}
-    asked = _spread(prompts, PROMPTS if n_prompts is None else n_prompts)
+    asked = spread(prompts, PROMPTS if n_prompts is None else n_prompts)
     cells = {Cell(None, 0.0, control="unsteered"): _numbered(asked, max(PLAIN, seeds))}
     for emotion in emotions:
         whole = n_prompts is not None or emotion in core
-        of_this = levels if whole or emotion in known else levels[-1:]
-        mine = _numbered(asked if whole else _spread(asked, FEWER), seeds)
-        cells |= {Cell(emotion, level, way): mine for way in ways for level in of_this}
+        grid = levels if whole or emotion in known else levels[-1:]
+        numbered = _numbered(asked if whole else spread(asked, FEWER), seeds)
+        cells |= {Cell(emotion, level, way): numbered for way in ways for level in grid}
     if controls:
         shuffled = len(steered.vectors.emotions) > 1
-        there = asked if n_prompts is not None else _spread(asked, CONTROLS)
-        cells |= dict.fromkeys(_controls(core, ways, levels[-1], shuffled=shuffled), _numbered(there, seeds))
+        numbered = _numbered(asked if n_prompts is not None else spread(asked, CONTROLS), seeds)
+        cells |= dict.fromkeys(_controls(core, ways, levels[-1], shuffled=shuffled), numbered)
     sampling: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     answers = generate_cells(steered, cells, ways=ways, cache=cache, progress=progress, **sampling)
 
     measures = Measures(answers, judges)
-    figures = _figures(measures, answers, cells, emotions, core)
-    results = tuple(_result(cell, of_cell) for cell, of_cell in figures.items())
+    scores = _scores(measures, answers, cells, emotions, core)
+    results = tuple(_result(cell, cell_scores) for cell, cell_scores in scores.items())
     in_basic = [i for i, answer in enumerate(answers) if answer.cell.emotion in core and answer.cell.control is None]
     base = steered.vectors.base_model
     about = {
@@ -223,7 +226,7 @@ def evaluate_steering(
         about,
         emotions,
         results,
-        tuple(_summary(steered, way, not ways[way], figures, judges, emotions, core, levels) for way in ways),
+        tuple(_summary(steered, way, not ways[way], scores, judges, emotions, core, levels) for way in ways),
         {way: _confusion(measures, answers, way, levels[-1]) for way in ways},
         agreement({name: {label: heard[label][in_basic] for label in heard} for name, heard in measures.heard.items()}),
         {judge.name: tuple(name for name in emotions if not heard_as(judge, name)) for judge in judges},
@@ -239,8 +242,8 @@ def _check(
     n_prompts: int | None,
     seeds: int,
 ) -> None:
-    for name, given in (("judge", judges), ("emotion", emotions), ("way of steering", ways), ("prompt", prompts)):
-        if not given:
+    for name, values in (("judge", judges), ("emotion", emotions), ("way of steering", ways), ("prompt", prompts)):
+        if not values:
             raise InputError(f"There is no {name} to measure with.", "Give at least one.")
     if not levels or not all(level > 0 for level in levels):
         raise InputError("The strengths must be positive numbers, beside 0.", "For example: 0, 0.5, 1.")
@@ -253,12 +256,6 @@ def _check(
         raise InputError("Every way of steering and every judge needs a name of its own.")
 
 
-def _spread(prompts: Sequence[str], n: int) -> tuple[str, ...]:
-    """So many of them, from all over the list, which goes from kind to kind of prompt."""
-    n = min(n, len(prompts))
-    return tuple(prompts[i * len(prompts) // n] for i in range(n))
-
-
 def _numbered(prompts: Sequence[str], seeds: int) -> tuple[tuple[str, int], ...]:
     return tuple((prompt, number) for number in range(seeds) for prompt in prompts)
 
@@ -269,99 +266,92 @@ def _controls(core: Sequence[str], ways: Ways, strength: float, *, shuffled: boo
     return cells + [Cell(emotion, strength, "", "prompt_only") for emotion in core]
 
 
-def _figures(
+def _scores(
     measures: Measures,
     answers: Sequence[Answer],
     cells: Mapping[Cell, object],
     emotions: Sequence[str],
     core: Sequence[str],
-) -> dict[Cell, Figures]:
-    """Of every cell, of the unsteered answers as heard for each emotion, and means over the basic emotions."""
+) -> dict[Cell, Scores]:
+    """Compute the scores of every cell, of unsteered answers for each emotion, and means over the basic emotions."""
     rows: dict[Cell, list[int]] = {}
     for i, answer in enumerate(answers):
         rows.setdefault(answer.cell, []).append(i)
-    figures: dict[Cell, Figures] = {}
+    scores: dict[Cell, Scores] = {}
     for cell in cells:
         if cell.control == "unsteered":
             for emotion in emotions:  # on the prompts on which its tone is measured
-                there = {answer.prompt for answer in answers if answer.cell.emotion == emotion}
-                same = [i for i in rows[cell] if answers[i].prompt in there]
-                figures[Cell(emotion, 0.0, "", "unsteered")] = measures.of(same, emotion)
+                prompts = {answer.prompt for answer in answers if answer.cell.emotion == emotion}
+                same = [i for i in rows[cell] if answers[i].prompt in prompts]
+                scores[Cell(emotion, 0.0, "", "unsteered")] = measures.of(same, emotion)
         else:
-            figures[cell] = measures.of(rows[cell], cell.emotion)
-    kinds = dict.fromkeys((cell.strength, cell.way, cell.control) for cell in figures)
+            scores[cell] = measures.of(rows[cell], cell.emotion)
+    kinds = dict.fromkeys((cell.strength, cell.way, cell.control) for cell in scores)
     for kind in kinds:
-        of_core = [figures[cell] for emotion in core if (cell := Cell(emotion, *kind)) in figures]
-        figures[Cell(None, *kind)] = Figures.mean(of_core)
-    return figures
+        of_core = [scores[cell] for emotion in core if (cell := Cell(emotion, *kind)) in scores]
+        scores[Cell(None, *kind)] = Scores.mean(of_core)
+    return scores
 
 
-def _result(cell: Cell, figures: Figures) -> CellResult:
-    text = {name: found for name, values in figures.text.items() if (found := estimate(values))}
-    judged = {
-        judge: {name: found for name, values in of_judge.items() if (found := estimate(values))}
-        for judge, of_judge in figures.judged.items()
-    }
-    return CellResult(
-        cell.way, cell.emotion, cell.strength, cell.control, figures.n, text, judged, dict(figures.variety)
-    )
+def _result(cell: Cell, scores: Scores) -> CellResult:
+    def estimates(values: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
+        return {name: known for name, resampled in values.items() if (known := estimate(resampled))}
+
+    judged = {judge: estimates(values) for judge, values in scores.judged.items()}
+    return CellResult(**vars(cell), n=scores.n, text=estimates(scores.text), judged=judged, variety=scores.variety)
 
 
 def _summary(
     steered: SteeredModel,
     way: str,
     additive: bool,
-    figures: Mapping[Cell, Figures],
+    scores: Mapping[Cell, Scores],
     judges: Sequence[Judge],
     emotions: Sequence[str],
     core: Sequence[str],
     levels: Sequence[float],
 ) -> WaySummary:
-    import numpy as np
-
     top = levels[-1]
-    mean = figures[Cell(None, top, way)]
-    hit_rate, worst = {}, {}
+    at_top = {name: scores[Cell(name, top, way)] for name in emotions}
+    mean = scores[Cell(None, top, way)]
+    hit_rate: dict[str, Estimate] = {}
+    worst: dict[str, tuple[str, float]] = {}
     top_3: dict[str, Estimate] = {}
     response: dict[str, dict[str, float]] = {}
     for judge in (judge.name for judge in judges):
-        hits = {
-            name: float(judged["hit"][0])
-            for name in core
-            if "hit" in (judged := figures[Cell(name, top, way)].judged.get(judge, {}))
-        }
-        if hits and (found := estimate(mean.judged[judge]["hit"])):
+        judged = {name: at_top[name].judged.get(judge, {}) for name in emotions}
+        hits = {name: float(judged[name]["hit"][0]) for name in core if "hit" in judged[name]}
+        if hits and (rate := estimate(mean.judged[judge]["hit"])):
             lowest = min(hits, key=lambda name: hits[name])
-            hit_rate[judge], worst[judge] = found, (lowest, hits[lowest])
-        at_top = [figures[Cell(name, top, way)].judged.get(judge, {}) for name in emotions]
-        ranked = [judged["top_3"] for judged in at_top if "top_3" in judged]
-        if ranked and (found := estimate(np.mean(ranked, axis=0))):
-            top_3[judge] = found
+            hit_rate[judge], worst[judge] = rate, (lowest, hits[lowest])
+        ranked = [values["top_3"] for values in judged.values() if "top_3" in values]
+        if ranked and (rate := estimate(np.mean(ranked, axis=0))):
+            top_3[judge] = rate
         response[judge] = {}
         for name in emotions:
             curve = [Cell(name, 0.0, "", "unsteered"), *(Cell(name, level, way) for level in levels)]
-            heard = [figures[cell].judged.get(judge) for cell in curve if cell in figures]
-            means = [float(judged["probability"][0]) for judged in heard if judged]
+            heard = [scores[cell].judged.get(judge) for cell in curve if cell in scores]
+            means = [float(values["probability"][0]) for values in heard if values]
             correlation = rank_correlation(range(len(means)), means) if len(means) == len(curve) > 2 else None
             if correlation is not None:
                 response[judge][name] = correlation
     stored = {}
     if additive and top == 1.0:
         for name in emotions:
-            dose, cost = steered.vectors.dose(name), figures[Cell(name, top, way)].text.get("cost")
+            dose, cost = steered.vectors.dose(name), at_top[name].text.get("cost")
             if dose.cost is not None and cost is not None:
                 stored[name] = (dose.cost, float(cost[0]))
     return WaySummary(
-        way,
-        top,
-        estimate(mean.text["cost"]) if "cost" in mean.text else None,
-        hit_rate,
-        worst,
-        top_3,
-        response,
-        {judge: sum(value >= MONOTONE for value in found.values()) for judge, found in response.items()},
-        stored,
-        sum(abs(measured - told) <= NEAR for told, measured in stored.values()),
+        way=way,
+        strength=top,
+        cost=estimate(mean.text["cost"]) if "cost" in mean.text else None,
+        hit_rate=hit_rate,
+        worst=worst,
+        top_3=top_3,
+        dose_response=response,
+        rising={judge: sum(value >= MONOTONE for value in curves.values()) for judge, curves in response.items()},
+        stored_cost=stored,
+        near_stored=sum(abs(measured - expected) <= NEAR for expected, measured in stored.values()),
     )
 
 

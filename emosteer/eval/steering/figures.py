@@ -3,96 +3,65 @@
 from __future__ import annotations
 
 from itertools import cycle
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emosteer._util.stats import Estimate
-from emosteer.errors import InputError, MissingExtraError
 from emosteer.eval.judges import BASIC
+from emosteer.eval.plotting import COLOURS, MARKERS, draw_png, new_figure
 from emosteer.eval.steering.evaluation import CellResult, SteeringReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which people of all kinds of colour vision tell apart; markers do the same in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = ("o", "s", "^", "D", "v", "P")
 CONTROLS = {"unsteered": "X", "random": "*", "shuffled": "p", "flipped": "<", "prompt_only": "h"}
 COLUMNS = 5
 
-__all__ = ["write_figures"]
+__all__ = ["draw_figures"]
 
 
-def write_figures(report: SteeringReport, folder: Path) -> dict[str, Path]:
-    """Draw a report; the same report gives the same bytes with the same matplotlib.
-
-    Args:
-        report: What was measured.
-        folder: Where the PNG files go; made if it is not there.
+def draw_figures(report: SteeringReport) -> dict[str, bytes]:
+    """Draw a report.
 
     Returns:
-        Name → file: `dose_response`, and for basic emotions `confusion` and `tone_and_cost`.
+        Name → PNG: `dose_response`, and for basic emotions `confusion` and `tone_and_cost`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        InputError: The folder cannot be written.
     """
-    try:
-        from matplotlib import rc_context
-    except ImportError as error:
-        raise MissingExtraError("Figures need matplotlib.", "Install it with: pip install 'emosteer[eval]'") from error
-
-    drawn = {"dose_response": _dose_response}
+    drawings = {"dose_response": _dose_response}
     if set(report.emotions) & set(BASIC):
-        drawn |= {"confusion": _confusion, "tone_and_cost": _tone_and_cost}
-    files = {}
-    with rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
-        for name, draw in drawn.items():
-            figure = draw(report)
-            files[name] = folder / f"{name}.png"
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                figure.savefig(files[name], dpi=150, metadata={"Software": None})
-            except OSError as error:
-                raise InputError(f"{files[name]} cannot be written ({error.strerror}).") from error
-    return files
-
-
-def _new(width: float, height: float) -> Figure:
-    # Without pyplot: no window, no global state, no display that has to be there.
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
+        drawings |= {"confusion": _confusion, "tone_and_cost": _tone_and_cost}
+    return draw_png(report, drawings)
 
 
 def _dose_response(report: SteeringReport) -> Figure:
-    """Judged probability over strength, one small plot for each emotion that a judge knows, with its interval."""
+    """Draw judged probability over strength with its interval, one small plot for each emotion that a judge knows."""
     judges = report.about["judges"]
     shown = [name for name in report.emotions if any(name not in report.not_heard[judge] for judge in judges)]
     columns = min(COLUMNS, max(len(shown), 1))
     rows = max(-(-len(shown) // columns), 1)
-    figure = _new(1.6 * columns + 0.6, 1.5 * rows + 0.8)
+    figure = new_figure(1.6 * columns + 0.6, 1.5 * rows + 0.8)
     axes = figure.subplots(rows, columns, sharex=True, squeeze=False).flatten()
+    handles: dict[str, Any] = {}
+    looks = cycle(zip(COLOURS[:6], MARKERS[:6], strict=True))
     lines = [(way.way, judge) for way in report.ways for judge in judges]
-    for plot, emotion in zip(axes, shown, strict=False):
-        for (way, judge), colour, marker in zip(lines, cycle(COLOURS), cycle(MARKERS), strict=False):
+    for (way, judge), (colour, marker) in zip(lines, looks, strict=False):
+        for plot, emotion in zip(axes, shown, strict=False):
             points = _curve(report, way, judge, emotion)
             if not points:
                 continue
-            x = [strength for strength, _ in points]
-            plot.plot(x, [y.value for _, y in points], color=colour, marker=marker, markersize=3, linewidth=1)
-            plot.fill_between(x, [y.low for _, y in points], [y.high for _, y in points], color=colour, alpha=0.2)
+            x, y = zip(*points, strict=True)
+            label = f"{way}, judge {judge}"
+            look = {"color": colour, "marker": marker, "markersize": 3, "linewidth": 1, "label": label}
+            (handles[label],) = plot.plot(x, [estimate.value for estimate in y], **look)
+            low, high = ([getattr(estimate, end) for estimate in y] for end in ("low", "high"))
+            plot.fill_between(x, low, high, color=colour, alpha=0.2)
+    for plot, emotion in zip(axes, shown, strict=False):
         plot.set_title(emotion, fontsize=8)
         plot.set_ylim(bottom=0)
     for plot in axes[len(shown) :]:
         plot.set_axis_off()
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=3, linewidth=1, label=f"{way}, judge {judge}")
-        for (way, judge), colour, marker in zip(lines, cycle(COLOURS), cycle(MARKERS), strict=False)
-    ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
+    figure.legend(handles=list(handles.values()), loc="outside upper center", ncols=2, frameon=False)
     figure.supxlabel("strength, in calibrated doses")
     figure.supylabel("judged probability")
     return figure
@@ -105,16 +74,16 @@ def _curve(report: SteeringReport, way: str, judge: str, emotion: str) -> list[t
 
 
 def _confusion(report: SteeringReport) -> Figure:
-    """Asked against judged, one matrix for each way and judge; each row sums to 1."""
+    """Draw the emotion asked for against the emotion judged, one matrix for each way and judge; rows sum to 1."""
     tables = [
         (way, judge, table) for way, of_way in report.confusion.items() for judge, table in of_way.items() if table
     ]
-    figure = _new(3.2 * max(len(tables), 1), 3.2)
+    figure = new_figure(3.2 * max(len(tables), 1), 3.2)
     axes = figure.subplots(1, max(len(tables), 1), squeeze=False).flatten()
     for plot, (way, judge, table) in zip(axes, tables, strict=False):
         asked = list(table)
         judged = list(table[asked[0]])
-        shares = [[table[one][other] for other in judged] for one in asked]
+        shares = [[table[emotion][other] for other in judged] for emotion in asked]
         plot.imshow(shares, cmap="Greys", vmin=0, vmax=1)
         for i, row in enumerate(shares):
             for j, share in enumerate(row):
@@ -126,22 +95,22 @@ def _confusion(report: SteeringReport) -> Figure:
 
 
 def _tone_and_cost(report: SteeringReport) -> Figure:
-    """Hit rate against cost over the strengths of each way, with the controls as marks; mean over basic emotions."""
+    """Draw hit rate against cost over the strengths of each way, with the controls; mean over basic emotions."""
     judges = [judge for judge in report.about["judges"] if any(judge in way.hit_rate for way in report.ways)]
-    figure = _new(3.4 * max(len(judges), 1), 3.2)
+    figure = new_figure(3.4 * max(len(judges), 1), 3.2)
     axes = figure.subplots(1, max(len(judges), 1), sharey=True, squeeze=False).flatten()
     means = [cell for cell in report.cells if cell.emotion is None and "cost" in cell.text]
-    colours = {way.way: colour for way, colour in zip(report.ways, cycle(COLOURS), strict=False)}
+    looks = {way.way: look for way, look in zip(report.ways, cycle(zip(COLOURS, MARKERS, strict=True)), strict=False)}
     for plot, judge in zip(axes, judges, strict=False):
         known = [cell for cell in means if "hit" in cell.judged.get(judge, {})]
-        for way, marker in zip(colours, cycle(MARKERS), strict=False):
+        for way, (colour, marker) in looks.items():
             line = sorted((c for c in known if c.way == way and c.control is None), key=lambda cell: cell.strength)
-            _mark(plot, line, judge, marker=marker, color=colours[way], linestyle="-", label=way)
+            _mark(plot, line, judge, marker=marker, color=colour, linestyle="-", label=way)
         for cell in known:
             if cell.control:
-                label = cell.control.replace("_", " ") + (f", {cell.way}" if cell.way and len(colours) > 1 else "")
-                look = {"marker": CONTROLS[cell.control], "markerfacecolor": "white"}
-                look |= {"color": colours.get(cell.way, "black")}
+                label = cell.control.replace("_", " ") + (f", {cell.way}" if cell.way and len(looks) > 1 else "")
+                colour = looks[cell.way][0] if cell.way in looks else "black"
+                look = {"marker": CONTROLS[cell.control], "markerfacecolor": "white", "color": colour}
                 _mark(plot, [cell], judge, **look, linestyle="none", label=label)
         plot.set(xlabel="cost, nats a token", title=f"judge {judge}")
         plot.set_ylim(-0.02, 1)

@@ -1,11 +1,13 @@
-"""Answers → figures: what judges hear in them, what they cost, how they read, whether they keep to the topic."""
+"""Measures of answers: what judges hear in them, what they cost, how they read, whether they keep to the topic."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from emosteer._util.stats import cluster_means, resamples
 from emosteer.eval.encoder import shared_encoder
@@ -13,26 +15,23 @@ from emosteer.eval.judges import BASIC, GOEMOTIONS_MAP, Judge, heard_as
 from emosteer.eval.sampling import Answer
 from emosteer.eval.steering import wording
 
-if TYPE_CHECKING:
-    import numpy as np
-
-__all__ = ["Figures", "Measures"]
+__all__ = ["Measures", "Scores"]
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Figures of some answers, each as `[1 + draws]`: the figure itself, then in every resample of the prompts.
+class Scores:
+    """Scores of answers, each as `[1 + draws]`: the value itself, then its value in each resample of prompts.
 
     Args:
         n: Number of answers.
-        text: Figure → values. `cost` is in nats a token above the plain answers to the same prompts, `…_change` the
-            difference to them, `…_ratio` the quotient; `topic` is the similarity to plain answers to the same prompt,
+        text: Score → values. `cost` is in nats per token above the plain answers to the same prompts, `…_change` the
+            difference from them, `…_ratio` the quotient; `topic` is the similarity to plain answers to the same prompt,
             divided by that of plain answers to each other.
-        judged: Judge → figure → values: `hit`, the share in which the emotion is chosen among the basic ones;
+        judged: Judge → score → values: `hit`, the share in which the emotion is chosen among the basic ones;
             `probability` among all labels; `probability_of_basic` among the basic ones; `top_3`, the share in which it
-            is among the three likeliest of the emotions that GoEmotions knows.
+            is among the three most probable of the emotions that GoEmotions knows.
         variety: `entropy` of the tokens in nats, `distinct_1` to `distinct_3`, the share of different n-grams. They
-            grow and shrink with the number of answers and of resampled prompts, so only their ratios have intervals.
+            vary with the number of answers and of resampled prompts, so only their ratios have intervals.
     """
 
     n: int
@@ -41,31 +40,32 @@ class Figures:
     variety: Mapping[str, float]
 
     @staticmethod
-    def mean(several: Sequence[Figures]) -> Figures:
-        """The mean over emotions that were answered on the same prompts, each counted alike where it has a figure."""
-        import numpy as np
+    def mean(several: Sequence[Scores]) -> Scores:
+        """Return the unweighted mean over emotions answered on the same prompts, of those that have a score."""
 
         def averaged(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
             names = dict.fromkeys(name for row in rows for name in row)
             return {name: np.mean([row[name] for row in rows if name in row], axis=0) for name in names}
 
-        judges = dict.fromkeys(judge for one in several for judge in one.judged)
-        judged = {judge: averaged([one.judged[judge] for one in several if judge in one.judged]) for judge in judges}
-        variety = {name: float(np.mean([one.variety[name] for one in several])) for name in several[0].variety}
-        return Figures(sum(one.n for one in several), averaged([one.text for one in several]), judged, variety)
+        judges = dict.fromkeys(judge for scores in several for judge in scores.judged)
+        judged = {
+            judge: averaged([scores.judged[judge] for scores in several if judge in scores.judged]) for judge in judges
+        }
+        variety = {name: float(np.mean([scores.variety[name] for scores in several])) for name in several[0].variety}
+        return Scores(
+            sum(scores.n for scores in several), averaged([scores.text for scores in several]), judged, variety
+        )
 
 
 class Measures:
-    """What can be said of answers, against the unsteered ones among them.
+    """Measures of answers relative to the unsteered ones among them.
 
     Args:
-        answers: All of them; two unsteered ones or more for every prompt.
-        judges: Who hears which emotion is in them.
+        answers: All answers, at least two of them unsteered for every prompt.
+        judges: Judges of the emotion in them.
     """
 
     def __init__(self, answers: Sequence[Answer], judges: Sequence[Judge]) -> None:
-        import numpy as np
-
         self._answers = answers
         self._judges = {judge.name: judge for judge in judges}
         texts = [answer.text for answer in answers]
@@ -75,7 +75,7 @@ class Measures:
         self._columns: dict[str, np.ndarray] = {
             "cost": np.array([np.nan if answer.nats is None else answer.nats for answer in answers]),
             "loops": np.array([wording.loops(text) for text in texts], dtype=float),
-            "other_script": np.array([wording.other_script(a.text, a.prompt) for a in answers]),
+            "other_script": np.array([wording.other_script(answer.text, answer.prompt) for answer in answers]),
             "ascii_letters": np.array([wording.ascii_letters(text) for text in texts]),
             "function_words": np.array([wording.function_words(text) for text in texts]),
             "tokens": np.array([len(answer.tokens) for answer in answers], dtype=float),
@@ -83,26 +83,23 @@ class Measures:
         }
         self._to_plain, self._to_prompt = self._similarities(texts)
 
-    def of(self, rows: Sequence[int], emotion: str | None) -> Figures:
-        """The figures of some answers.
+    def of(self, rows: Sequence[int], emotion: str | None) -> Scores:
+        """Compute the scores of some answers.
 
         Args:
-            rows: Their places among all answers.
-            emotion: The one that is listened for.
+            rows: Their indices among all answers.
+            emotion: The emotion that judges listen for.
         """
-        import numpy as np
-
-        prompts = list(dict.fromkeys(self._answers[i].prompt for i in rows))
-        place = {prompt: i for i, prompt in enumerate(prompts)}
-        weights = _weights(len(prompts))
-        plain = [i for i in self._plain if self._answers[i].prompt in place]
-        where, where_plain = ([place[self._answers[i].prompt] for i in some] for some in (rows, plain))
+        clusters = {prompt: i for i, prompt in enumerate(dict.fromkeys(self._answers[i].prompt for i in rows))}
+        weights = _weights(len(clusters))
+        plain = [i for i in self._plain if self._answers[i].prompt in clusters]
+        own, other = ([clusters[self._answers[i].prompt] for i in indices] for indices in (rows, plain))
 
         def mean(column: np.ndarray) -> np.ndarray:
-            return cluster_means(column[rows], where, weights)
+            return cluster_means(column[rows], own, weights)
 
         def mean_of_plain(column: np.ndarray) -> np.ndarray:
-            return cluster_means(column[plain], where_plain, weights)
+            return cluster_means(column[plain], other, weights)
 
         text: dict[str, np.ndarray] = {}
         variety: dict[str, float] = {}
@@ -114,49 +111,43 @@ class Measures:
                 text |= {name: mean(column), f"{name}_change": change}
         text["topic"] = mean(self._to_plain) / mean_of_plain(self._to_plain)
         text["topic_of_prompt"] = mean(self._to_prompt)
-        # Variety grows with the number of answers, so it is held against as many plain ones to the same prompts.
+        # Variety grows with the number of answers, so it is compared with as many plain ones to the same prompts.
         paired = [self._pair[self._answers[i].prompt, self._answers[i].seed] for i in rows]
         for name, n in (("entropy", 1), ("distinct_1", 1), ("distinct_2", 2), ("distinct_3", 3)):
-            own, other = (self._variety(some, where, weights, n, name) for some in (rows, paired))
+            toned, untoned = (self._variety(indices, own, weights, n, name) for indices in (rows, paired))
             with np.errstate(invalid="ignore", divide="ignore"):
-                text[f"{name}_ratio"] = own / other
-            variety[name] = float(own[0])
+                text[f"{name}_ratio"] = toned / untoned
+            variety[name] = float(toned[0])
         judged = {
-            name: {figure: mean(column) for figure, column in self._verdicts(judge, emotion).items()}
+            name: {score: mean(column) for score, column in self._verdicts(judge, emotion, label).items()}
             for name, judge in self._judges.items()
-            if emotion is not None and heard_as(judge, emotion)
+            if emotion is not None and (label := heard_as(judge, emotion))
         }
-        return Figures(len(rows), {k: v for k, v in text.items() if not np.isnan(v[0])}, judged, variety)
+        known = {name: values for name, values in text.items() if not np.isnan(values[0])}
+        return Scores(len(rows), known, judged, variety)
 
     def choices(self, judge: str) -> tuple[tuple[str, ...], np.ndarray]:
-        """The basic emotions that a judge knows, and which of them it chooses in every answer `[n_answers]`."""
-        import numpy as np
-
+        """Return the basic emotions that a judge knows, and the index of its choice in every answer, `[n_answers]`."""
         labels = tuple(name for name in BASIC if name in self.heard[judge])
         return labels, np.stack([self.heard[judge][name] for name in labels], axis=1).argmax(1)
 
-    def _verdicts(self, judge: Judge, emotion: str) -> dict[str, np.ndarray]:
-        """Figure → `[n_answers]`."""
-        import numpy as np
-
-        heard, label = self.heard[judge.name], heard_as(judge, emotion)
-        assert label is not None
+    def _verdicts(self, judge: Judge, emotion: str, label: str) -> dict[str, np.ndarray]:
+        """Return each score of a judge as `[n_answers]`."""
+        heard = self.heard[judge.name]
         own = heard[label]
-        found = {"probability": own}
+        verdicts = {"probability": own}
         if emotion in BASIC:
             labels, chosen = self.choices(judge.name)
-            found["hit"] = (chosen == labels.index(emotion)).astype(float)
-            found["probability_of_basic"] = own / sum(heard[name] for name in labels)
+            verdicts["hit"] = (chosen == labels.index(emotion)).astype(float)
+            verdicts["probability_of_basic"] = own / sum(heard[name] for name in labels)
         mapped = [name for name in GOEMOTIONS_MAP.values() if name in heard]
-        if label in mapped and len(mapped) > len(BASIC):  # among fewer, chance alone is often in the top three
+        if label in mapped and len(mapped) > len(BASIC):  # among fewer, the top three are often reached by chance
             above = np.sum([heard[name] > own for name in mapped], axis=0)
-            found["top_3"] = (above < 3).astype(float)
-        return found
+            verdicts["top_3"] = (above < 3).astype(float)
+        return verdicts
 
     def _similarities(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Cosine of each answer to the plain answers to its prompt but itself, and to the prompt: `[n_answers]`."""
-        import numpy as np
-
+        """Return the cosine of each answer to the other plain answers to its prompt, and to the prompt itself."""
         encoder = shared_encoder()
         embedded = encoder.encode(texts)
         asked = encoder.encode([answer.prompt for answer in self._answers])
@@ -169,14 +160,14 @@ class Measures:
             to_plain[i] = float((embedded[others] @ embedded[i]).mean())
         return to_plain, np.einsum("nd,nd->n", embedded, asked)
 
-    def _variety(self, rows: Sequence[int], where: Sequence[int], weights: np.ndarray, n: int, name: str) -> np.ndarray:
-        """Entropy in nats, or share of different n-grams, of the tokens of all these answers together."""
-        import numpy as np
-
+    def _variety(
+        self, rows: Sequence[int], clusters: Sequence[int], weights: np.ndarray, n: int, name: str
+    ) -> np.ndarray:
+        """Return the entropy in nats, or share of different n-grams, of the tokens of these answers together."""
         column: dict[Any, int] = {}
         entries = [
             (cluster, column.setdefault(gram, len(column)), times)
-            for i, cluster in zip(rows, where, strict=True)
+            for i, cluster in zip(rows, clusters, strict=True)
             for gram, times in wording.ngrams(self._answers[i].tokens, n).items()
         ]
         counts = np.zeros((weights.shape[1], max(len(column), 1)))
@@ -195,5 +186,5 @@ class Measures:
 
 @cache
 def _weights(n_prompts: int) -> np.ndarray:
-    """The same for every cell, so that the figures of cells on the same prompts are resampled together."""
+    """Return the same resamples for every cell, so that cells on the same prompts are resampled together."""
     return resamples(n_prompts)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emosteer._util import strict_json
+from emosteer._util.atomic import write_folder
 from emosteer._util.stats import Estimate
-from emosteer.errors import InputError
 from emosteer.eval.steering.evaluation import MONOTONE, NEAR, CellResult, SteeringReport
-from emosteer.eval.steering.figures import write_figures
+from emosteer.eval.steering.figures import draw_figures
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,11 +20,11 @@ __all__ = ["JSON", "notes", "tables", "write_report"]
 
 
 def write_report(report: SteeringReport, folder: Path) -> dict[str, Path]:
-    """Write `steering.json` and the figures; `emosteer.records` takes them into a folder of vectors.
+    """Write `steering.json` and the figures.
 
     Args:
-        report: What was measured.
-        folder: Where; made if it is not there.
+        report: The report.
+        folder: Folder of the files, created if it does not exist.
 
     Returns:
         Name → file.
@@ -33,79 +33,73 @@ def write_report(report: SteeringReport, folder: Path) -> dict[str, Path]:
         MissingExtraError: matplotlib is not installed.
         InputError: The folder cannot be written.
     """
-    figures = write_figures(report, folder)
-    try:
-        (folder / JSON).write_text(strict_json.pretty(report.to_dict()), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}).") from error
-    return {"json": folder / JSON, **figures}
+    pictures = draw_figures(report)
+    names = {"json": JSON, **{name: f"{name}.png" for name in pictures}}
+    contents = [strict_json.pretty(report.to_dict()).encode(), *pictures.values()]
+    write_folder(folder, dict(zip(names.values(), contents, strict=True)))
+    return {name: folder / file for name, file in names.items()}
 
 
 def notes(report: SteeringReport) -> list[str]:
-    """What stands in no table, a sentence each."""
-    found = []
+    """Return remarks that the tables do not show, one sentence each."""
+    remarks = []
     for way in report.ways:
         for judge, curves in way.dose_response.items():
             if curves:
-                found.append(
+                remarks.append(
                     f"{way.way}: by {judge}, probability rises with strength (Spearman at least {MONOTONE:g}) "
                     f"for {way.rising[judge]} of {len(curves)} emotions."
                 )
             if judge in way.top_3:
-                found.append(f"{way.way}: by {judge}, {way.top_3[judge]} of answers have the emotion in the top three.")
+                remarks.append(
+                    f"{way.way}: by {judge}, {way.top_3[judge]} of answers have the emotion in the top three."
+                )
         if way.stored_cost:
-            found.append(
+            remarks.append(
                 f"{way.way}: strength 1.0 costs within {NEAR:g} nats of what the file says "
                 f"for {way.near_stored} of {len(way.stored_cost)} emotions."
             )
     for pair in report.agreement:
         kappa = "–" if pair.kappa is None else f"{pair.kappa:.2f}"
-        found.append(f"{' and '.join(pair.judges)} agree at Cohen's kappa {kappa}, n = {pair.n}.")
-    found += [f"{judge} does not know {', '.join(names)}." for judge, names in report.not_heard.items() if names]
-    return found
+        remarks.append(f"{' and '.join(pair.judges)} agree at Cohen's kappa {kappa}, n = {pair.n}.")
+    remarks += [f"{judge} does not know {', '.join(names)}." for judge, names in report.not_heard.items() if names]
+    return remarks
 
 
 def tables(report: SteeringReport) -> list[Table]:
-    """For a terminal: ways and controls over the basic emotions, then every emotion at the highest strength."""
+    """Return tables for a terminal: ways and controls over the basic emotions, then each emotion at full strength."""
     means = _table("way and strength", report, "Mean of the basic emotions")
     for cell in report.cells:
         if cell.emotion is None:
             name = " ".join(filter(None, [cell.way, (cell.control or "").replace("_", " "), f"{cell.strength:g}"]))
-            means.add_row(name, *_cells(report, cell))
-    found = [means]
+            means.add_row(name, *_row(report, cell))
+    shown = [means]
     for way in report.ways:
-        each = _table("emotion", report, f"{way.way}, strength {way.strength:g}")
+        table = _table("emotion", report, f"{way.way}, strength {way.strength:g}")
         for emotion in report.emotions:
-            if here := report.cell(way.way, emotion, way.strength):
-                each.add_row(emotion, *_cells(report, here))
-        found.append(each)
-    return found
+            if result := report.cell(way.way, emotion, way.strength):
+                table.add_row(emotion, *_row(report, result))
+        shown.append(table)
+    return shown
 
 
 def _table(first: str, report: SteeringReport, title: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    # Narrow, so that a terminal of usual width holds one judge.
-    heads = [head.replace(", ", "\n") for head in _columns(report)]
-    return Table(
-        first, *heads, title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
-    )
+    judged = [f"{figure}\n{judge}" for figure in ("hit rate", "p") for judge in report.about["judges"]]
+    heads = [first, *judged, "cost", "loops", "topic", "n"]  # narrow, so that a usual terminal holds one judge
+    return Table(*heads, title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
 
 
-def _columns(report: SteeringReport) -> list[str]:
-    by_judge = [f"{figure}, {judge}" for figure in ("hit rate", "p") for judge in report.about["judges"]]
-    return [*by_judge, "cost", "loops", "topic", "n"]
-
-
-def _cells(report: SteeringReport, cell: CellResult) -> list[str]:
-    """What stands in the columns: hit rate and cost with their intervals, the rest without."""
+def _row(report: SteeringReport, cell: CellResult) -> list[str]:
+    """Return the cells of a row: hit rate and cost with their intervals, the others without."""
     judged = [cell.judged.get(judge, {}) for judge in report.about["judges"]]
-    hits = [str(one["hit"]) if "hit" in one else "–" for one in judged]
-    probabilities = [_value(one.get("probability")) for one in judged]
-    cost = str(cell.text["cost"]) if "cost" in cell.text else "–"
+    hits = [str(scores.get("hit", "–")) for scores in judged]
+    probabilities = [_value(scores.get("probability")) for scores in judged]
+    cost = str(cell.text.get("cost", "–"))
     return [*hits, *probabilities, cost, _value(cell.text.get("loops")), _value(cell.text.get("topic")), str(cell.n)]
 
 
-def _value(found: Estimate | None) -> str:
-    return "–" if found is None else f"{found.value:.2f}"
+def _value(estimate: Estimate | None) -> str:
+    return "–" if estimate is None else f"{estimate.value:.2f}"

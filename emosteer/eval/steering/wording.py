@@ -1,4 +1,4 @@
-"""Whether text still reads as text: loops, script, language. Measures of words alone, without a model."""
+"""Measures of whether text still reads as text (loops, script, language), from words alone without a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FUNCTION_WORDS = frozenset(
         "their them then there they this to up very was we were what when which who will with would you your",
     )
 )
-"""Common English words that carry no topic: their share falls where text leaves the language or falls apart."""
+"""Common English words that carry no topic. Their share falls where text leaves the language or falls apart."""
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -27,36 +27,36 @@ __all__ = ["ascii_letters", "function_words", "loops", "ngrams", "other_script"]
 
 
 def ngrams(tokens: Sequence[Hashable], n: int) -> Counter[tuple[Hashable, ...]]:
-    """How often each run of n tokens occurs."""
+    """Count each run of n tokens."""
     return Counter(zip(*(tokens[i:] for i in range(n)), strict=False))
 
 
 def loops(text: str) -> bool:
-    """Whether a text goes in circles: a run of 4 words occurs 3 times, or one word or emoji 5 times in a row."""
+    """Return whether a text repeats itself: a run of 4 words 3 times, or one word or emoji 5 times in a row."""
     words = [word for word in _WORD.findall(text.lower()) if word[0].isalnum() or unicodedata.category(word) == "So"]
     in_a_row = any(len(set(words[i : i + RUN])) == 1 for i in range(len(words) - RUN + 1))
     return in_a_row or max(ngrams(words, PHRASE).values(), default=0) >= REPEATS
 
 
 def other_script(text: str, prompt: str) -> float:
-    """Share of letters in scripts that the prompt does not use; 0 if there are no letters."""
+    """Return the share of letters in scripts that the prompt does not use; 0 if there are no letters."""
     expected = set(map(_script, filter(str.isalpha, prompt)))
     letters = [_script(letter) for letter in text if letter.isalpha()]
     return sum(script not in expected for script in letters) / len(letters) if letters else 0.0
 
 
 def ascii_letters(text: str) -> float:
-    """Share of letters that are A to Z; 1 if there are no letters."""
+    """Return the share of letters that are A to Z; 1 if there are no letters."""
     letters = [letter for letter in text if letter.isalpha()]
     return sum(map(str.isascii, letters)) / len(letters) if letters else 1.0
 
 
 def function_words(text: str) -> float:
-    """Share of words that are common English function words; 0 if there are no words."""
+    """Return the share of words that are common English function words; 0 if there are no words."""
     words = re.findall(r"[^\W\d_]+", text.lower())
     return sum(word in FUNCTION_WORDS for word in words) / len(words) if words else 0.0
 
 
 def _script(letter: str) -> str:
-    """As Unicode names begin: LATIN, CYRILLIC, CJK, HIRAGANA and so on."""
+    """Return the beginning of the letter's Unicode name: LATIN, CYRILLIC, CJK, HIRAGANA and so on."""
     return unicodedata.name(letter, "UNKNOWN").partition(" ")[0]

@@ -1,4 +1,4 @@
-"""Commands that take a tone out of emosteer: export gguf, export endpoint, export baked."""
+"""The commands that take a tone out of emosteer: export gguf, export endpoint, export baked."""
 
 from __future__ import annotations
 
@@ -6,35 +6,39 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 import emosteer
 from emosteer.cli import printing
-from emosteer.cli.options import JsonOption, ModelOption, VectorsArgument, numbers_of, strength_of
-from emosteer.cli.printing import print_json, printable, span
+from emosteer.cli.options import (
+    ArousalOption,
+    EmotionsOption,
+    JsonOption,
+    ModelOption,
+    SteeredLayersOption,
+    ValenceOption,
+    VectorsArgument,
+    parse_layers,
+    parse_tone,
+)
+from emosteer.cli.printing import print_json, say, span
 from emosteer.errors import InputError
 from emosteer.steering import Affect, Tone
 
 FolderOption = Annotated[Path, typer.Option("--output", "-o", help="A new folder.", show_default=False)]
-EmotionOption = Annotated[
-    list[str] | None, typer.Option("--emotion", "-e", help="EMOTION or EMOTION=STRENGTH; may be given many times.")
-]
-ValenceOption = Annotated[
-    float | None, typer.Option(min=-1, max=1, help="Instead of emotions: unpleasant −1 to pleasant 1.")
-]
-ArousalOption = Annotated[
-    float | None, typer.Option(min=-1, max=1, help="Instead of emotions: still −1 to stirred up 1.")
-]
-LayersOption = Annotated[str | None, typer.Option(help="Steer after these layers, as 10-19 or 8,12,16.")]
+
+app = typer.Typer(no_args_is_help=True, help="Take a tone out of emosteer: to llama.cpp, an endpoint, a plain model.")
+
+__all__ = ["app"]
 
 
+@app.command("gguf")
 def export_gguf(
     vectors: VectorsArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", show_default=False)],
-    emotion: EmotionOption = None,
+    emotion: EmotionsOption = None,
     valence: ValenceOption = None,
     arousal: ArousalOption = None,
-    layers: LayersOption = None,
+    layers: SteeredLayersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a tone as a control vector for llama.cpp: `llama-server -m MODEL --control-vector FILE`.
@@ -46,13 +50,14 @@ def export_gguf(
 
     tone = _tone(emotion, valence, arousal)
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)
-    steered = write_gguf(loaded, tone, output, layers=numbers_of(layers) if layers else None)
+    steered = write_gguf(loaded, tone, output, layers=parse_layers(layers))
     if as_json:
-        print_json({"output": str(output), "layers": list(steered), "tone": _named(loaded, tone)})
+        print_json({"output": str(output), "layers": list(steered), "tone": _strengths(loaded, tone)})
         return
-    _say(f"Layers {span(steered)}: {output}")
+    say(f"Layers {span(steered)}: {output}")
 
 
+@app.command("endpoint")
 def export_endpoint(
     vectors: VectorsArgument,
     output: FolderOption,
@@ -69,16 +74,17 @@ def export_endpoint(
     if as_json:
         print_json({"output": str(output), "model": repo_id})
         return
-    _say(f"The model {f'is loaded from the Hub ({repo_id})' if repo_id else 'is in the folder'}: {output}")
+    say(f"The model {f'is loaded from the Hub ({repo_id})' if repo_id else 'is in the folder'}: {output}")
 
 
+@app.command("baked")
 def export_baked(
     vectors: VectorsArgument,
     output: FolderOption,
-    emotion: EmotionOption = None,
+    emotion: EmotionsOption = None,
     valence: ValenceOption = None,
     arousal: ArousalOption = None,
-    layers: LayersOption = None,
+    layers: SteeredLayersOption = None,
     model: ModelOption = "embedded",
     as_json: JsonOption = False,
 ) -> None:
@@ -92,31 +98,25 @@ def export_baked(
 
     tone = _tone(emotion, valence, arousal)
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)
-    require_new(output)  # known now rather than after minutes of loading
+    require_new(output)  # before minutes of loading
     with printing.err.status("Loading the model …"):
         parts = load_model(model)
-    baked = save_baked(*parts, loaded, tone, output, layers=numbers_of(layers) if layers else None)
+    baked = save_baked(*parts, loaded, tone, output, layers=parse_layers(layers))
     steered = baked.config.emosteer_baked[-1]["layers"]
     if as_json:
-        print_json({"output": str(output), "layers": steered, "tone": _named(loaded, tone)})
+        print_json({"output": str(output), "layers": steered, "tone": _strengths(loaded, tone)})
         return
-    _say(f"Layers {span(steered)}: {output}")
+    say(f"Layers {span(steered)}: {output}")
 
 
-def _tone(emotion: list[str] | None, valence: float | None, arousal: float | None) -> Tone | Affect:
-    """What was asked for, which must be something."""
-    tone = dict(strength_of(item) for item in emotion or ())
-    point = None if valence is None and arousal is None else Affect(valence or 0.0, arousal or 0.0)
-    if bool(tone) == bool(point):
+def _tone(emotions: list[str] | None, valence: float | None, arousal: float | None) -> Tone | Affect:
+    tone = parse_tone(emotions, valence, arousal)
+    if not tone:
         raise InputError("A tone is either emotions or valence and arousal.", "For example: -e joy=0.8 -e calm")
-    return point or tone
+    return tone
 
 
-def _named(vectors: emosteer.EmotionVectors, tone: Tone | Affect) -> dict[str, float]:
+def _strengths(vectors: emosteer.EmotionVectors, tone: Tone | Affect) -> dict[str, float]:
     from emosteer.steering.tones import named
 
     return dict(named(vectors, tone))
-
-
-def _say(line: str) -> None:
-    printing.out.print(Text(printable(line)), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The command that takes in vectors of other libraries: import."""
+"""The command import: steering vectors of other libraries."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import typer
 from rich.table import Table
 
 from emosteer.cli import printing
-from emosteer.cli.options import JsonOption, ModelOption, numbers_of, require_folder
-from emosteer.cli.printing import print_json, span
+from emosteer.cli.options import JsonOption, KeptLayersOption, ModelOption, OutputOption, parse_layers, require_folder
+from emosteer.cli.printing import print_json, say, span
 
 __all__ = ["import_"]
 
 
 def import_(
     files: Annotated[list[Path], typer.Argument(help="GGUF, safetensors, .npz or torch files.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
+    output: OutputOption,
     model: ModelOption = "embedded",
     emotion: Annotated[
         list[str] | None,
         typer.Option("--emotion", "-e", help="What to call it; once for each emotion, in the order of the files."),
     ] = None,
     coefficient: Annotated[float, typer.Option(help="What the producer would multiply the vectors with.")] = 1.0,
-    layers: Annotated[str | None, typer.Option(help="Layers to keep, as 0-29 or 8,12,16; all by default.")] = None,
+    layers: KeptLayersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn steering vectors of other libraries into emotion vectors.
@@ -39,15 +39,15 @@ def import_(
     from emosteer.models.loading import load_model
 
     require_folder(output)
-    found = [importing.read(file) for file in files]  # before minutes of loading a model
+    foreign = [importing.read(file) for file in files]  # before minutes of loading a model
     with printing.err.status(f"Loading {model} …"):
         parts = load_model(model)
     vectors = importing.convert(
-        found,
+        foreign,
         *parts,
         emotion=emotion or None,
         coefficient=coefficient,
-        layers=numbers_of(layers) if layers else None,
+        layers=parse_layers(layers),
     )
     vectors.save_pretrained(output)
     if as_json:
@@ -63,4 +63,4 @@ def import_(
         "what they cost has not been measured.",
         highlight=False,
     )
-    printing.out.print(f"Written: {output}", highlight=False, markup=False)
+    say(f"Written: {output}")

@@ -1,4 +1,4 @@
-"""How functions stand behind events: in which queue, what they take, and what goes wrong as a message."""
+"""What event handlers share: queues, checks of their input, and errors as messages."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from emosteer.errors import EmosteerError, InputError
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
-"""Events that run a model: one at a time, the others wait in line and are told so."""
+"""Options of events that run a model. They run one at a time; the others wait in the queue."""
 
 SWIFT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-"""Events that only move things on the page."""
+"""Options of events that only change widgets."""
 
 FIGURE: dict[str, Any] = {"apply_default_css": False}
-"""`gr.HTML` whose content has a style of its own."""
+"""Options of a `gr.HTML` whose content has its own style."""
 
-__all__ = ["FIGURE", "MODEL", "SWIFT", "bounded", "line", "refusal", "told"]
+__all__ = ["FIGURE", "MODEL", "SWIFT", "checked_text", "refusal", "status_line", "with_errors"]
 
 
 def refusal(error: Exception) -> gr.Error:
-    """An error for the page, which shows messages as HTML; they may quote a file, the Hub or the visitor."""
+    """Return an error that the page can show. It is escaped, since it may quote a file, the Hub or the visitor."""
     return gr.Error(html.escape(str(error), quote=False), title="That did not work", print_exception=False)
 
 
-def bounded(text: Any, longest: int) -> str:
-    """A text that a visitor or a client gave.
+def checked_text(text: Any, longest: int) -> str:
+    """Check a text from a visitor or a client, and return it.
 
     Args:
-        text: Whatever was given.
-        longest: Characters that are taken.
+        text: The input, of any type.
+        longest: Largest number of characters.
 
     Raises:
-        InputError: It is no text, empty or longer.
+        InputError: The input is not a string, is empty, or is too long.
     """
     if not isinstance(text, str):
         raise InputError(f"{str(text)[:80]} is no text.")
@@ -50,13 +50,13 @@ def bounded(text: Any, longest: int) -> str:
     return text
 
 
-def line(status: str) -> str:
-    """A line that says what goes on, and is read out."""
+def status_line(status: str) -> str:
+    """Return the HTML of a status line, which screen readers announce."""
     return f"<p role='status' aria-live='polite'>{html.escape(status)}</p>"
 
 
-def told(function: Function) -> Function:
-    """The function, or generator, whose `EmosteerError` the page shows."""
+def with_errors(function: Function) -> Function:
+    """Wrap a function or generator function so that the page shows its `EmosteerError`."""
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)

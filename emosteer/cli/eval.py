@@ -1,19 +1,24 @@
-"""Commands that measure: eval steering, eval alignment."""
+"""The commands that measure: eval steering, eval alignment."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from emosteer.cli import printing
 from emosteer.cli.options import (
+    CardOption,
     JsonOption,
     ModelOption,
+    OnlyOption,
+    OutputOption,
     SeedOption,
     VectorsOption,
-    doses_of,
+    parse_names,
+    parse_strengths,
     require_folder,
     steered_model,
     steered_or_extracted,
@@ -21,12 +26,20 @@ from emosteer.cli.options import (
 from emosteer.cli.printing import print_json
 from emosteer.errors import InputError, require
 
+if TYPE_CHECKING:
+    from rich.table import Table
 
+app = typer.Typer(no_args_is_help=True, help="Measure what vectors do.")
+
+__all__ = ["app"]
+
+
+@app.command("steering")
 def eval_steering(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
+    output: OutputOption,
     model: ModelOption = "embedded",
     vectors: VectorsOption = None,
-    emotions: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
+    emotions: OnlyOption = None,
     full: Annotated[bool, typer.Option("--full", help="All emotions at all strengths, 60 prompts, 3 seeds.")] = False,
     strengths: Annotated[str | None, typer.Option(help="In doses, as 0.5,1; 0 is always among them.")] = None,
     n_prompts: Annotated[int | None, typer.Option(min=1, help="As many prompts for everything.")] = None,
@@ -36,7 +49,7 @@ def eval_steering(
         typer.Option(help="One that comes with emosteer, or a text-classification model; may be given many times."),
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of finished batches; OUTPUT/cache by default.")] = None,
-    card: Annotated[bool, typer.Option("--card", help="Put the results into the vectors' file and card.")] = False,
+    card: CardOption = False,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,17 +69,17 @@ def eval_steering(
     from emosteer.eval.steering.report import JSON, notes, tables, write_report
     from emosteer.vectors.records import Record, put
 
-    require_writable(output)  # known now rather than after minutes of answering
+    require_writable(output)  # before minutes of answering
     folder = _with_card(vectors) if card else None
     require("eval", "matplotlib")
     grid: dict[str, Any] = dict(FULL) if full else {}
-    grid |= {name: given for name, given in (("n_prompts", n_prompts), ("seeds", seeds)) if given}
+    grid |= {name: number for name, number in (("n_prompts", n_prompts), ("seeds", seeds)) if number}
     if strengths is not None:
-        grid["strengths"] = doses_of(strengths)
+        grid["strengths"] = parse_strengths(strengths)
     report = evaluate_steering(
         steered_model(model, vectors),
         judges=[named_judge(name) for name in judge] if judge else None,
-        emotions=[name.strip() for name in emotions.split(",")] if emotions else None,
+        emotions=parse_names(emotions),
         seed=seed,
         cache=cache or output / "cache",
         **grid,
@@ -77,14 +90,12 @@ def eval_steering(
     if as_json:
         print_json(report.to_dict())
         return
-    for table in tables(report):
-        printing.out.print(table)
-    for line in (*notes(report), f"Written: {', '.join(str(file) for file in files.values())}"):
-        printing.out.print(line, highlight=False)
+    _print(tables(report), notes(report), files)
 
 
+@app.command("alignment")
 def eval_alignment(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
+    output: OutputOption,
     model: ModelOption = "embedded",
     vectors: VectorsOption = None,
     languages: Annotated[str | None, typer.Option(help="As en,zh; by default those of vectors and norms.")] = None,
@@ -102,7 +113,7 @@ def eval_alignment(
     ] = None,
     permutations: Annotated[int, typer.Option(min=100, help="Random permutations for every p.")] = 5_000,
     cache: Annotated[Path | None, typer.Option(help="Folder of what was read; emosteer's own by default.")] = None,
-    card: Annotated[bool, typer.Option("--card", help="Put the results into the vectors' file and card.")] = False,
+    card: CardOption = False,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -118,21 +129,21 @@ def eval_alignment(
     from emosteer._util.atomic import require_writable
     from emosteer.embedded import cache_dir
     from emosteer.eval.alignment import evaluate_alignment
-    from emosteer.eval.alignment.page import JSON, write_report
+    from emosteer.eval.alignment.report import JSON, write_report
     from emosteer.eval.alignment.tables import notes, tables
     from emosteer.eval.norms import load_category_norms, parse_norms
     from emosteer.vectors.records import Record, put
 
-    require_writable(output)  # known now rather than after minutes of reading
+    require_writable(output)  # before minutes of reading
     folder = _with_card(vectors) if card else None
     require("eval", "matplotlib")
-    rated = [parse_norms(one) for one in norms or []]
+    rated = [parse_norms(source) for source in norms or []]
     sets = load_category_norms(categories) if categories else None
-    asked = [code.strip() for code in languages.split(",")] if languages else None
+    codes = parse_names(languages)
     report = evaluate_alignment(
-        steered_or_extracted(model, vectors, asked or ["en", *(one.language for one in rated)]),
+        steered_or_extracted(model, vectors, codes or ["en", *(ratings.language for ratings in rated)]),
         norms=rated,
-        languages=asked,
+        languages=codes,
         categories=sets,
         permutations=permutations,
         seed=seed,
@@ -144,15 +155,19 @@ def eval_alignment(
     if as_json:
         print_json(report.to_dict())
         return
-    for table in tables(report):
-        printing.out.print(table)
-    for line in (*notes(report), f"Written: {', '.join(str(file) for file in files.values())}"):
-        printing.out.print(line, highlight=False)
+    _print(tables(report), notes(report), files)
 
 
 def _with_card(vectors: str | None) -> Path:
-    """The folder of vectors whose card is to be written."""
+    """Return the folder of the vectors, whose card is to be written."""
     if vectors is None or not Path(vectors).is_dir():
         raise InputError("There is no card to write into.", "Name a folder of vectors with --vectors.")
     require_folder(Path(vectors))
     return Path(vectors)
+
+
+def _print(tables: Iterable[Table], notes: Iterable[str], files: Mapping[str, Path]) -> None:
+    for table in tables:
+        printing.out.print(table)
+    for line in (*notes, f"Written: {', '.join(map(str, files.values()))}"):
+        printing.out.print(line, highlight=False)

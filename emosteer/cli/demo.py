@@ -1,4 +1,4 @@
-"""The command that shows: demo."""
+"""The command demo: a page in which to try tones."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Annotated
 import typer
 
 from emosteer.cli import printing
-from emosteer.cli.options import ModelOption, VectorsOption
+from emosteer.cli.options import ModelOption, VectorsOption, require_vectors
 from emosteer.errors import InputError, require
-from emosteer.models.loading import EMBEDDED
 
 LOOPBACK = "127.0.0.1"
+
+__all__ = ["demo"]
 
 
 def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 takes any that is free.")] = 7860,
-    model: ModelOption = EMBEDDED,
+    model: ModelOption = "embedded",
     vectors: VectorsOption = None,
     mcp: Annotated[bool, typer.Option("--mcp", help="Offer the named endpoints as tools to other models.")] = False,
 ) -> None:
@@ -27,31 +28,28 @@ def demo(
     require("demo", "gradio")
     if mcp:
         require("mcp", "mcp")
-    if vectors is None and model != EMBEDDED:
-        raise InputError(
-            f"Which vectors for {model}?", f"Name them with --vectors, or build them: emosteer extract --model {model}"
-        )
-    free = _free(port)  # gradio would take another nearby without a word
+    require_vectors(model, vectors)
+    free = _free_port(port)  # gradio would silently take another one nearby
     from emosteer.demo import Pair, build
 
-    shown = build(Pair(model, vectors))
-    # gradio says more than a line when it begins.
-    address = shown.launch(server_name=LOOPBACK, server_port=free, mcp_server=mcp, quiet=True)
+    page = build(Pair(model, vectors))
+    address = page.launch(server_name=LOOPBACK, server_port=free, mcp_server=mcp, quiet=True)
     printing.err.print(f"The demo is at {address} (Ctrl-C ends it). The model is being loaded.", soft_wrap=True)
     if mcp:
         printing.err.print(f"Its tools for other models (MCP) are at {address}gradio_api/mcp/", soft_wrap=True)
-    shown.page.block_thread()  # until Ctrl-C
+    page.page.block_thread()  # until Ctrl-C
     # Weights that are being read cannot be interrupted: Python would wait for them, or torch abort with a core dump.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _free(port: int) -> int:
-    with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _free_port(port: int) -> int:
+    """Return the port, or any free one for 0."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            tried.bind((LOOPBACK, port))
+            trial.bind((LOOPBACK, port))
         except OSError as error:
             raise InputError(f"Port {port} cannot be used ({error.strerror}).", "Name another with --port.") from error
-        return int(tried.getsockname()[1])
+        return int(trial.getsockname()[1])

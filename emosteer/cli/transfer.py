@@ -1,9 +1,8 @@
-"""The command that moves vectors from one model to another: transfer."""
+"""The command transfer: vectors from one model to another."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,10 +10,10 @@ from rich.table import Table
 
 import emosteer
 from emosteer.cli import printing
-from emosteer.cli.options import JsonOption, VectorsArgument, require_folder
-from emosteer.cli.printing import cell, print_json, printable
+from emosteer.cli.options import BatchOption, JsonOption, OutputOption, VectorsArgument, require_folder
+from emosteer.cli.printing import cell, print_json, say
 
-LINES = {  # figure in the file → what the table calls it
+_ROWS = {  # figure in the file → what the table calls it
     "cosine": "transferred with extracted",
     "random_map": "by a random map",
     "shuffled_texts": "by a map fitted on shuffled texts",
@@ -22,16 +21,18 @@ LINES = {  # figure in the file → what the table calls it
     "ceiling": "extracted with extracted, other half of the texts",
 }
 
+__all__ = ["transfer"]
+
 
 def transfer(
     vectors: VectorsArgument,
     source: Annotated[str, typer.Option("--from", help="The model they were made from.", show_default=False)],
     target: Annotated[str, typer.Option("--to", help="The model they are wanted for.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
+    output: OutputOption,
     concepts: Annotated[
         str, typer.Option(help="Texts that both models read: built-in concept sets, as en or en,zh; or a JSON file.")
     ] = "en",
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts at a time.")] = 32,
+    batch_size: BatchOption = 32,
     as_json: JsonOption = False,
 ) -> None:
     """Move vectors from one model to another, and measure what is lost.
@@ -45,7 +46,7 @@ def transfer(
 
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)
     texts = emosteer.ConceptSet.load(concepts)
-    require_folder(output)  # known now rather than after minutes of reading
+    require_folder(output)  # before minutes of reading
     with printing.err.status(f"Loading {source} and {target} …"):
         models = (*load_model(source), *load_model(target))
     moved = transfer(loaded, *models, texts, batch_size=batch_size)
@@ -54,24 +55,21 @@ def transfer(
         print_json({"output": str(output), "emotions": list(moved.emotions), "extraction": dict(moved.extraction)})
         return
     _print(moved.extraction)
-    for line in (
-        f"{len(moved.emotions)} emotions at {len(moved.layers)} layers: {output}",
-        f"Their doses are the fallback. To measure them: emosteer calibrate {output} --model {target}",
-    ):
-        printing.out.print(printable(line), markup=False, highlight=False)
+    say(f"{len(moved.emotions)} emotions at {len(moved.layers)} layers: {output}")
+    say(f"Their doses are the fallback. To measure them: emosteer calibrate {output} --model {target}")
 
 
 def _print(extraction: Mapping[str, Any]) -> None:
     held_out = extraction["held_out"]
     layers = Table("layer", "from layer", "held-out R²", "cosine")
     rows = zip(extraction["map"]["source_layers"], held_out["r2"], held_out["cosine_by_layer"], strict=True)
-    for layer, (fed_by, r2, cosine) in enumerate(rows):
-        layers.add_row(str(layer), str(fed_by), cell(r2), cell(cosine))
+    for layer, (source, r2, cosine) in enumerate(rows):
+        layers.add_row(str(layer), str(source), cell(r2), cell(cosine))
     printing.out.print(layers)
     table = Table("held-out emotions", "cosine", "95 %")
-    for name, told in LINES.items():
+    for name, label in _ROWS.items():
         figure = held_out[name]
-        table.add_row(told, cell(figure["value"]), f"{cell(figure['low'])} to {cell(figure['high'])}")
+        table.add_row(label, cell(figure["value"]), f"{cell(figure['low'])} to {cell(figure['high'])}")
     printing.out.print(table)
     share = held_out["halves"]["value"] / held_out["ceiling"]["value"]
     printing.out.print(

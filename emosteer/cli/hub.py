@@ -1,4 +1,4 @@
-"""Commands that share vectors on the Hub: push, pull, list."""
+"""The commands of the Hub: push, pull, list."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from emosteer._util import layout
 from emosteer.cli import printing
 from emosteer.cli.options import JsonOption, LimitOption, RevisionOption, SubfolderOption
-from emosteer.cli.printing import print_json, printable
+from emosteer.cli.printing import print_json, printable, say
+
+__all__ = ["list_", "pull", "push"]
 
 
 def push(
@@ -42,7 +43,7 @@ def push(
 
     files = storage.files_to_push(folder)
     left_out = sorted(path.name for path in folder.iterdir() if path.name not in files)
-    done = storage.push(  # the client shows its own progress
+    pushed = storage.push(  # the client shows its own progress
         files,
         repository,
         subfolder=subfolder,
@@ -53,17 +54,17 @@ def push(
         replace_card=replace_card,
     )
     if as_json:
-        print_json({**asdict(done), "left_out": left_out})
+        print_json({**asdict(pushed), "left_out": left_out})
         return
-    if not done.changed:
-        printing.out.print(Text(f"Nothing to push: {printable(done.url)} has all of it."), soft_wrap=True)
+    if not pushed.changed:
+        say(f"Nothing to push: {pushed.url} has all of it.")
         return
-    what = f"Pull request {done.pull_request}" if done.pull_request else f"Commit {done.commit[:8]}"
-    printing.out.print(Text(f"{what}: {printable(done.url)}"), soft_wrap=True)
-    printing.out.print(Text(f"Pushed: {', '.join(done.files)}"))
-    for files_of, said in ((done.deleted, "Taken out there"), (left_out, "Left out, as no part of these vectors")):
-        if files_of:
-            printing.out.print(Text(f"{said}: {printable(', '.join(files_of))}"))
+    what = f"Pull request {pushed.pull_request}" if pushed.pull_request else f"Commit {pushed.commit[:8]}"
+    say(f"{what}: {pushed.url}")
+    printing.out.print(Text(f"Pushed: {', '.join(pushed.files)}"))
+    for names, label in ((pushed.deleted, "Taken out there"), (left_out, "Left out, as no part of these vectors")):
+        if names:
+            printing.out.print(Text(f"{label}: {printable(', '.join(names))}"))
 
 
 def pull(
@@ -78,27 +79,26 @@ def pull(
 ) -> None:
     """Get vectors from the Hub, all files of one commit, and check them; later they load without a connection."""
     from emosteer import hub
+    from emosteer._util import layout
     from emosteer._util.atomic import require_new, require_writable, write_folder
     from emosteer.vectors import storage
 
     if output is not None:
         require_new(output)
         require_writable(output)
-    found = hub.Repository.at(repository, revision=revision, subfolder=subfolder)
+    source = hub.Repository.at(repository, revision=revision, subfolder=subfolder)
     needed = (layout.VECTORS_FILE, layout.CONFIG_FILE)
-    folder = found.fetch(needed, optional=[name for name in layout.LIMITS if name not in needed])
+    folder = source.fetch(needed, optional=[name for name in layout.LIMITS if name not in needed])
     files = storage.files_in(folder)
     if output is not None:
         write_folder(output, files)
-    told = {"repository": repository, "commit": found.commit, "folder": str(output or folder), "files": sorted(files)}
+    where = str(output or folder)
     if as_json:
-        print_json(told)
+        print_json({"repository": repository, "commit": source.commit, "folder": where, "files": sorted(files)})
         return
-    printing.out.print(
-        Text(f"{printable(repository)} at commit {found.commit[:8]}: {output or folder}"), soft_wrap=True
-    )
+    say(f"{repository} at commit {source.commit[:8]}: {where}")
     place = output or (folder if revision or subfolder else repository)
-    printing.out.print(Text(f"Use it: emosteer steer … --vectors {place}"), soft_wrap=True)
+    say(f"Use it: emosteer steer … --vectors {place}")
 
 
 def list_(
@@ -114,13 +114,14 @@ def list_(
     from emosteer import hub
 
     with printing.err.status("Asking the Hub …"):
-        found = hub.search(base_model=model, text=search, limit=limit)
+        repositories = hub.search(base_model=model, text=search, limit=limit)
     if as_json:
-        print_json({"repositories": [asdict(one) for one in found]})
+        print_json({"repositories": [asdict(entry) for entry in repositories]})
         return
     table = Table("repository", "for the model", "downloads", "likes", "updated", "")
-    for one in found:
-        access = "private" if one.private else "gated" if one.gated else ""
-        cells = (one.name, ", ".join(one.base_models), str(one.downloads), str(one.likes), one.updated or "–", access)
+    for entry in repositories:
+        access = "private" if entry.private else "gated" if entry.gated else ""
+        models, updated = ", ".join(entry.base_models), entry.updated or "–"
+        cells = (entry.name, models, str(entry.downloads), str(entry.likes), updated, access)
         table.add_row(*(Text(printable(cell)) for cell in cells))
-    printing.out.print(table if found else "No vectors found.")
+    printing.out.print(table if repositories else "No vectors found.")

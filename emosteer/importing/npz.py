@@ -1,0 +1,66 @@
+"""Archives of numpy arrays, `.npz`. Read here since numpy trusts the sizes in their headers."""
+
+from __future__ import annotations
+
+import io
+import tokenize
+from typing import TYPE_CHECKING
+
+from emosteer.errors import FormatError
+from emosteer.importing.archives import open_archive, read_entry
+from emosteer.importing.contents import Contents
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["read_npz"]
+
+
+def read_npz(data: bytes, name: str) -> Contents:
+    """Read an `.npz` file.
+
+    Args:
+        data: The file.
+        name: Name of the file, for errors.
+
+    Returns:
+        Array by name.
+
+    Raises:
+        FormatError: The file is damaged, or holds anything but arrays of floating-point numbers.
+    """
+    arrays: dict[str, Tensor] = {}
+    with open_archive(data, name) as archive:
+        for entry in archive.infolist():
+            if not entry.filename.endswith(".npy"):
+                raise FormatError(f"{name} holds {entry.filename[:70]!r}, expected only arrays of numpy (.npy).")
+            content = read_entry(archive, entry, name)
+            arrays[entry.filename.removesuffix(".npy")] = _npy(content, f"{entry.filename[:70]!r} in {name}")
+    return Contents(arrays)
+
+
+def _npy(data: bytes, called: str) -> Tensor:
+    """Read one array. Its header is parsed as data, and must describe exactly the bytes that follow it."""
+    import numpy as np
+    import torch
+
+    stream = io.BytesIO(data)
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in headers:
+            raise FormatError(f"{called} is of version {version} of numpy's format, expected (1, 0) or (2, 0).")
+        shape, by_column, dtype = headers[version](stream)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{called} has no valid header of numpy ({str(error)[:100]}).") from error
+    if dtype.kind != "f" or dtype.itemsize > 8:
+        raise FormatError(f"{called} holds {str(dtype)[:40]}, expected floating-point numbers.")
+    rest, size = data[stream.tell() :], dtype.itemsize
+    for extent in shape:
+        size *= extent
+    if min(shape, default=1) < 0 or len(rest) != size:
+        raise FormatError(f"{called} has {len(rest)} bytes, its shape {str(list(shape))[:70]} needs {size}.")
+    flat = np.frombuffer(rest, dtype).astype(dtype.newbyteorder("="))
+    return torch.from_numpy(flat.reshape(shape, order="F" if by_column else "C").copy(order="C"))
