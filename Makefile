@@ -34,7 +34,7 @@ demo: install
 
 # The documentation as a site, in build/docs; warnings are errors.
 docs: install $(SITE)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/site/mkdocs.yml
 	@echo "The site is in build/docs: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs"
 
 $(SITE): $(INSTALLED)

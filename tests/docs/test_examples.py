@@ -13,7 +13,6 @@ import json
 import re
 import tomllib
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from emosteer import cli
 from emosteer import embedded as embedded_model
 from emosteer.concepts import ConceptSet
 from emosteer.export import write_gguf
+from emosteer.vectors import shipped
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
 from tests.docs.pages import PAGES, ROOT, blocks, commands, inline_commands
 from tests.loopback import LoopbackHub, connected
@@ -86,7 +86,7 @@ def workplace(tmp_path, monkeypatch, tiny, tiny_vectors):
     Path("my-set.json").write_text(own_set())
 
     monkeypatch.setattr(embedded_model, "load", lambda dtype=None: tiny)
-    monkeypatch.setattr(import_module("emosteer.cli.quickstart"), "embedded_folder", lambda: Path(SHIPPED))
+    monkeypatch.setattr(shipped, "_PACKAGE", where / "emosteer")  # beside it lies `vectors/`
     for part, kind in zip(tiny, (AutoModelForCausalLM, AutoTokenizer), strict=True):
         monkeypatch.setattr(kind, "from_pretrained", lambda name, *_, part=part, **__: part)
     whole, generate = ConceptSet.load, GenerationMixin.generate
