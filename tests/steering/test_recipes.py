@@ -11,6 +11,7 @@ import emosteer
 from emosteer.errors import InputError, ToneError
 from emosteer.schedules import ramp
 from emosteer.steering.recipes import RECIPES, Recipe
+from emosteer.vectors.types import EmotionInfo
 from tests.conftest import tiny_model, tiny_tokenizer
 
 RECIPE = Recipe(dose=1.5, bonus=2.0, plausibility=0.2)
@@ -150,7 +151,7 @@ def test_an_affect_can_be_cooked(tokenizer):
     model = tiny_model()
     vectors = emosteer.EmotionVectors.random(model, ["joy", "fear", "calm", "sadness"], seed=1)
     rated = {"joy": (0.8, 0.4), "fear": (-0.6, 0.5), "calm": (0.6, -0.6), "sadness": (-0.7, -0.3)}
-    info = {name: emosteer.config.EmotionInfo({}, *point) for name, point in rated.items()}
+    info = {name: EmotionInfo({}, *point) for name, point in rated.items()}
     steered = emosteer.SteeredModel(model, tiny_tokenizer(), emosteer.vectors.replace(vectors, info=info))
     batch = prompt(steered, "A bus.")
     sad = steered.generate(**batch, emotion=emosteer.Affect(-0.8, -0.3), recipe=RECIPE, **OPTIONS)
