@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -152,7 +153,7 @@ def test_an_affect_can_be_cooked(tokenizer):
     vectors = emosteer.EmotionVectors.random(model, ["joy", "fear", "calm", "sadness"], seed=1)
     rated = {"joy": (0.8, 0.4), "fear": (-0.6, 0.5), "calm": (0.6, -0.6), "sadness": (-0.7, -0.3)}
     info = {name: EmotionInfo({}, *point) for name, point in rated.items()}
-    steered = emosteer.SteeredModel(model, tiny_tokenizer(), emosteer.vectors.replace(vectors, info=info))
+    steered = emosteer.SteeredModel(model, tiny_tokenizer(), replace(vectors, info=info))
     batch = prompt(steered, "A bus.")
     sad = steered.generate(**batch, emotion=emosteer.Affect(-0.8, -0.3), recipe=RECIPE, **OPTIONS)
     assert sad.tolist() != steered.generate(**batch, **OPTIONS).tolist()
