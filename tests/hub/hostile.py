@@ -245,7 +245,7 @@ def _configs() -> Iterator[Hostile]:
     yield Hostile("base-huge", "a model of a million layers", wide, "has the shape")
     yield Hostile("base-odd", "a number of 4,000 digits", with_config(base(hidden_size=10**3_999)), "whole number")
     listed = with_config(lambda c: c["doses"]["joy"].update(dose=1e308))
-    yield Hostile("dose-huge", "a dose that would overflow", listed, "not between")
+    yield Hostile("dose-huge", "a dose that would overflow", listed, "not a number from 0 to 1000")
 
 
 def _texts() -> Iterator[Hostile]:
