@@ -27,8 +27,8 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "scopes swapped",
-        '"prompt": places < 0, "generated": places >= 0',
-        '"prompt": places >= 0, "generated": places < 0',
+        '"prompt": positions < 0, "generated": positions >= 0',
+        '"prompt": positions >= 0, "generated": positions < 0',
         "steering/test_places.py::test_an_answer_equals_that_of_hooks_by_hand",
     ),
     Mutant(
@@ -51,8 +51,8 @@ MUTANTS = (
     ),
     Mutant(
         "hooks left on the model",
-        "            handle.remove()\n        self._handles.clear()\n        self._ready.clear()",
-        "            pass\n        self._handles.clear()\n        self._ready.clear()",
+        "            handle.remove()\n        self._handles.clear()\n        self._sites.clear()",
+        "            pass\n        self._handles.clear()\n        self._sites.clear()",
         "steering/test_hooks.py::test_the_model_is_as_it_was_after_the_block",
     ),
     Mutant(
@@ -111,8 +111,8 @@ MUTANTS = (
     ),
     Mutant(
         "thermostat runs away",
-        "now.deficit + self._levels - score",
-        "now.deficit - self._levels + score",
+        "state.deficit + self._levels - scores",
+        "state.deficit - self._levels + scores",
         "steering/test_thermostat.py::test_strengths_are_what_is_missing_added_up",
     ),
     Mutant(
@@ -141,14 +141,14 @@ MUTANTS = (
     ),
     Mutant(
         "padding in the norms",
-        "* kept).sum(1) / kept.sum(1)",
-        "* kept).sum(1) / kept.shape[1]",
+        "* weights).sum(1) / weights.sum(1)",
+        "* weights).sum(1) / weights.shape[1]",
         "models/test_activations.py::test_states_and_norms_are_those_of_every_text_read_alone",
     ),
     Mutant(
         "fingerprint of the dtype",
-        "flat[places.to(flat.device)].to(torch.bfloat16)",
-        "flat[places.to(flat.device)].contiguous()",
+        "flat[indices.to(flat.device)].to(torch.bfloat16)",
+        "flat[indices.to(flat.device)].contiguous()",
         "vectors/test_emotion_vectors.py::test_the_fingerprint_is_of_the_weights_whatever_their_dtype",
     ),
     Mutant(
@@ -225,7 +225,7 @@ MUTANTS = (
     ),
     Mutant(
         "card loses text",
-        'return f"{text[: there.start]}{body}',
+        'return f"{text[: place.start]}{body}',
         'return f"{body}',
         "vectors/test_card.py::test_what_people_wrote_stays_in_front_matter_and_body",
     ),
