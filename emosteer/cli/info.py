@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from emosteer.cli import printing
 from emosteer.cli.options import JsonOption, RevisionOption, SubfolderOption, VectorsArgument
@@ -47,7 +47,9 @@ def info(
     ]
     for line in lines:
         say(line)
-    table = Table("emotion", "valence", "arousal", "dose", "layers", "cost", "hit rate", "stability")
+    table = Table(
+        Column("emotion", no_wrap=True), "valence", "arousal", "dose", "layers", "cost", "hit rate", "stability"
+    )
     for row in contents["emotions"]:
         dose = row["dose"]
         number = f"{dose['dose']:.2f}" + ("" if row["calibrated"] else " *")

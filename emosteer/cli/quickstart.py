@@ -16,9 +16,11 @@ from rich.text import Text
 
 import emosteer
 from emosteer.cli import printing
-from emosteer.cli.options import JsonOption, SeedOption, TokensOption
+from emosteer.cli.options import JsonOption, ModelOption, SeedOption, TokensOption
 from emosteer.cli.printing import print_json, printable, shown
-from emosteer.vectors.shipped import EMBEDDED_SET, shipped_folder
+from emosteer.embedded import MODEL_ID
+from emosteer.models.loading import EMBEDDED
+from emosteer.vectors.shipped import shipped_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -57,27 +59,31 @@ class Answer:
 
 def quickstart(
     question: Annotated[str | None, typer.Argument(help="What to ask.", show_default=False)] = None,
+    model: ModelOption = EMBEDDED,
     strength: Annotated[float, typer.Option(help="Of each tone, in calibrated doses.")] = 1.0,
     build: Annotated[bool, typer.Option("--build", help="Build the vectors anew instead of loading them.")] = False,
     seed: SeedOption = 0,
     max_new_tokens: TokensOption = 40,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the small embedded model one question and read its answer plainly and in five tones."""
-    from emosteer import embedded
+    """Ask the small embedded model one question and read its answer plainly and in five tones.
+
+    With --model, a larger one answers; its vectors are built the first time, and kept in emosteer's cache.
+    """
     from emosteer.model import SteeredModel
+    from emosteer.models.loading import load_model
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
-    folder = None if build else shipped_folder()
-    with printing.err.status("Loading the embedded model …"):
-        model, tokenizer = embedded.load()
+    folder = shipped_folder() if model == EMBEDDED and not build else None
+    with printing.err.status(f"Loading {model} …"):
+        parts = load_model(model)
     if folder is None:
-        folder = _build(model, tokenizer)
+        folder = _built(*parts, anew=build)
     vectors = EmotionVectors.from_pretrained(folder)
-    steered = SteeredModel(model, tokenizer, vectors)
+    steered = SteeredModel(*parts, vectors)
     asked = QUESTION if question is None else question
     options: dict[str, Any] = {"strength": strength, "seed": seed, "max_new_tokens": max_new_tokens}
-    example = _python_example("embedded", shown(folder))
+    example = _python_example(model, shown(folder))
     results: list[Answer] = []
     with printing.err.status("Answering …") as status:
         for answer in answers(steered, asked, **options):
@@ -86,7 +92,7 @@ def quickstart(
     if as_json:
         print_json(
             {
-                "model": embedded.MODEL_ID,
+                "model": MODEL_ID if model == EMBEDDED else model,
                 "question": asked,
                 **options,
                 "answers": [asdict(answer) for answer in results],
@@ -152,13 +158,17 @@ def answers(
         yield Answer(emotion, 0.0 if emotion is None else strength, text.strip().rstrip("\ufffd"), nats, nats - plain)
 
 
-def _build(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Path:
-    """Extract the vectors of the embedded model, and return the folder of the cache that they are written to."""
+def _built(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, anew: bool) -> Path:
+    """Return the folder of the cache with vectors of a model, extracted now if they are not there."""
     from emosteer.embedded import cache_dir
+    from emosteer.models.fingerprint import base_model_of
 
-    concepts = emosteer.ConceptSet.load("en")
-    folder = cache_dir() / "vectors" / f"{EMBEDDED_SET}-{version('emosteer')}-{concepts.digest[:12]}"
-    emosteer.extract(model, tokenizer, concepts).save_pretrained(folder)
+    concepts, base = emosteer.ConceptSet.load("en"), base_model_of(model)
+    name = (base.repo_id or base.model_type).replace("/", "--")
+    made_from = f"{version('emosteer')}-{concepts.digest[:12]}-{(base.fingerprint or 'unknown')[:12]}"
+    folder = cache_dir() / "vectors" / f"{name}-{made_from}"
+    if anew or base.fingerprint is None or not folder.is_dir():
+        emosteer.extract(model, tokenizer, concepts).save_pretrained(folder)
     return folder
 
 

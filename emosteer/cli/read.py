@@ -42,7 +42,8 @@ def read(
         more, less = (f"more {emotion}", f"less {emotion}") if emotion else ("pleasant", "unpleasant")
         printing.out.print(Text.assemble("marked: ", (more, WARM), " ", (less, COOL), " (bold: strongly)\n"))
     table = Table("emotion", "score", "±", title_justify="left", title="In standard deviations of neutral text")
-    for name, score in sorted(reading.scores.items(), key=lambda item: -item[1])[:top]:
+    ranked = sorted(reading.scores.items(), key=lambda item: -item[1])
+    for name, score in [*ranked[:top], *(item for item in ranked[top:] if item[0] == emotion)]:
         table.add_row(name, f"{score:+.2f}", f"{1.96 * reading.uncertainty[name]:.2f}")
     for axis, value in (("valence", reading.valence), ("arousal", reading.arousal)):
         if value is not None:

@@ -89,7 +89,7 @@ def check_same(expected: BaseModel, actual: BaseModel) -> None:
     if (expected.num_hidden_layers, expected.hidden_size) != (actual.num_hidden_layers, actual.hidden_size):
         raise IncompatibleModelError(
             f"These vectors are for {_described(expected)}, the model is {_described(actual)}.",
-            "Extract vectors for this model: emosteer extract --model …",
+            "Use the model they were made for (--model), or extract vectors for this one: emosteer extract --model …",
         )
     if expected.model_type != actual.model_type:
         difference = f"another architecture ({actual.model_type} instead of {expected.model_type})"

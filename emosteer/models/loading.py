@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emosteer import embedded
+from emosteer._util.names import is_repo_id
 from emosteer.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def load_model(source: str | Path, **options: Any) -> tuple[PreTrainedModel, Pre
         embedded.require_gguf(path.name)
     elif _is(Path.is_dir, path) and not (path / "config.json").is_file():
         raise InputError(f"The folder {path} holds no model: it has no config.json.", "Name a folder that has one.")
+    elif not is_repo_id(where) and not _is(Path.is_dir, path):
+        raise InputError(f"There is no folder {where[:200]!r} here, and it cannot be the name of a Hub model.", _HINT)
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, **gguf, **revision)
         model = AutoModelForCausalLM.from_pretrained(where, **gguf, **options)

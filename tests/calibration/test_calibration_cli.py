@@ -117,11 +117,21 @@ def test_without_the_encoder_there_are_doses_and_no_hit_rates(run, extract, fold
     ("args", "says"),
     [
         (["calibrate", "{nothing}"], "cannot be read"),
-        (["calibrate", "{vectors}/vectors.safetensors", "-m", "{model}"], "--output"),
-        (["calibrate", "{vectors}", "-m", "{model}", "--budget", "0"], "positive"),
-        (["calibrate", "{vectors}", "-m", "{model}", "--emotions", "rage"], "rage"),
-        (["extract", "-o", "{new}", "-m", "{model}", "--calibration", "{nothing}"], "calibration"),
-        (["extract", "-o", "{new}", "-m", "{model}", "--calibration", "{vectors}/config.json"], "not a calibration"),
+        pytest.param(
+            ["calibrate", "{vectors}/vectors.safetensors", "-m", "{model}"], "--output", marks=pytest.mark.full
+        ),
+        pytest.param(["calibrate", "{vectors}", "-m", "{model}", "--budget", "0"], "positive", marks=pytest.mark.full),
+        pytest.param(["calibrate", "{vectors}", "-m", "{model}", "--emotions", "rage"], "rage", marks=pytest.mark.full),
+        pytest.param(
+            ["extract", "-o", "{new}", "-m", "{model}", "--calibration", "{nothing}"],
+            "calibration",
+            marks=pytest.mark.full,
+        ),
+        pytest.param(
+            ["extract", "-o", "{new}", "-m", "{model}", "--calibration", "{vectors}/config.json"],
+            "not a calibration",
+            marks=pytest.mark.full,
+        ),
         (
             ["extract", "-o", "{new}", "-m", "{model}", "--concepts", "{concepts}", "--calibration", "{other}"],
             "other directions",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -236,6 +237,16 @@ def test_control_characters_do_not_reach_the_terminal():
     assert printing.printable("a\x1b[31mb\x07\n") == "a�[31mb�\n"
 
 
+def test_the_emotion_that_read_is_asked_for_is_in_its_table(run, folder):
+    about = ("read", "A quiet evening.", "-m", folder / "model", "-v", folder / "vectors", "--top", 1)
+    for emotion in ("joy", "fear", "calm"):
+        status, out, _ = run(*about, "-e", emotion)
+        assert status == 0
+        assert re.search(rf"│ {emotion} +│", out)
+    rows = re.findall(r"│ (?:joy|fear|calm) +│", run(*about)[1])
+    assert len(rows) == 1
+
+
 @pytest.fixture
 def small_quickstart(monkeypatch, tmp_path):
     """Quickstart with a tiny model and vectors in the place of the embedded ones, and an empty cache."""
@@ -263,6 +274,20 @@ def test_quickstart_builds_vectors_into_the_cache_if_asked(run, small_quickstart
     assert status == 0
     (file,) = small_quickstart.glob("vectors/*/vectors.safetensors")
     assert str(file.parent) in json.loads(out)["python"]
+
+
+def test_quickstart_on_another_model_builds_its_vectors_once(run, small_quickstart, monkeypatch, tmp_path):
+    tiny_model().save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    ask = ("quickstart", "--model", tmp_path / "model", "--max-new-tokens", 4, "--json")
+    status, first, _ = run(*ask)
+    assert status == 0
+    (file,) = small_quickstart.glob("vectors/llama-*/vectors.safetensors")
+    monkeypatch.setattr(emosteer, "extract", None, raising=False)
+    status, again, _ = run(*ask)
+    assert (status, again) == (0, first)
+    assert json.loads(first)["model"] == str(tmp_path / "model")
+    assert str(file.parent) in json.loads(first)["python"]
 
 
 def test_quickstart_says_what_to_do_where_no_vectors_are_shipped(run, monkeypatch, tmp_path):

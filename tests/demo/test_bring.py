@@ -264,6 +264,7 @@ def test_the_python_builds_what_the_page_built(tmp_path, monkeypatch, model, tok
 # ---------------------------------------------------------------------------------------------------------- the page
 
 
+@pytest.mark.slow
 def test_what_loads_is_not_for_other_programs_and_does_not_hold_up_talking():
     """In a process of its own, since gradio leaves event loops open."""
     told = """

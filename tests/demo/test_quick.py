@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import emosteer
 
 DEMO = Path(emosteer.__file__).parent / "demo"
@@ -31,6 +33,7 @@ def test_gradio_writes_a_stub_beside_each_component_but_not_for_who_imports_the_
     assert [path.name for path in tmp_path.glob("*.pyi")] == ["before.pyi"]
 
 
+@pytest.mark.slow
 def test_nor_when_the_demo_is_there_first(tmp_path):
     run(
         tmp_path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -147,6 +148,12 @@ def test_a_folder_without_config_is_one_line(tmp_path):
     with pytest.raises(InputError) as caught:
         load_model(tmp_path)
     one_line(caught.value, str(tmp_path), "config.json")
+
+
+@pytest.mark.parametrize("source", ["/no/such/model", "../no-such-model", "./a/b/c"])
+def test_a_folder_that_is_not_there_is_called_one(source):
+    with pytest.raises(InputError, match=f"There is no folder '{re.escape(source)}' here"):
+        load_model(source)
 
 
 def test_a_gguf_file_that_is_not_there_is_one_line(tmp_path):

@@ -20,7 +20,12 @@ NOT_IMPORTED = {"accelerate", "scipy"}  # transformers reads GGUF files with one
 def declared() -> tuple[set[str], set[str]]:
     """Distributions that the package always has, and those of its extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [line for name, lines in project["optional-dependencies"].items() if name != "dev" for line in lines]
+    extras = [
+        line
+        for name, lines in project["optional-dependencies"].items()
+        if name not in ("dev", "docs")
+        for line in lines
+    ]
     core, optional = (
         {canonicalize_name(Requirement(line).name) for line in lines} for lines in (project["dependencies"], extras)
     )

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import emosteer
+from tests.conftest import few
 from tests.oracle import added, along, deltas
 
 pytestmark = pytest.mark.embedded
@@ -70,7 +71,7 @@ def test_a_block_gives_its_plain_output_plus_the_delta_and_blocks_below_what_the
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"use_cache": False}, {"prefill_chunk_size": 5}, {"cache_implementation": "static"}]
+    "options", few([{}, {"use_cache": False}, {"prefill_chunk_size": 5}, {"cache_implementation": "static"}], {})
 )
 def test_every_way_of_decoding_says_what_the_hand_written_hook_says(embedded, vectors, prompts, options):
     model, _ = embedded
