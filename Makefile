@@ -61,7 +61,7 @@ mutants: install
 test-browser: install $(AXE)
 	AXE=$(AXE)/node_modules/axe-core/axe.min.js BROWSER_OUTPUT=.venv/browser-output $(BIN)/python -m pytest tests/browser
 
-# The pictures of the README.
+# The pictures of README and docs.
 screenshots: install $(AXE)
 	$(BIN)/python -m tests.browser.screenshots
 

@@ -34,7 +34,7 @@ LONGEST_TEXT = 4000
 SHORT = 30  # tokens of an answer where there are many answers
 PEOPLE = "People"
 TEXT = "The text"
-STARTER = "How was your morning?"
+STARTER = "What does the moon look like tonight?"
 MEASURES = {  # name in the report → name on the page
     "rsa": "shape of all the emotions (RSA)",
     "axis_valence": "valence",

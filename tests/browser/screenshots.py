@@ -1,4 +1,4 @@
-"""The pictures of the README, made by the demo itself: `make screenshots`."""
+"""The pictures of README and docs, made by the demo itself: `make screenshots`."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ def main() -> None:
         demo.wait()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         try:
-            walk(opened(browser, demo.url, 1280, "light"))
-            narrow(opened(browser, demo.url, 390, "dark"))
+            walk(opened(browser, demo.url))
         finally:
             browser.close()
             demo.stop()
 
 
-def opened(browser, url: str, width: int, scheme: str) -> Page:
+def opened(browser, url: str) -> Page:
     context = browser.new_context(
-        viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
+        viewport={"width": 1280, "height": 800}, color_scheme="light", reduced_motion="reduce"
     )
     context.set_default_timeout(180_000)
     page = context.new_page()
@@ -56,18 +55,6 @@ def walk(page: Page) -> None:
     page.wait_for_selector("#strengths .em-card")
     page.wait_for_timeout(500)
     keep(page, "strengths", "#strengths")
-    tab(page, "Every tone")
-    page.click("#every")
-    page.wait_for_selector("#tones .em-card")
-    page.wait_for_timeout(500)
-    keep(page, "tones", "#tones")
-
-
-def narrow(page: Page) -> None:
-    page.get_by_role("button", name="sadness", exact=True).click()
-    send(page, "How was your morning?")
-    wait_until_read(page)
-    keep(page, "narrow")
 
 
 def keep(page: Page, name: str, part: str | None = None) -> None:
