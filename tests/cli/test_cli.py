@@ -166,7 +166,7 @@ def test_a_loud_tone_is_a_warning_line(run, folder):
         (["steer", "a" * 300, "-v", "{vectors}", "-m", "{model}"], "context ends at 256"),
         (["steer", "Hi", "-m", "{model}"], "--vectors"),
         (["steer", "Hi", "-v", "{nothing}", "-m", "{model}"], "cannot be read"),
-        (["steer", "Hi", "-v", "{vectors}", "-m", "{nothing}"], "could not be loaded"),
+        (["steer", "Hi", "-v", "{vectors}", "-m", "{nothing}"], "There is no folder"),
         (["steer", "Hi", "-v", "{vectors}", "-m", "{vectors}/x.gguf"], "no GGUF file"),
         (["info", "{model}/config.json"], "not a valid emosteer vector file"),
         (["info", "{model}/model.safetensors"], "not one of emosteer"),
