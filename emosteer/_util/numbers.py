@@ -3,10 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from numbers import Real
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
-__all__ = ["is_finite_number"]
+from emosteer.errors import ToneError
+
+__all__ = ["is_finite_number", "is_whole_number", "layer_numbers"]
+
+
+def is_whole_number(value: Any) -> bool:
+    """Return whether a value is an integer of Python, numpy or torch, but not a bool."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return False
+    try:
+        return value.__index__() == value and str(getattr(value, "dtype", "")) not in ("bool", "torch.bool")
+    except (TypeError, ValueError, RuntimeError):  # an array of several
+        return False
+
+
+def layer_numbers(layers: Any) -> tuple[int, ...]:
+    """Return layers that a caller names, one or several, as a tuple of Python integers.
+
+    Raises:
+        ToneError: They are not whole numbers.
+    """
+    if is_whole_number(layers):
+        return (int(layers),)
+    several = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, (str, bytes)) else [layers]
+    if not all(map(is_whole_number, several)):
+        raise ToneError(f"{layers!r:.60} are no layers.", "Give whole numbers, 0 being the first: layers=[10, 11, 12].")
+    return tuple(map(int, several))
 
 
 def is_finite_number(value: object) -> TypeGuard[float]:

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from emosteer._util.numbers import is_whole_number
+from emosteer.errors import InputError
 from emosteer.layers import input_device
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-__all__ = ["drawing"]
+__all__ = ["checked_seed", "drawing"]
 
 _lock = threading.Lock()  # torch has one random state for all threads
 
@@ -29,12 +31,16 @@ def drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) -
         seed: The seed, or None.
         model: The model that generates.
         options: Options for `generate`.
+
+    Raises:
+        InputError: The seed is none.
     """
     import torch
 
     if seed is None:
         yield options
         return
+    seed = checked_seed(seed)
     device = input_device(model)
     on_cuda = device.type == "cuda"
 
@@ -67,14 +73,25 @@ def drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) -
         restore()
         return torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
 
-    processors, criteria = options.get("logits_processor", ()), options.get("stopping_criteria", ())
+    processors, criteria = options.get("logits_processor") or (), options.get("stopping_criteria") or ()
     drawn = {**options, "logits_processor": [*processors, before], "stopping_criteria": [after, *criteria]}
-    if "streamer" in drawn:  # some versions of transformers stream a token before they check the criteria
+    if drawn.get("streamer") is not None:  # some versions of transformers stream a token before they check the criteria
         drawn["streamer"] = _Restoring(drawn["streamer"], restore)
     try:
         yield drawn
     finally:
         restore()  # generation may have stopped between the two
+
+
+def checked_seed(seed: Any) -> int:
+    """Return a seed as a Python integer.
+
+    Raises:
+        InputError: It is not a whole number that torch takes.
+    """
+    if not is_whole_number(seed) or not -(2**63) <= int(seed) < 2**64:
+        raise InputError(f"The seed is {seed!r:.60}, expected a whole number.", "As seed=0, or None for none.")
+    return int(seed)
 
 
 class _Restoring:

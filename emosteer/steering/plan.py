@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from emosteer._util.numbers import layer_numbers
 from emosteer.errors import ToneError
 from emosteer.schedules import Schedule, keyframes, product, window
 from emosteer.steering.affect import Affect
@@ -92,6 +93,7 @@ def plan(
     if schedule is not None and not callable(schedule):
         raise ToneError(f"{schedule!r} is not a schedule.", "Make one with emosteer.schedules, such as ramp(40).")
     if layers is not None:
+        layers = layer_numbers(layers)
         _check_layers(vectors, layers)
     options = _Options(vectors, layers, scope, schedule, operation)
     columns = [list(options.columns(row)) for row in _rows(tone)]

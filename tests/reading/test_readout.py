@@ -279,7 +279,7 @@ def test_threads_that_read_first_at_once_fit_once(pair, vectors, readout, monkey
         barrier.wait(30)
         found.append(fresh.read(SAID).scores)
 
-    monkeypatch.setattr("emosteer.model.fit_readout", fit)
+    monkeypatch.setattr("emosteer.reading.reader.fit_readout", fit)
     threads = [threading.Thread(target=read) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -444,7 +444,7 @@ def test_without_axes_it_comes_back_without(pair, vectors, tmp_path):
 
 def test_it_is_used_in_the_model_that_it_was_fitted_to_and_in_no_other(pair, vectors, readout, monkeypatch):
     fitted = []
-    monkeypatch.setattr("emosteer.model.fit_readout", lambda *args, **_: fitted.append(args) or readout)
+    monkeypatch.setattr("emosteer.reading.reader.fit_readout", lambda *args, **_: fitted.append(args) or readout)
     stored = replace(vectors, readout=replace(readout))
     assert emosteer.SteeredModel(*pair, stored).readout is stored.readout
     assert not fitted
