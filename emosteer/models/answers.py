@@ -147,10 +147,11 @@ def _pieces(
     def halted(ids: Tensor, _scores: Tensor) -> Tensor:
         return torch.full((ids.shape[0],), stop.is_set(), device=ids.device)
 
+    reply = asked.reply()
     options = {
         **asked.options,
         "stopping_criteria": [halted, *(asked.options.get("stopping_criteria") or ())],
-        "streamer": _OfAnswer(streamer, asked.reply()),
+        "streamer": _OfAnswer(streamer, reply),
     }
 
     def run() -> None:
@@ -174,7 +175,12 @@ def _pieces(
         ongoing.add(halt)
         try:
             worker.start()
-            yield from filter(None, streamer)
+            begun = False
+            for piece in streamer:
+                told = piece if begun or not reply.thoughts else piece.lstrip()  # as in the answer's text
+                begun = begun or bool(told)
+                if told:
+                    yield told
         finally:
             halt()
         if failure:

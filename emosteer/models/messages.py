@@ -123,6 +123,8 @@ def rendered(
         raise InputError(f"{variables!r:.60} are no variables of a chat template.", "As {'enable_thinking': False}.")
     if ours := [name for name in variables if name in _OURS]:
         raise InputError(f"{ours[0]} is no variable of the chat template: it is set by what is asked.", "Leave it out.")
+    if unknown := _unknown(tokenizer, variables):
+        raise InputError(f"The chat template knows no {unknown!r}.", "Leave it out, it would change nothing.")
     try:
         return tokenizer.apply_chat_template([dict(message) for message in messages], **variables, **options)
     except (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
@@ -139,6 +141,14 @@ def rendered(
                     '{"role": "user", "content": system + "\\n\\n" + user}.'
                 )
         raise InputError(f"The chat template does not take these messages: {reason[:200]}", hint) from error
+
+
+def _unknown(tokenizer: PreTrainedTokenizerBase, variables: Mapping[str, Any]) -> str | None:
+    """Return a variable that the chat template does not mention, or None."""
+    if not variables or "chat_template" in variables:
+        return None
+    template = tokenizer.get_chat_template(tools=variables.get("tools"))
+    return next((name for name in variables if name not in template), None)
 
 
 def _merged(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:
@@ -165,13 +175,21 @@ def encoded(
     Raises:
         InputError: As for `rendered`.
     """
+    end = {"continue_final_message" if is_continued(messages) else "add_generation_prompt": True}
+    both = (messages, [*messages[:-1], marked(messages[-1])])
+    text, other = (rendered(tokenizer, version, variables, tokenize=False, **end) for version in both)
+    if text == other:
+        raise InputError(
+            f"The chat template leaves out the last message, of the role {messages[-1]['role'][:40]!r}.",
+            "Give it a role that the template shows, such as user.",
+        )
     encoding: BatchEncoding = rendered(
         tokenizer,
         messages,
         variables,
         return_tensors="pt",
         return_dict=True,
-        **{"continue_final_message" if is_continued(messages) else "add_generation_prompt": True},
+        **end,
         **template_options(tokenizer, messages),
     )
     return encoding
