@@ -106,15 +106,9 @@ class SteeredModel(Reader):
             ToneError: The tone cannot be given.
         """
         part = ThoughtScope.of(self.tokenizer, scope, emotion) if scope in PARTS else None
-        steps = plan(
-            self.vectors,
-            emotion,
-            layers=layers,
-            scope="generated" if part else scope,
-            schedule=schedule,
-            operation=operation,
-        )
-        control = part
+        scope = "generated" if part else scope
+        steps = plan(self.vectors, emotion, layers=layers, scope=scope, schedule=schedule, operation=operation)
+        control: Control | ThoughtScope | None = part
         if isinstance(emotion, Thermostat):
             control = Control(emotion, self.readout, self.model, self.tokenizer)
         return Steering(self.model, steps, control)
@@ -231,19 +225,9 @@ class SteeredModel(Reader):
         """
         inputs = self.prompt(message, chat_template_kwargs)
         tone = tone_of_turns(self.tokenizer, message, emotion, inputs["input_ids"][0].tolist(), chat_template_kwargs)
-        return self._answer(
-            inputs,
-            tone,
-            layers=layers,
-            scope=scope,
-            schedule=schedule,
-            operation=operation,
-            recipe=recipe,
-            stream=stream,
-            details=details,
-            seed=seed,
-            **options,
-        )
+        where: dict[str, Any] = {"layers": layers, "scope": scope, "schedule": schedule, "operation": operation}
+        how: dict[str, Any] = {"recipe": recipe, "stream": stream, "details": details, "seed": seed}
+        return self._answer(inputs, tone, **where, **how, **options)
 
     def complete(self, text: str, *, emotion: AnswerTone = None, **options: Any) -> Any:
         """Return the continuation of a text in a tone, without a chat template, as for a base model.
