@@ -113,10 +113,32 @@ def test_without_the_encoder_there_are_doses_and_no_hit_rates(run, extract, fold
     assert emosteer.EmotionVectors.from_pretrained(tmp_path / "new").dose("joy").hit_rate is None
 
 
+def test_another_language_is_asked_in_and_its_missing_hit_rates_are_told(run, extract, folder, tmp_path, monkeypatch):
+    seen = {}
+
+    def asked(steered, **options):
+        seen.update(options)
+        return emosteer.calibration.calibrate(steered, **{**options, "prompts": ["Hm?", "So?"]})
+
+    assert extract(tmp_path / "vectors", "--no-calibrate")[0] == 0
+    monkeypatch.setattr(emosteer, "calibrate", asked)
+    options = ("-m", folder / "model", "--language", "de", "--emotions", "joy", "-o", tmp_path / "new")
+    status, out, err = run("calibrate", tmp_path / "vectors", *options)
+    assert status == 0, err
+    assert seen["language"] == "de"
+    assert "No hit rates: the answers are in 'de'" in " ".join(out.split())
+    assert err.count("Warning: ") == err.count("\n") == 2  # of the vectors' language and of the judge's
+    assert "texts in en" in err
+    assert "goemotions (en)" in err
+    record = emosteer.Calibration.load(tmp_path / "new")
+    assert (record.about["language"], record.about["judge"]) == ("de", None)
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
         (["calibrate", "{nothing}"], "cannot be read"),
+        (["calibrate", "{vectors}", "-m", "{model}", "--judge", "nobody/at-all"], "nobody/at-all"),
         pytest.param(
             ["calibrate", "{vectors}/vectors.safetensors", "-m", "{model}"], "--output", marks=pytest.mark.full
         ),
