@@ -138,11 +138,11 @@ def _inside(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor | None]]:
         yield from _inside(f"{name}.{inner}", getattr(tensor, inner))
 
 
-def _bytes(tensor: Tensor) -> memoryview:
+def _bytes(tensor: Tensor) -> Any:
     import torch
 
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy()  # a buffer, not copied
 
 
 def _adapters(model: PreTrainedModel) -> Iterator[tuple[Any, ...]]:

@@ -12,7 +12,7 @@ from emosteer.concepts import ConceptSet
 from emosteer.concepts.conceptset import built_in
 from emosteer.errors import InputError, warn
 from emosteer.eval.norms import SCRIPTS
-from emosteer.eval.prompts import load_prompts, prompt_languages
+from emosteer.eval.prompts import load_prompts, primary, prompt_languages
 
 if TYPE_CHECKING:
     from emosteer.vectors.emotion_vectors import EmotionVectors
@@ -23,7 +23,7 @@ _INSTRUCTIONS: dict[str, dict[str, str]] = strict_json.loads(
     (resources.files("emosteer.eval") / "data" / "instructions.json").read_bytes()
 )
 
-__all__ = ["ENGLISH", "instruction", "language_of", "listed", "primary", "same_language"]
+__all__ = ["ENGLISH", "instruction", "language_of", "listed", "same_language"]
 
 
 def language_of(vectors: EmotionVectors, language: str | None = None, prompts: Sequence[str] | None = None) -> str:
@@ -70,11 +70,6 @@ def instruction(vectors: EmotionVectors, emotion: str, language: str, *, chat: b
     if code not in wordings:
         language = code = ENGLISH
     return wordings[code].format(_label(vectors, emotion, language))
-
-
-def primary(language: str) -> str:
-    """Return a language without its script or region: `zh` for `zh-TW`."""
-    return language.partition("-")[0].lower()
 
 
 def same_language(language: str, others: Iterable[str]) -> bool:

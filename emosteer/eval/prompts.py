@@ -11,7 +11,7 @@ from emosteer.errors import InputError
 
 _DATA = resources.files("emosteer.eval") / "data"
 
-__all__ = ["load_prompts", "prompt_languages", "spread"]
+__all__ = ["load_prompts", "primary", "prompt_languages", "spread"]
 
 
 def load_prompts(
@@ -30,15 +30,20 @@ def load_prompts(
     Raises:
         InputError: There are none in this language.
     """
-    primary = language.partition("-")[0]
-    if primary not in prompt_languages():
+    code = primary(language)
+    if code not in prompt_languages():
         raise InputError(
             f"There are no prompts in {language!r}.",
             f"There are some in: {', '.join(prompt_languages())}; or give prompts of your own as prompts=, in Python.",
         )
-    file = _DATA / f"prompts-{primary}.json"
+    file = _DATA / f"prompts-{code}.json"
     prompts: list[str] = strict_json.loads(file.read_bytes())[split if kind == "questions" else f"{split}_{kind}"]
     return tuple(prompts)
+
+
+def primary(language: str) -> str:
+    """Return a language without its script or region: `zh` for `zh-TW`."""
+    return language.partition("-")[0].lower()
 
 
 def prompt_languages() -> tuple[str, ...]:

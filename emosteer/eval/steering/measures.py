@@ -12,7 +12,8 @@ import numpy as np
 from emosteer._util.stats import cluster_means, resamples
 from emosteer.eval.encoder import LANGUAGES, shared_encoder
 from emosteer.eval.judges import BASIC, GOEMOTIONS_MAP, Judge, heard_as
-from emosteer.eval.language import ENGLISH, primary, same_language
+from emosteer.eval.language import ENGLISH, same_language
+from emosteer.eval.prompts import primary
 from emosteer.eval.sampling import Answer
 from emosteer.eval.steering import wording
 

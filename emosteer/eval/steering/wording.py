@@ -9,7 +9,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from importlib import resources
 
 from emosteer._util import strict_json
-from emosteer.eval.language import ENGLISH, primary
+from emosteer.eval.language import ENGLISH
+from emosteer.eval.prompts import primary
 
 REPEATS = 3
 PHRASE = 4
