@@ -26,7 +26,6 @@ from emosteer.eval.cache import described, digest_of, model_digest, own_decoding
 from emosteer.eval.fluency import nats_of_tokens, prompt_tokens
 from emosteer.eval.language import ENGLISH, instruction
 from emosteer.layers import input_device
-from emosteer.steering.hooks import unsteered
 from emosteer.steering.recipes import RECIPES
 from emosteer.vectors.emotion_vectors import EmotionVectors
 
@@ -262,7 +261,7 @@ def _answer(
     inputs: dict[str, Any] = {"input_ids": ids.to(device), "attention_mask": mask.to(device), "pad_token_id": padding}
     tones = [row.tone for row in batch]
     emotion = tones if any(tones) else None
-    with torch.random.fork_rng(), unsteered():  # a block that is open around the measurement is not part of it
+    with torch.random.fork_rng():
         torch.manual_seed(draw)
         output = speaker.generate(**inputs, emotion=emotion, **options, **sampling)[:, length:].tolist()
     config = options.get("generation_config") or speaker.model.generation_config

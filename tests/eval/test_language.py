@@ -297,7 +297,7 @@ def test_a_judge_of_the_language_judges(speaking):
     with pytest.warns(EmosteerWarning, match="english"):
         report = evaluate_steering(
             speaking("de"),
-            judges=[Judge("english", "en"), Judge("german", "de")],
+            judges=[Judge("english", "en"), Judge("german", "de"), Judge("silent")],
             emotions=["joy"],
             n_prompts=2,
             strengths=[1.0],
@@ -305,8 +305,8 @@ def test_a_judge_of_the_language_judges(speaking):
             max_new_tokens=3,
             progress=False,
         )
-    assert set(report.cell("additive", "joy", 1.0).judged) == {"german"}
-    assert set(report.not_heard) == {"german"}
+    assert set(report.cell("additive", "joy", 1.0).judged) == set(report.not_heard) == {"german", "silent"}
+    assert report.about["judges_know"] == {"german": ["de"]}
     assert "Left out, as they do not know 'de': english." in notes(report)
 
 

@@ -167,13 +167,6 @@ def test_the_same_grid_says_the_same_whatever_the_random_state(steered):
     assert max(alike.values()) == 1  # answers to one prompt differ
 
 
-def test_a_tone_that_is_in_force_around_the_measurement_is_not_part_of_it(steered):
-    cells = grid(PLAIN, JOY)
-    free = sample(steered, cells)
-    with steered.steer({"fear": 3.0}):
-        assert sample(steered, cells) == free
-
-
 def test_what_was_finished_is_not_generated_again(steered, calls, tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "ROWS", 4)
     cells = grid(PLAIN, JOY, seeds=2)

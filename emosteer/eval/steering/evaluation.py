@@ -103,8 +103,9 @@ class SteeringReport:
     """Measured effects of the tones of a set of vectors.
 
     Args:
-        about: Model, versions, language of the prompts, judges and those left out because they do not know it, numbers
-            of prompts and seeds, how answers were decoded, options of the ways.
+        about: Model, versions, language of the prompts, judges and the languages that they are known to know, those
+            left out because they do not know this one, numbers of prompts and seeds, how answers were decoded, options
+            of the ways.
         emotions: The emotions asked for.
         cells: Every cell, and for every way, strength and control the mean over the basic emotions.
         ways: A summary of each way.
@@ -224,6 +225,7 @@ def evaluate_steering(
         "model": base.repo_id or base.model_type,
         "language": language,
         "judges": [judge.name for judge in judges],
+        "judges_know": {judge.name: list(spoken) for judge in judges if (spoken := getattr(judge, "languages", None))},
         "judges_left_out": list(left_out),
         "n_prompts": len(asked),
         "seeds": seeds,
