@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -91,8 +92,14 @@ def _label(vectors: EmotionVectors, emotion: str, language: str) -> str:
     labels = vectors.info[emotion].labels if emotion in vectors.info else {}
     if word := labels.get(language) or labels.get(code):
         return word
-    concepts = ConceptSet.load(code).concepts if code in built_in() else {}
-    return concepts[emotion].labels.get(code, emotion) if emotion in concepts else emotion
+    return _built_in_labels(code).get(emotion, emotion)
+
+
+@cache
+def _built_in_labels(language: str) -> dict[str, str]:
+    """Return the words of the built-in concept set in a language, if there is one: emotion → word."""
+    concepts = ConceptSet.load(language).concepts if language in built_in() else {}
+    return {name: emotion.labels[language] for name, emotion in concepts.items() if language in emotion.labels}
 
 
 def _of_another_script(prompts: Sequence[str], language: str) -> bool:

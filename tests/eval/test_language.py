@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from dataclasses import replace
+from functools import cache
 from importlib import resources
 from itertools import combinations, pairwise
 
@@ -358,6 +359,7 @@ def test_function_words_tell_a_language_from_others(language):
     assert all(shares[language] > 1.5 * share for code, share in shares.items() if code != language)
 
 
+@cache
 def _prose(language):
     concepts = emosteer.ConceptSet.load(language)
     return " ".join(concepts.neutral[language].sentences)
