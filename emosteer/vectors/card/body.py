@@ -136,6 +136,8 @@ def _emotions(config: Config, steering: SteeringSummary | None) -> list[str]:
         "Stability: mean cosine between directions from two halves of the texts.",
     ]
     if steering and way:
+        legend[3] = f"Measured cost: of n answers at strength {steering.strength:g}, {text(way.way)}."
+    if steering and way and judges:
         legend[3] = (
             f"Measured cost, hit rate and p: of n answers at strength {steering.strength:g}, {text(way.way)}. Hit "
             "rate: share of answers in which the judge finds the emotion before the other basic ones. p: mean "
@@ -159,8 +161,12 @@ def _steering(summary: SteeringSummary) -> list[str]:
         f"{_judged(summary)}. Means over "
         f"{_listed(summary.basic)}, on up to {summary.n_prompts} held-out prompts"
         f"{f' in {text(summary.language)}' if summary.language else ''}; in brackets "
-        f"the {summary.confidence_percent} % interval over prompts. A tone is worth having where its hit "
-        "rate is above that of the controls below it, and its cost is low.",
+        f"the {summary.confidence_percent} % interval over prompts. "
+        + (
+            "A tone is worth having where its hit rate is above that of the controls below it, and its cost is low."
+            if judges
+            else "Nothing here tells how well the tone is heard."
+        ),
         *table(["tone by", *(f"hit rate, {text(judge)}" for judge in judges), "cost", "n"], rows),
         "",
         "The full report is in `steering.json`.",
