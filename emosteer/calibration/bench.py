@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -151,5 +152,6 @@ def even_weights(layers: Sequence[int]) -> tuple[float, ...]:
 def _passage(answer: Answer) -> Passage:
     """Put an answer behind its prompt and mark it: a single word could not be read at the start of a text."""
     text = answer.text.strip()
-    start = len(answer.prompt) + 1
-    return Passage(f"{answer.prompt} {text}", start, start + len(text))
+    gap = "" if unicodedata.east_asian_width(answer.prompt[-1]) in "WF" else " "  # wide letters stand without spaces
+    start = len(answer.prompt + gap)
+    return Passage(f"{answer.prompt}{gap}{text}", start, start + len(text))

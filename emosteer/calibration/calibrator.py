@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,8 +22,10 @@ from emosteer.calibration.bench import SAMPLING, Bench, ScoredAnswer, even_weigh
 from emosteer.calibration.curves import FROM, CostFit, Samples, fit_costs, tone_rises, tones_at_cost
 from emosteer.calibration.results import Calibration, EmotionResult, Point, Window, sample_of
 from emosteer.errors import InputError
-from emosteer.eval.judges import BASIC, Judge, heard_as
+from emosteer.eval.judges import BASIC, Judge, heard_as, judges_of
+from emosteer.eval.language import language_of
 from emosteer.eval.prompts import load_prompts, spread
+from emosteer.eval.sampling import decoding
 from emosteer.vectors.types import fallback_dose
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def calibrate(
     budget: float = 0.5,
     emotions: Sequence[str] | None = None,
     prompts: Sequence[str] | None = None,
+    language: str | None = None,
     judge: Judge | None = None,
     seed: int = 0,
     cache: Path | None = None,
@@ -68,8 +71,9 @@ def calibrate(
         budget: Cost of strength 1.0, in nats per token above plain answers.
         emotions: Emotions to calibrate; all of the vectors by default.
         prompts: Prompts; the development questions by default, for a base model the development openings.
-        judge: Judge that measures the hit rate.
-        seed: Seed of sampling.
+        language: Language of the prompts; by default the first of the vectors' languages that there are prompts in.
+        judge: Judge that measures the hit rate. Without one that knows the language there is none.
+        seed: Seed of sampling. For all else but length and temperature, the model's generation config holds.
         cache: Folder that keeps finished batches of answers, so that an interrupted calibration can resume.
         progress: Whether to show progress bars if standard error is a terminal.
 
@@ -87,11 +91,14 @@ def calibrate(
         vectors.dose(name)  # a misspelt one is an error now
     if not 0 < budget < math.inf:
         raise InputError(f"The budget is {budget}, it must be a positive number.", "0.5 nats a token is the default.")
+    language = language_of(vectors, language, prompts)
     if prompts is None:
-        prompts = load_prompts("development", kind="questions" if steered.tokenizer.chat_template else "openings")
+        kind: Literal["questions", "openings"] = "questions" if steered.tokenizer.chat_template else "openings"
+        prompts = load_prompts("development", language, kind=kind)
     asked = spread(tuple(dict.fromkeys(prompts)), PROMPTS)
     if not emotions or len(asked) < 2:
         raise InputError("Calibration needs an emotion and two prompts or more.")
+    judge = next(iter(judges_of(language, [judge] if judge else [])[0]), None)
     first = spread(asked, max(1, len(asked) * 3 // 7))
     second = [prompt for prompt in asked if prompt not in first]
     bench = Bench(steered, asked, seed, cache, progress)
@@ -128,6 +135,7 @@ def calibrate(
         emotions=results,
         windows=compared,
         about={
+            "language": language,
             "prompts": len(asked),
             "prompts_digest": hashlib.sha256(strict_json.canonical(list(asked)).encode()).hexdigest(),
             "n_answers": bench.n_answers,
@@ -135,6 +143,7 @@ def calibrate(
             "judge": judge.name if judge else None,
             "versions": {name: version(name) for name in ("emosteer", "torch", "transformers")},
             **SAMPLING,
+            "decoding": decoding(steered, **SAMPLING),
         },
     )
 

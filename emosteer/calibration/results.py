@@ -116,7 +116,8 @@ class Calibration:
         exponent: Exponent of all curves.
         emotions: Emotion → its dose.
         windows: Windows of layers that were tried, the middle third first.
-        about: Number and digest of the prompts, sampling, seed, versions, number of answers, judge.
+        about: Number, digest and language of the prompts, how answers were decoded, seed, versions, number of answers,
+            judge.
     """
 
     base_model: BaseModel

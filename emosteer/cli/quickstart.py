@@ -161,13 +161,14 @@ def answers(
 def _built(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, anew: bool) -> Path:
     """Return the folder of the cache with vectors of a model, extracted now if they are not there."""
     from emosteer.embedded import cache_dir
+    from emosteer.eval.cache import model_digest
     from emosteer.models.fingerprint import base_model_of
 
-    concepts, base = emosteer.ConceptSet.load("en"), base_model_of(model)
+    concepts, base, digest = emosteer.ConceptSet.load("en"), base_model_of(model), model_digest(model, tokenizer)
     name = (base.repo_id or base.model_type).replace("/", "--")
-    made_from = f"{version('emosteer')}-{concepts.digest[:12]}-{(base.fingerprint or 'unknown')[:12]}"
+    made_from = f"{version('emosteer')}-{concepts.digest[:12]}-{(digest or 'unknown')[:12]}"
     folder = cache_dir() / "vectors" / f"{name}-{made_from}"
-    if anew or base.fingerprint is None or not folder.is_dir():
+    if anew or digest is None or not folder.is_dir():
         emosteer.extract(model, tokenizer, concepts).save_pretrained(folder)
     return folder
 

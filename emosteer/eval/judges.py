@@ -12,8 +12,9 @@ from typing import Protocol
 import numpy as np
 
 from emosteer._util import strict_json
-from emosteer.errors import FormatError, InputError
-from emosteer.eval.encoder import SentenceEncoder, shared_encoder
+from emosteer.errors import FormatError, InputError, warn
+from emosteer.eval.encoder import LANGUAGES, SentenceEncoder, shared_encoder
+from emosteer.eval.language import listed, same_language
 
 BASIC = ("joy", "sadness", "anger", "fear", "disgust", "surprise")
 """The six basic emotions, among which a hit is counted."""
@@ -54,13 +55,18 @@ __all__ = [
     "SentenceEncoder",
     "agreement",
     "heard_as",
+    "judges_of",
     "named_judge",
     "shipped_heads",
 ]
 
 
 class Judge(Protocol):
-    """A model that tells how probable each emotion is in a text."""
+    """A model that tells how probable each emotion is in a text.
+
+    It may have `languages`, the codes of those that it knows. A judge without them, or with None, is taken at the
+    caller's word.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -85,7 +91,7 @@ class EmbeddingJudge:
     """A linear head on a sentence encoder, trained on labelled text: the offline default.
 
     `"goemotions"` was trained on GoEmotions (Demszky et al. 2020) by `python -m tests.tools.train_judge` and knows
-    its 27 emotions and `neutral`; `"brighter"` was trained on other data.
+    its 27 emotions and `neutral`; `"brighter"` was trained on other data. The encoder knows English only.
 
     Args:
         head: Name of a head that comes with emosteer, or a file written by `train_judge`.
@@ -95,6 +101,8 @@ class EmbeddingJudge:
         FormatError: The file is not such a head.
         MissingExtraError: The sentence encoder is not available.
     """
+
+    languages = LANGUAGES
 
     def __init__(self, head: str | Path = DEFAULT_HEAD) -> None:
         file = head if isinstance(head, Path) else _shipped(head)
@@ -126,12 +134,13 @@ class ClassifierJudge:
     Args:
         model_id: Hub id or folder.
         batch_size: Texts per batch.
+        languages: Languages that it knows; None if that is not known.
 
     Raises:
         InputError: The model cannot be loaded.
     """
 
-    def __init__(self, model_id: str | Path, *, batch_size: int = 32) -> None:
+    def __init__(self, model_id: str | Path, *, batch_size: int = 32, languages: Sequence[str] | None = None) -> None:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         try:
@@ -146,6 +155,7 @@ class ClassifierJudge:
         self.name = str(model_id)
         own = [str(label).lower() for _, label in sorted(self._model.config.id2label.items())]
         self.labels = tuple(name if (name := SYNONYMS.get(label, label)) not in own else label for label in own)
+        self.languages = None if languages is None else tuple(languages)
         self._batch_size = batch_size
 
     def probabilities(self, texts: Sequence[str], emotions: Sequence[str] | None = None) -> Mapping[str, np.ndarray]:
@@ -180,6 +190,34 @@ def named_judge(name: str) -> Judge:
         InputError: There is neither.
     """
     return EmbeddingJudge(name) if name in shipped_heads() else ClassifierJudge(name)
+
+
+def judges_of(language: str, judges: Sequence[Judge] | None = None) -> tuple[list[Judge], tuple[str, ...]]:
+    """Choose the judges that know a language, and warn of the others, whose verdicts would mean nothing.
+
+    Args:
+        language: Language of the texts.
+        judges: Judges to choose among; by default those that come with emosteer.
+
+    Returns:
+        The judges that know it, and the names of those that do not.
+
+    Raises:
+        MissingExtraError: A judge that comes with emosteer knows it, but its sentence encoder is not available.
+    """
+    if judges is not None:
+        spoken = {judge.name: getattr(judge, "languages", None) for judge in judges}
+    else:
+        spoken = dict.fromkeys(shipped_heads(), LANGUAGES)
+        judges = [EmbeddingJudge(name) for name in spoken] if same_language(language, LANGUAGES) else []
+    strangers = {name: known for name, known in spoken.items() if known and not same_language(language, known)}
+    if strangers:
+        told = listed([f"{name} ({listed(known)})" for name, known in strangers.items()])
+        warn(
+            f"The answers are in {language!r}, which these judges do not know and so do not judge: {told}. Give one "
+            "that does: --judge MODEL, or a ClassifierJudge in Python."
+        )
+    return [judge for judge in judges if judge.name not in strangers], tuple(strangers)
 
 
 def heard_as(judge: Judge, emotion: str) -> str | None:

@@ -7,8 +7,11 @@ from importlib import resources
 from typing import Literal
 
 from emosteer._util import strict_json
+from emosteer.errors import InputError
 
-__all__ = ["load_prompts", "spread"]
+_DATA = resources.files("emosteer.eval") / "data"
+
+__all__ = ["load_prompts", "primary", "prompt_languages", "spread"]
 
 
 def load_prompts(
@@ -21,12 +24,32 @@ def load_prompts(
 
     Args:
         split: `"development"` to choose layers and doses on, `"held_out"` to report on.
-        language: Language of the prompts.
+        language: Language of the prompts: that of a built-in concept set. `zh-TW` has those of `zh`.
         kind: `"questions"` for a chat model to answer, `"openings"` of sentences for a base model to continue.
+
+    Raises:
+        InputError: There are none in this language.
     """
-    file = resources.files("emosteer.eval") / "data" / f"prompts-{language}.json"
+    code = primary(language)
+    if code not in prompt_languages():
+        raise InputError(
+            f"There are no prompts in {language!r}.",
+            f"There are some in: {', '.join(prompt_languages())}; or give prompts of your own as prompts=, in Python.",
+        )
+    file = _DATA / f"prompts-{code}.json"
     prompts: list[str] = strict_json.loads(file.read_bytes())[split if kind == "questions" else f"{split}_{kind}"]
     return tuple(prompts)
+
+
+def primary(language: str) -> str:
+    """Return a language without its script or region: `zh` for `zh-TW`."""
+    return language.partition("-")[0].lower()
+
+
+def prompt_languages() -> tuple[str, ...]:
+    """Return the codes of the languages that there are prompts in."""
+    names = (file.name for file in _DATA.iterdir())
+    return tuple(sorted(name[len("prompts-") : -len(".json")] for name in names if name.startswith("prompts-")))
 
 
 def spread(prompts: Sequence[str], n: int) -> tuple[str, ...]:

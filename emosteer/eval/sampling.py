@@ -4,6 +4,9 @@ A cell is one experimental condition: an emotion at a strength by a way of steer
 many cells. Since a sampled row depends on its batch, batches are determined by the cells and prompts alone, and each
 has its own seed. A finished batch is one file of the cache, named by a digest of everything it depends on, so that an
 interrupted measurement can resume.
+
+Temperature and length are the measurement's. For everything else, such as `top_p`, the model's own generation config
+holds, and what a way of steering sets.
 """
 
 from __future__ import annotations
@@ -12,18 +15,18 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
-from emosteer.errors import InputError
+from emosteer.errors import InputError, warn
+from emosteer.eval.cache import described, digest_of, model_digest, own_decoding, vectors_digest
 from emosteer.eval.fluency import nats_of_tokens, prompt_tokens
+from emosteer.eval.language import ENGLISH, instruction
 from emosteer.layers import input_device
-from emosteer.models.fingerprint import base_model_of
+from emosteer.steering.recipes import RECIPES
 from emosteer.vectors.emotion_vectors import EmotionVectors
 
 if TYPE_CHECKING:
@@ -36,7 +39,13 @@ Control = Literal["unsteered", "random", "shuffled", "flipped", "prompt_only"]
 Ways = Mapping[str, Mapping[str, Any]]
 """Name of a way of steering → options for `SteeredModel.generate`."""
 
-__all__ = ["ROWS", "Answer", "Cell", "Control", "Ways", "deranged", "generate_cells"]
+ONE = {"num_return_sequences": 1, "return_dict_in_generate": False}
+"""Each row has one answer, whatever the model's generation config says."""
+
+OURS = ("do_sample", "temperature", "max_new_tokens", "max_length", *ONE, "emotion", "seed", "streamer")
+"""Options that no way of steering can set."""
+
+__all__ = ["ROWS", "Answer", "Cell", "Control", "Ways", "decoding", "deranged", "generate_cells"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,7 @@ def generate_cells(
     max_new_tokens: int = 32,
     temperature: float = 0.8,
     seed: int = 0,
+    language: str = ENGLISH,
     cache: Path | None = None,
     progress: bool = True,
 ) -> list[Answer]:
@@ -111,33 +121,36 @@ def generate_cells(
         max_new_tokens: Length of the longest answer, in tokens.
         temperature: Sampling temperature.
         seed: Seed of sampling, random directions and shuffling.
-        cache: Folder that keeps finished batches.
+        language: Language of the prompts, in which the control names an emotion.
+        cache: Folder that keeps finished batches. Those of a model whose weights lie elsewhere, such as on disk, are
+            not kept, with a warning: it cannot be told from another.
         progress: Whether to show a progress bar if standard error is a terminal.
 
     Returns:
         One answer for each cell, prompt and number, in the order of the cells.
 
     Raises:
-        InputError: A prompt cannot be used, the cache cannot be written, or an option has no repeatable description
-            by which to name a file of the cache.
+        InputError: A prompt cannot be used, a way of steering sets what is the same for all ways, the cache cannot be
+            written, or an option has no repeatable description by which to name a file of the cache.
         ToneError: An emotion or an option of a way is unknown.
     """
     from tqdm.auto import tqdm
 
+    _check(ways)
     speakers = {False: steered}
     if any(cell.control == "random" for cell in cells):
         random = EmotionVectors.random_like(steered.vectors, seed=seed)
         speakers[True] = type(steered)(steered.model, steered.tokenizer, random)
-    sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature, "max_new_tokens": max_new_tokens}
-    batches = _batches(_rows(steered, cells, seed))
-    about = _about(steered, sampling, seed) if cache else {}
+    sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature, "max_new_tokens": max_new_tokens, **ONE}
+    batches = _batches(_rows(steered, cells, seed, language))
+    about = _about(steered, sampling, seed) if cache else None
     by_key: dict[tuple[Cell, str, int], Answer] = {}
     bar = tqdm(total=sum(map(len, batches)), desc="Answering", unit="answer", disable=None if progress else True)
     with bar:
         for batch in batches:
             first = batch[0].cell
             options = dict(ways[first.way]) if first.way else {}
-            file = cache / f"{_digest(about, batch, options)}.json" if cache else None
+            file = cache / f"{_digest(about, batch, options)}.json" if cache and about else None
             answers = _load(file, batch) if file else None
             if answers is None:
                 speaker = speakers[first.control == "random"]
@@ -166,7 +179,25 @@ def deranged(emotions: Sequence[str], seed: int = 0) -> dict[str, str]:
     return {emotions[i]: emotions[j] for i, j in zip(order, np.roll(order, 1), strict=True)}
 
 
-def _rows(steered: SteeredModel, cells: Mapping[Cell, Sequence[tuple[str, int]]], seed: int) -> Iterator[_Row]:
+def decoding(steered: SteeredModel, *, max_new_tokens: int, temperature: float) -> dict[str, Any]:
+    """Return how answers are decoded, for a report: the model's own settings, and those of the measurement."""
+    ours = {"do_sample": True, "temperature": temperature, "max_new_tokens": max_new_tokens}
+    own = {name: value for name, value in own_decoding(steered.model).items() if name not in OURS}
+    return {**own, **ours}
+
+
+def _check(ways: Ways) -> None:
+    for name, options in ways.items():
+        if fixed := [option for option in OURS if option in options]:
+            raise InputError(
+                f"The way of steering {name!r} sets {fixed[0]}, which is the same for all of them.",
+                "Give temperature=, max_new_tokens= and seed= to the measurement itself; leave the others out.",
+            )
+
+
+def _rows(
+    steered: SteeredModel, cells: Mapping[Cell, Sequence[tuple[str, int]]], seed: int, language: str
+) -> Iterator[_Row]:
     others = deranged(steered.vectors.emotions, seed) if any(cell.control == "shuffled" for cell in cells) else {}
     encoded: dict[tuple[str, str | None], tuple[int, ...]] = {}
     for cell, asked in cells.items():
@@ -174,7 +205,7 @@ def _rows(steered: SteeredModel, cells: Mapping[Cell, Sequence[tuple[str, int]]]
         for prompt, number in asked:
             for key in ((prompt, instructed), (prompt, None)):
                 if key not in encoded:
-                    encoded[key] = tuple(_encoded(steered, *key))
+                    encoded[key] = tuple(_encoded(steered, *key, language))
             yield _Row(cell, prompt, number, encoded[prompt, instructed], encoded[prompt, None], _tone(cell, others))
 
 
@@ -186,19 +217,20 @@ def _tone(cell: Cell, others: Mapping[str, str]) -> dict[str, float] | None:
     return {cell.emotion: -cell.strength if cell.control == "flipped" else cell.strength}
 
 
-def _encoded(steered: SteeredModel, prompt: str, emotion: str | None) -> list[int]:
+def _encoded(steered: SteeredModel, prompt: str, emotion: str | None, language: str) -> list[int]:
     from jinja2 import TemplateError
 
     if emotion is None:
         return prompt_tokens(steered, prompt)
-    if not steered.tokenizer.chat_template:
-        return prompt_tokens(steered, f"This is written in a tone of {emotion}. {prompt}")
-    instruction = f"Answer in a tone of {emotion}."
+    chat = bool(steered.tokenizer.chat_template)
+    words = instruction(steered.vectors, emotion, language, chat=chat)
+    if not chat:
+        return prompt_tokens(steered, f"{words}{prompt}")
     user = {"role": "user", "content": prompt}
     try:
-        return prompt_tokens(steered, [{"role": "system", "content": instruction}, user])
-    except TemplateError:  # some chat templates have no system role
-        return prompt_tokens(steered, f"{instruction}\n\n{prompt}")
+        return prompt_tokens(steered, [{"role": "system", "content": words}, user])
+    except (TemplateError, InputError):  # some chat templates have no system role
+        return prompt_tokens(steered, f"{words}\n\n{prompt}")
 
 
 def _batches(rows: Iterator[_Row]) -> list[list[_Row]]:
@@ -232,8 +264,8 @@ def _answer(
     with torch.random.fork_rng():
         torch.manual_seed(draw)
         output = speaker.generate(**inputs, emotion=emotion, **options, **sampling)[:, length:].tolist()
-    config = speaker.model.generation_config
-    stop = config.eos_token_id if config else None
+    config = options.get("generation_config") or speaker.model.generation_config
+    stop = options.get("eos_token_id", config.eos_token_id if config else None)
     stops = {stop} if isinstance(stop, int) else set(stop or ())
     ends = [next((i for i, token in enumerate(tokens) if token in stops), None) for tokens in output]
     replies = [tokens[:end] for tokens, end in zip(output, ends, strict=True)]
@@ -254,33 +286,26 @@ def _draw(batch: list[_Row], seed: int) -> int:
     return int.from_bytes(digest[:6], "big")
 
 
-def _about(steered: SteeredModel, sampling: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Describe what every answer depends on."""
-    import torch
-    import transformers
-
-    vectors = steered.vectors
-    tensors = [*vectors.directions.values(), vectors.residual_norm, vectors.center, vectors.neutral_basis]
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(b"" if tensor is None else tensor.contiguous().numpy().tobytes())
+def _about(steered: SteeredModel, sampling: dict[str, Any], seed: int) -> dict[str, Any] | None:
+    """Describe what every answer depends on; None for a model that cannot be told from another."""
+    model = model_digest(steered.model, steered.tokenizer)
+    if model is None:
+        warn("Answers are not kept: weights of this model lie elsewhere, so that it cannot be told from another.")
+        return None
     return {
-        "vectors": digest.hexdigest(),
-        "summary": vectors.summary(),
-        "model": asdict(base_model_of(steered.model)),
-        "dtype": str(steered.model.dtype),
+        "model": model,
+        "vectors": vectors_digest(steered.vectors),
+        "generation_config": own_decoding(steered.model),
         "sampling": sampling,
         "seed": seed,
-        "versions": [version("emosteer"), torch.__version__, transformers.__version__],
     }
 
 
 def _digest(about: dict[str, Any], batch: list[_Row], options: dict[str, Any]) -> str:
-    described = repr(sorted(options.items()))
-    if " at 0x" in described:  # the address of a function, which differs in the next process
-        raise InputError(f"A way of steering with {described} cannot be cached.", "Leave the cache out.")
-    inputs = [about, described, *map(_described, batch)]
-    return hashlib.sha256(strict_json.canonical(inputs).encode()).hexdigest()[:32]
+    recipe = options.get("recipe")
+    meant = {**options, "recipe": RECIPES.get(recipe, recipe)} if isinstance(recipe, str) else options
+    plain = [row.plain for row in batch]
+    return digest_of([about, described(dict(sorted(meant.items()))), plain, *map(_described, batch)])[:32]
 
 
 def _load(file: Path, batch: list[_Row]) -> list[Answer] | None:
@@ -288,7 +313,7 @@ def _load(file: Path, batch: list[_Row]) -> list[Answer] | None:
     if not file.is_file():
         return None
     try:
-        entries = strict_json.loads(file.read_bytes())["answers"]
+        entries = json.loads(file.read_bytes())["answers"]  # our own file, longer than strict_json reads
         return [
             Answer(row.cell, row.prompt, row.seed, tuple(entry["tokens"]), entry["text"], entry["ended"], entry["nats"])
             for row, entry in zip(batch, entries, strict=True)

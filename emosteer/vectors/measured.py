@@ -109,6 +109,8 @@ class SteeringSummary:
         confidence_percent: Of the intervals.
         ways: Of steering, the plain additive one first.
         controls: Results of the controls.
+        language: Of the prompts; None in reports from before it was told, which were in English.
+        judges_left_out: Names of the judges that do not know it; None if there are none.
     """
 
     judges: tuple[str, ...]
@@ -123,6 +125,8 @@ class SteeringSummary:
     confidence_percent: int
     ways: tuple[ToneResult, ...]
     controls: tuple[ToneResult, ...] = ()
+    language: str | None = None
+    judges_left_out: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, report: Mapping[str, Any]) -> SteeringSummary:
@@ -145,6 +149,8 @@ class SteeringSummary:
             confidence_percent=CONFIDENCE,
             ways=tuple(ways),
             controls=tuple(controls),
+            language=about.get("language"),
+            judges_left_out=tuple(about.get("judges_left_out", ())) or None,
         )
 
 

@@ -12,12 +12,12 @@ import torch
 
 import emosteer
 from emosteer._util.stats import resamples
-from emosteer.calibration import Calibration, calibrator
+from emosteer.calibration import Calibration, bench, calibrator
 from emosteer.calibration.bench import ScoredAnswer
 from emosteer.calibration.curves import Samples, fit_costs, tone_rises, tones_at_cost
-from emosteer.errors import FormatError, IncompatibleModelError, InputError, ToneError
+from emosteer.errors import EmosteerWarning, FormatError, IncompatibleModelError, InputError, ToneError
 from emosteer.eval.prompts import load_prompts
-from emosteer.eval.sampling import Cell
+from emosteer.eval.sampling import Answer, Cell
 from emosteer.models.activations import Passage
 from emosteer.reading.emotion_reading import read
 from emosteer.vectors.types import Dose
@@ -286,6 +286,49 @@ def test_hit_rates_are_of_the_chosen_dose_and_decide_nothing(monkeypatch, deep):
     assert [one.emotions["tone2"].hit_rate for one in found] == [None, 0.0, 1.0]
     assert found[1].emotions["tone3"].hit_rate is None  # the judge does not know it
     assert len({one.emotions["tone1"].dose for one in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoken", "asked", "language"),
+    [([], None, "en"), (["zh"], None, "zh"), (["ja", "zh"], "zh", "zh"), ([], "de", "de")],
+)
+def test_prompts_are_in_the_language_of_the_vectors_or_the_one_asked_for(monkeypatch, deep, spoken, asked, language):
+    vectors = replace(deep.vectors, extraction={"languages": spoken})
+    speaker = emosteer.SteeredModel(deep.model, deep.tokenizer, vectors)
+    found = calibrated_in(monkeypatch, World, speaker, language=asked, emotions=["tone1"])
+    prompts = load_prompts("development", language)
+    assert World.last.prompts == tuple(prompts[i * 60 // 42] for i in range(42))
+    assert found.about["language"] == language
+    assert found.about["prompts_digest"] == measured_digest(World.last.prompts)
+
+
+def test_a_judge_of_another_language_finds_nothing_and_is_warned_of(monkeypatch, deep):
+    class Judge:
+        name, labels, languages = "english", ("tone1", "neutral"), ("en",)
+
+        def probabilities(self, texts, emotions=None):
+            return {"tone1": np.ones(len(texts))}
+
+    with pytest.warns(EmosteerWarning, match=r"in 'zh'.*do not judge: english \(en\)"):
+        found = calibrated_in(monkeypatch, World, deep, language="zh", judge=Judge(), emotions=["tone1"])
+    assert found.about["judge"] is None
+    assert found.emotions["tone1"].hit_rate is None
+    Judge.languages = ("zh-TW",)
+    found = calibrated_in(monkeypatch, World, deep, language="zh", judge=Judge(), emotions=["tone1"])
+    assert (found.about["judge"], found.emotions["tone1"].hit_rate) == ("english", 1.0)
+
+
+def test_the_record_tells_how_answers_were_decoded(monkeypatch, deep):
+    deep.model.generation_config.update(top_p=0.5, temperature=0.2)
+    told = calibrated_in(monkeypatch, World, deep, emotions=["tone1"]).about["decoding"]
+    assert (told["do_sample"], told["top_p"], told["temperature"], told["max_new_tokens"]) == (True, 0.5, 0.8, 32)
+
+
+@pytest.mark.parametrize(("prompt", "gap"), [("How are you?", " "), ("今天怎么样", ""), ("今日はどうですか。", "")])
+def test_an_answer_is_read_behind_its_prompt_as_its_language_writes(prompt, gap):
+    passage = bench._passage(Answer(Cell("joy", 1.0), prompt, 0, (1,), " so so \n", True, 1.0))
+    assert passage.text == f"{prompt}{gap}so so"
+    assert passage.text[passage.start : passage.end] == "so so"
 
 
 # What is measured, on a tiny model.

@@ -113,10 +113,49 @@ def test_without_the_encoder_there_are_doses_and_no_hit_rates(run, extract, fold
     assert emosteer.EmotionVectors.from_pretrained(tmp_path / "new").dose("joy").hit_rate is None
 
 
+def test_the_language_and_the_judge_are_passed_on(run, folder, tmp_path, monkeypatch):
+    seen = {}
+
+    def stopped(_steered, **options):
+        seen.update(options)
+        raise KeyboardInterrupt
+
+    emosteer.EmotionVectors.random(tiny_model(), ["joy", "calm"]).save_pretrained(tmp_path / "vectors")
+    monkeypatch.setattr(emosteer, "calibrate", stopped)
+    options = ("-m", folder / "model", "--language", "de", "--judge", "brighter")
+    assert run("calibrate", tmp_path / "vectors", *options)[0] == 130
+    assert (seen["language"], seen["judge"].name) == ("de", "brighter")
+
+
+def test_why_there_are_no_hit_rates_is_told(capsys, monkeypatch):
+    monkeypatch.setattr(printing, "out", Console(width=100))
+    fields = dict.fromkeys(("base_model", "weights", "scope", "budget", "exponent", "windows"))
+    for language, judge, says in (
+        ("de", None, "No hit rates: the answers are in 'de'. Name a judge that knows it with --judge."),
+        ("en", None, "No hit rates: the sentence encoder of the judge is not installed"),
+        ("de", "mine", ""),
+    ):
+        about = {"language": language, "judge": judge}
+        calibrate.print_calibration(emosteer.Calibration(layers=(1,), emotions={}, about=about, **fields))
+        told = " ".join(capsys.readouterr().out.split())
+        assert says in told
+        assert ("No hit rates" in told) == bool(says)
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
         (["calibrate", "{nothing}"], "cannot be read"),
+        pytest.param(
+            ["calibrate", "{vectors}", "-m", "{model}", "--judge", "nobody/at-all"],
+            "nobody/at-all",
+            marks=pytest.mark.full,
+        ),
+        pytest.param(
+            ["calibrate", "{vectors}", "-m", "{model}", "--language", "xx"],
+            "no prompts in 'xx'",
+            marks=pytest.mark.full,
+        ),
         pytest.param(
             ["calibrate", "{vectors}/vectors.safetensors", "-m", "{model}"], "--output", marks=pytest.mark.full
         ),

@@ -195,15 +195,17 @@ def test_full_is_everything_and_may_be_narrowed(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr("emosteer.eval.steering.evaluation.evaluate_steering", stopped)
     status, out, err = run(
-        "-o", tmp_path / "new", "--full", "--seeds", 2, "--emotions", "joy, calm", "--cache", tmp_path
+        *("-o", tmp_path / "new", "--full", "--seeds", 2, "--emotions", "joy, calm", "--cache", tmp_path),
+        *("--language", "zh"),
     )
     assert (status, out) == (130, "")
     assert "Traceback" not in err
-    assert {name: asked[name] for name in ("n_prompts", "seeds", "emotions", "cache")} == {
+    assert {name: asked[name] for name in ("n_prompts", "seeds", "emotions", "cache", "language")} == {
         "n_prompts": 60,
         "seeds": 2,
         "emotions": ["joy", "calm"],
         "cache": tmp_path,
+        "language": "zh",
     }
 
 
@@ -213,6 +215,7 @@ def test_full_is_everything_and_may_be_narrowed(run, tmp_path, monkeypatch):
         (["-o", "{new}", "--emotions", "rage"], "no emotion 'rage'"),
         (["-o", "{new}", "--judge", "nobody/at-all"], "nobody/at-all"),
         (["-o", "{new}", "--n-prompts", "61"], "Give 1 to 60 prompts"),
+        (["-o", "{new}", "--language", "xx"], "no prompts in 'xx'"),
         (["-o", "{file}/deep"], "cannot be written"),
     ],
 )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emosteer._util import strict_json
+from emosteer._util.atomic import write_folder
+from emosteer.errors import InputError
+from emosteer.eval.cache import digest_of, model_digest
 from emosteer.layers import decoder_layers, input_device
 from emosteer.models.activations import collect
-from emosteer.models.fingerprint import base_model_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -61,7 +62,13 @@ class Run:
     def states(self, words: Sequence[str], frame: str) -> States:
         """Return `word_states` of this model at the grid."""
         model, tokenizer = self.steered.model, self.steered.tokenizer
-        return word_states(model, tokenizer, words, frame, layers=self.layers, cache=self.cache, progress=self.progress)
+        options: dict[str, Any] = {"layers": self.layers, "cache": self.cache, "progress": self.progress}
+        return word_states(model, tokenizer, words, frame, digest=self._digest if self.cache else None, **options)
+
+    @cached_property
+    def _digest(self) -> str | None:
+        """Every weight is read for it, so once a battery."""
+        return model_digest(self.steered.model, self.steered.tokenizer)
 
     def inputs(self, words: Sequence[str]) -> NDArray[np.float64]:
         """Return `embedded_words` of this model."""
@@ -82,6 +89,7 @@ def word_states(
     *,
     layers: Sequence[int],
     cache: Path | None = None,
+    digest: str | None = None,
     progress: bool = True,
 ) -> States:
     """Read the residual stream at the last token of a frame, for each word put into it.
@@ -92,31 +100,29 @@ def word_states(
         words: Words to put into the frame.
         frame: Text with `{}` where the word goes.
         layers: Layers to read.
-        cache: Folder of earlier states, by model, frame, layers and words; None keeps nothing.
+        cache: Folder of earlier states, by model, tokenizer, frame, layers and words; None keeps nothing.
+        digest: `model_digest` of the two, if it is known.
         progress: Whether to show a progress bar if standard error is a terminal.
 
     Returns:
         `[n_words, n_layers, d_model]`, float32.
 
     Raises:
-        InputError: A word makes the frame longer than the model's context.
+        InputError: A word makes the frame longer than the model's context, or the cache cannot be read or written.
     """
-    from safetensors.numpy import load_file, save_file
+    from safetensors.numpy import save
 
-    key = _key(model, tokenizer, words, frame, layers)
-    file = cache / f"{key}.safetensors" if cache and key else None
-    if file and file.is_file():
-        cached: States = load_file(file)["states"]
-        return cached
+    file = None
+    if cache and (digest := digest or model_digest(model, tokenizer)):
+        file = cache / f"{digest_of([digest, list(words), frame, list(layers)])[:32]}.safetensors"
+        if file.is_file():
+            return _load(file)
     texts = [frame.replace("{}", word) for word in words]
     states: States = collect(
         model, tokenizer, texts, layers=layers, pooling="last", batch_size=BATCH, progress=progress
     ).states.numpy()
     if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        scratch = file.with_suffix(".part")  # so that a file of the final name is always whole
-        save_file({"states": states}, scratch)
-        scratch.replace(file)
+        write_folder(file.parent, {file.name: save({"states": states})})
     return states
 
 
@@ -148,10 +154,12 @@ def _token_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> list
     return [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
 
 
-def _key(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, words: Sequence[str], *about: Any) -> str | None:
-    """Hash what the states depend on; None for a model whose weights cannot be told from others of its shape."""
-    base = base_model_of(model)
-    if base.fingerprint is None:
-        return None
-    inputs = [str(base), type(tokenizer).__name__, len(tokenizer), list(words), *map(str, about)]
-    return hashlib.sha256(strict_json.canonical(inputs).encode()).hexdigest()[:32]
+def _load(file: Path) -> States:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        states: States = load_file(file)["states"]
+    except (OSError, KeyError, SafetensorError) as error:
+        raise InputError(f"The cached states {file} cannot be read ({error}).", "Delete the file.") from error
+    return states

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from emosteer._util.stats import Estimate, estimate, rank_correlation
 from emosteer.errors import InputError
-from emosteer.eval.judges import BASIC, Agreement, EmbeddingJudge, Judge, agreement, heard_as, shipped_heads
+from emosteer.eval.judges import BASIC, Agreement, Judge, agreement, heard_as, judges_of
+from emosteer.eval.language import language_of
 from emosteer.eval.prompts import load_prompts, spread
-from emosteer.eval.sampling import Answer, Cell, Control, Ways, generate_cells
+from emosteer.eval.sampling import Answer, Cell, Control, Ways, decoding, generate_cells
 from emosteer.eval.steering.measures import Measures, Scores
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ class SteeringReport:
     """Measured effects of the tones of a set of vectors.
 
     Args:
-        about: Model, versions, judges, numbers of prompts and seeds, sampling, options of the ways.
+        about: Model, versions, language of the prompts, judges and the languages that they are known to know, those
+            left out because they do not know this one, numbers of prompts and seeds, how answers were decoded, options
+            of the ways.
         emotions: The emotions asked for.
         cells: Every cell, and for every way, strength and control the mean over the basic emotions.
         ways: A summary of each way.
@@ -137,6 +140,7 @@ def evaluate_steering(
     ways: Ways | None = None,
     strengths: Sequence[float] = STRENGTHS,
     prompts: Sequence[str] | None = None,
+    language: str | None = None,
     n_prompts: int | None = None,
     seeds: int = 1,
     controls: bool = True,
@@ -155,17 +159,20 @@ def evaluate_steering(
 
     Args:
         steered: The model.
-        judges: Judges of the emotion; those that come with emosteer by default.
+        judges: Judges of the emotion; those that come with emosteer by default, which know English. A judge that does
+            not know the language of the prompts is left out, with a warning; without any there are no hit rates.
         emotions: Emotions to measure; all of the vectors by default.
         ways: Name of a way of steering → options for `SteeredModel.generate`; `WAYS` by default.
         strengths: Strengths in calibrated doses; 0 is always measured. The summary is of the highest.
         prompts: Prompts; the held-out questions by default, for a base model the held-out openings.
+        language: Language of the prompts, in which the control names the emotion; by default the first of the vectors'
+            languages that there are prompts in.
         n_prompts: Number of prompts for every emotion, strength and control, instead of the default grid.
         seeds: Number of answers to each prompt.
         controls: Whether to measure random directions, shuffled labels, the flipped sign and the emotion in a system
             message.
         max_new_tokens: Length of the longest answer, in tokens.
-        temperature: Sampling temperature.
+        temperature: Sampling temperature; for everything else, such as `top_p`, the model's generation config holds.
         seed: Seed of sampling and controls.
         cache: Folder that keeps finished batches of answers, so that an interrupted measurement can resume.
         progress: Whether to show a progress bar if standard error is a terminal.
@@ -175,19 +182,22 @@ def evaluate_steering(
 
     Raises:
         ToneError: An emotion or a strength cannot be used.
-        InputError: There are no strengths, prompts or judges, or a number is not positive.
+        InputError: There are no strengths, prompts or judges, a number is not positive, there are no prompts in this
+            language, or a way of steering sets what is the same for all ways.
         MissingExtraError: The sentence encoder is not available.
     """
     ways = WAYS if ways is None else ways
-    judges = [EmbeddingJudge(name) for name in shipped_heads()] if judges is None else list(judges)
     emotions = tuple(steered.vectors.emotions if emotions is None else dict.fromkeys(emotions))
     for emotion in emotions:
         steered.vectors.dose(emotion)  # a misspelt one is an error now
     levels = tuple(sorted({float(strength) for strength in strengths} - {0.0}))
+    language = language_of(steered.vectors, language, prompts)
     if prompts is None:
-        prompts = load_prompts("held_out", kind="questions" if steered.tokenizer.chat_template else "openings")
+        kind: Literal["questions", "openings"] = "questions" if steered.tokenizer.chat_template else "openings"
+        prompts = load_prompts("held_out", language, kind=kind)
     prompts = tuple(dict.fromkeys(prompts))
     _check(judges, emotions, ways, levels, prompts, n_prompts, seeds)
+    judges, left_out = judges_of(language, judges)
 
     core = tuple(name for name in emotions if name in BASIC) or emotions
     known = {name for name in emotions if any(heard_as(judge, name) for judge in judges)}
@@ -203,9 +213,9 @@ def evaluate_steering(
         numbered = _numbered(asked if n_prompts is not None else spread(asked, CONTROLS), seeds)
         cells |= dict.fromkeys(_controls(core, ways, levels[-1], shuffled=shuffled), numbered)
     sampling: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
-    answers = generate_cells(steered, cells, ways=ways, cache=cache, progress=progress, **sampling)
+    answers = generate_cells(steered, cells, ways=ways, language=language, cache=cache, progress=progress, **sampling)
 
-    measures = Measures(answers, judges)
+    measures = Measures(answers, judges, language)
     scores = _scores(measures, answers, cells, emotions, core)
     results = tuple(_result(cell, cell_scores) for cell, cell_scores in scores.items())
     in_basic = [i for i, answer in enumerate(answers) if answer.cell.emotion in core and answer.cell.control is None]
@@ -213,7 +223,10 @@ def evaluate_steering(
     about = {
         "emosteer_version": version("emosteer"),
         "model": base.repo_id or base.model_type,
+        "language": language,
         "judges": [judge.name for judge in judges],
+        "judges_know": {judge.name: list(spoken) for judge in judges if (spoken := getattr(judge, "languages", None))},
+        "judges_left_out": list(left_out),
         "n_prompts": len(asked),
         "seeds": seeds,
         "n_answers": len(answers),
@@ -221,6 +234,7 @@ def evaluate_steering(
         "basic": list(core),
         "ways": {name: repr(dict(options)) for name, options in ways.items()},
         **sampling,
+        "decoding": decoding(steered, max_new_tokens=max_new_tokens, temperature=temperature),
     }
     return SteeringReport(
         about,
@@ -234,7 +248,7 @@ def evaluate_steering(
 
 
 def _check(
-    judges: Sequence[Judge],
+    judges: Sequence[Judge] | None,
     emotions: Sequence[str],
     ways: Ways,
     levels: Sequence[float],
@@ -243,7 +257,7 @@ def _check(
     seeds: int,
 ) -> None:
     for name, values in (("judge", judges), ("emotion", emotions), ("way of steering", ways), ("prompt", prompts)):
-        if not values:
+        if values is not None and not values:
             raise InputError(f"There is no {name} to measure with.", "Give at least one.")
     if not levels or not all(level > 0 for level in levels):
         raise InputError("The strengths must be positive numbers, beside 0.", "For example: 0, 0.5, 1.")
@@ -252,7 +266,8 @@ def _check(
             f"{n_prompts} prompts and {seeds} answers to each cannot be measured.",
             f"Give 1 to {len(prompts)} prompts, and 1 answer or more.",
         )
-    if "" in ways or len({judge.name for judge in judges}) < len(judges):
+    names = [judge.name for judge in judges or ()]
+    if "" in ways or len(set(names)) < len(names):
         raise InputError("Every way of steering and every judge needs a name of its own.")
 
 

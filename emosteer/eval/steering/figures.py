@@ -23,11 +23,13 @@ def draw_figures(report: SteeringReport) -> dict[str, bytes]:
     """Draw a report.
 
     Returns:
-        Name → PNG: `dose_response`, and for basic emotions `confusion` and `tone_and_cost`.
+        Name → PNG: `dose_response`, and for basic emotions `confusion` and `tone_and_cost`; none without a judge.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
+    if not report.about["judges"]:
+        return {}
     drawings = {"dose_response": _dose_response}
     if set(report.emotions) & set(BASIC):
         drawings |= {"confusion": _confusion, "tone_and_cost": _tone_and_cost}

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from emosteer._util.stats import cluster_means, resamples
-from emosteer.eval.encoder import shared_encoder
+from emosteer.eval.encoder import LANGUAGES, shared_encoder
 from emosteer.eval.judges import BASIC, GOEMOTIONS_MAP, Judge, heard_as
+from emosteer.eval.language import ENGLISH, same_language
+from emosteer.eval.prompts import primary
 from emosteer.eval.sampling import Answer
 from emosteer.eval.steering import wording
 
@@ -26,7 +28,7 @@ class Scores:
         n: Number of answers.
         text: Score → values. `cost` is in nats per token above the plain answers to the same prompts, `…_change` the
             difference from them, `…_ratio` the quotient; `topic` is the similarity to plain answers to the same prompt,
-            divided by that of plain answers to each other.
+            divided by that of plain answers to each other, in a language that the sentence encoder knows.
         judged: Judge → score → values: `hit`, the share in which the emotion is chosen among the basic ones;
             `probability` among all labels; `probability_of_basic` among the basic ones; `top_3`, the share in which it
             is among the three most probable of the emotions that GoEmotions knows.
@@ -63,9 +65,10 @@ class Measures:
     Args:
         answers: All answers, at least two of them unsteered for every prompt.
         judges: Judges of the emotion in them.
+        language: Language of the answers.
     """
 
-    def __init__(self, answers: Sequence[Answer], judges: Sequence[Judge]) -> None:
+    def __init__(self, answers: Sequence[Answer], judges: Sequence[Judge], language: str = ENGLISH) -> None:
         self._answers = answers
         self._judges = {judge.name: judge for judge in judges}
         texts = [answer.text for answer in answers]
@@ -74,14 +77,16 @@ class Measures:
         self._pair = {(answers[i].prompt, answers[i].seed): i for i in self._plain}
         self._columns: dict[str, np.ndarray] = {
             "cost": np.array([np.nan if answer.nats is None else answer.nats for answer in answers]),
-            "loops": np.array([wording.loops(text) for text in texts], dtype=float),
+            "loops": np.array([wording.loops(text, language) for text in texts], dtype=float),
             "other_script": np.array([wording.other_script(answer.text, answer.prompt) for answer in answers]),
-            "ascii_letters": np.array([wording.ascii_letters(text) for text in texts]),
-            "function_words": np.array([wording.function_words(text) for text in texts]),
             "tokens": np.array([len(answer.tokens) for answer in answers], dtype=float),
             "ended": np.array([answer.ended for answer in answers], dtype=float),
         }
-        self._to_plain, self._to_prompt = self._similarities(texts)
+        if same_language(language, [ENGLISH]):
+            self._columns["ascii_letters"] = np.array([wording.ascii_letters(text) for text in texts])
+        if primary(language) in wording.FUNCTION_WORDS:
+            self._columns["function_words"] = np.array([wording.function_words(text, language) for text in texts])
+        self._similar = self._similarities(texts) if same_language(language, LANGUAGES) else None
 
     def of(self, rows: Sequence[int], emotion: str | None) -> Scores:
         """Compute the scores of some answers.
@@ -109,8 +114,10 @@ class Measures:
                 text |= {"nats": mean(column), "cost": change}
             else:
                 text |= {name: mean(column), f"{name}_change": change}
-        text["topic"] = mean(self._to_plain) / mean_of_plain(self._to_plain)
-        text["topic_of_prompt"] = mean(self._to_prompt)
+        if self._similar:
+            to_plain, to_prompt = self._similar
+            text["topic"] = mean(to_plain) / mean_of_plain(to_plain)
+            text["topic_of_prompt"] = mean(to_prompt)
         # Variety grows with the number of answers, so it is compared with as many plain ones to the same prompts.
         paired = [self._pair[self._answers[i].prompt, self._answers[i].seed] for i in rows]
         for name, n in (("entropy", 1), ("distinct_1", 1), ("distinct_2", 2), ("distinct_3", 3)):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
 from emosteer._util.stats import Estimate
+from emosteer.eval.language import ENGLISH, listed, same_language
 from emosteer.eval.steering.evaluation import MONOTONE, NEAR, CellResult, SteeringReport
 from emosteer.eval.steering.figures import draw_figures
 
@@ -43,6 +44,13 @@ def write_report(report: SteeringReport, folder: Path) -> dict[str, Path]:
 def notes(report: SteeringReport) -> list[str]:
     """Return remarks that the tables do not show, one sentence each."""
     remarks = []
+    language = report.about["language"]
+    if not same_language(language, [ENGLISH]):
+        remarks.append(f"Asked and answered in {language!r}.")
+    if left_out := report.about["judges_left_out"]:
+        remarks.append(f"Left out, as they do not know {language!r}: {listed(left_out)}.")
+    if not report.about["judges"]:
+        remarks.append("No hit rates: no judge knows the language. Give one with --judge, or judges= in Python.")
     for way in report.ways:
         for judge, curves in way.dose_response.items():
             if curves:

@@ -5,23 +5,32 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from importlib import resources
+
+from emosteer._util import strict_json
+from emosteer.eval.language import ENGLISH
+from emosteer.eval.prompts import primary
 
 REPEATS = 3
 PHRASE = 4
 RUN = 5
 
-FUNCTION_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        "a about after all also an and any are as at be been but by can could did do for from had has have he "
-        "her his how i if in into is it its just me more my no not of on or our out she so some than that the "
-        "their them then there they this to up very was we were what when which who will with would you your",
-    )
-)
-"""Common English words that carry no topic. Their share falls where text leaves the language or falls apart."""
+FUNCTION_WORDS: Mapping[str, frozenset[str]] = {
+    language: frozenset(words.split())
+    for language, words in strict_json.loads(
+        (resources.files("emosteer.eval") / "data" / "function-words.json").read_bytes()
+    ).items()
+}
+"""Language → common words that carry no topic. Their share falls where text leaves the language or falls apart."""
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+# Signs that are no letters to Python, yet parts of words: accents, vowel signs of Arabic and Hindi.
+_MARKS = "\u0300-\u036f\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963"
+_WORD = re.compile(rf"\w[\w{_MARKS}]*|[^\w\s]")
+_LETTERS = re.compile(rf"[^\W\d_](?:[^\W\d_]|[{_MARKS}])*")
+
+UNSPACED = ("ja", "zh")
+"""Languages without spaces between words: there every character counts as one."""
 
 __all__ = ["ascii_letters", "function_words", "loops", "ngrams", "other_script"]
 
@@ -31,11 +40,20 @@ def ngrams(tokens: Sequence[Hashable], n: int) -> Counter[tuple[Hashable, ...]]:
     return Counter(zip(*(tokens[i:] for i in range(n)), strict=False))
 
 
-def loops(text: str) -> bool:
-    """Return whether a text repeats itself: a run of 4 words 3 times, or one word or emoji 5 times in a row."""
-    words = [word for word in _WORD.findall(text.lower()) if word[0].isalnum() or unicodedata.category(word) == "So"]
-    in_a_row = any(len(set(words[i : i + RUN])) == 1 for i in range(len(words) - RUN + 1))
-    return in_a_row or max(ngrams(words, PHRASE).values(), default=0) >= REPEATS
+def loops(text: str, language: str = ENGLISH) -> bool:
+    """Return whether a text repeats itself: a run of 4 words 3 times, or one word or emoji 5 times in a row.
+
+    Without spaces between words, 8 characters make a run and up to 3 of them a word.
+    """
+    found = (word for word in _WORD.findall(text.lower()) if word[0].isalnum() or unicodedata.category(word[0]) == "So")
+    words = _parted(found, language)
+    phrase, longest = (2 * PHRASE, 3) if primary(language) in UNSPACED else (PHRASE, 1)
+    in_a_row = any(
+        words[i : i + RUN * n] == words[i : i + n] * RUN
+        for n in range(1, longest + 1)
+        for i in range(len(words) - RUN * n + 1)
+    )
+    return in_a_row or max(ngrams(words, phrase).values(), default=0) >= REPEATS
 
 
 def other_script(text: str, prompt: str) -> float:
@@ -51,10 +69,15 @@ def ascii_letters(text: str) -> float:
     return sum(map(str.isascii, letters)) / len(letters) if letters else 1.0
 
 
-def function_words(text: str) -> float:
-    """Return the share of words that are common English function words; 0 if there are no words."""
-    words = re.findall(r"[^\W\d_]+", text.lower())
-    return sum(word in FUNCTION_WORDS for word in words) / len(words) if words else 0.0
+def function_words(text: str, language: str = ENGLISH) -> float:
+    """Return the share of words that are common function words of a language; 0 if there are no words."""
+    words = _parted(_LETTERS.findall(text.lower()), language)
+    return sum(word in FUNCTION_WORDS[primary(language)] for word in words) / len(words) if words else 0.0
+
+
+def _parted(words: Iterable[str], language: str) -> list[str]:
+    """Return words, or their characters in a language that does not part words."""
+    return [*"".join(words)] if primary(language) in UNSPACED else [*words]
 
 
 def _script(letter: str) -> str:

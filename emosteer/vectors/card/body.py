@@ -136,6 +136,8 @@ def _emotions(config: Config, steering: SteeringSummary | None) -> list[str]:
         "Stability: mean cosine between directions from two halves of the texts.",
     ]
     if steering and way:
+        legend[3] = f"Measured cost: of n answers at strength {steering.strength:g}, {text(way.way)}."
+    if steering and way and judges:
         legend[3] = (
             f"Measured cost, hit rate and p: of n answers at strength {steering.strength:g}, {text(way.way)}. Hit "
             "rate: share of answers in which the judge finds the emotion before the other basic ones. p: mean "
@@ -156,14 +158,26 @@ def _steering(summary: SteeringSummary) -> list[str]:
         f"## What strength {summary.strength:g} does, and what it costs",
         "",
         f"{summary.n_answers} answers of up to {summary.max_new_tokens} tokens at temperature {summary.temperature:g} "
-        f"were judged by {_listed(summary.judges[:JUDGES])}, which never saw the vectors. Means over "
-        f"{_listed(summary.basic)}, on up to {summary.n_prompts} held-out prompts; in brackets "
-        f"the {summary.confidence_percent} % interval over prompts. A tone is worth having where its hit "
-        "rate is above that of the controls below it, and its cost is low.",
+        f"{_judged(summary)}. Means over "
+        f"{_listed(summary.basic)}, on up to {summary.n_prompts} held-out prompts"
+        f"{f' in {text(summary.language)}' if summary.language else ''}; in brackets "
+        f"the {summary.confidence_percent} % interval over prompts. "
+        + (
+            "A tone is worth having where its hit rate is above that of the controls below it, and its cost is low."
+            if judges
+            else "Nothing here tells how well the tone is heard."
+        ),
         *table(["tone by", *(f"hit rate, {text(judge)}" for judge in judges), "cost", "n"], rows),
         "",
         "The full report is in `steering.json`.",
     ]
+
+
+def _judged(summary: SteeringSummary) -> str:
+    """Who judged the answers, and who did not, as a sentence goes on."""
+    judges, others = summary.judges[:JUDGES], (summary.judges_left_out or ())[:JUDGES]
+    judged = f"were judged by {_listed(judges)}, which never saw the vectors" if judges else "were judged by nobody"
+    return f"{judged}; left out, since their language is another: {_listed(others)}" if others else judged
 
 
 def _asked(tone: ToneResult) -> str:
@@ -235,7 +249,7 @@ def _shape(shape: Geometry, ceilings: Collection[Ceiling]) -> list[str]:
 def figures_of(summary: SteeringSummary | AlignmentSummary) -> tuple[str, ...]:
     """Return the file names of the figures that a summary can have; others are left over from an earlier one."""
     if isinstance(summary, SteeringSummary):
-        return tuple(name for name in FIGURES if not name.startswith("alignment_"))
+        return tuple(name for name in FIGURES if summary.judges and not name.startswith("alignment_"))
     shape, languages = bool(summary.geometry), len(summary.languages) > 1
     drawn = {"circumplex": shape, "similarity": shape, "layers": shape or bool(summary.words), "scree": shape}
     drawn |= {"words": bool(summary.words), "languages": languages, "shared": languages}
