@@ -13,6 +13,7 @@ from emosteer.models.answers import Answer, Asked, Stream
 from emosteer.models.generation import answer_options, prompt_of, text_prompt
 from emosteer.models.messages import Messages, tones_of
 from emosteer.models.seeded_sampling import drawing
+from emosteer.models.thoughts import Thoughts
 from emosteer.reading.explain import Explanation, answer_ids, choices
 from emosteer.reading.reader import Reader
 from emosteer.schedules import Schedule
@@ -346,7 +347,7 @@ class SteeredModel(Reader):
 
         Args:
             message: What was answered, as for `chat`.
-            answer: Any answer to it, the model's own or another.
+            answer: Any answer to it, the model's own or another; of a reasoning model, without its thoughts.
             emotion: As for `chat`, but no `Thermostat`.
             schedule: As for `steer`.
             operation: As for `steer`.
@@ -369,12 +370,14 @@ class SteeredModel(Reader):
             tone, options = with_recipe(
                 recipe, self.model, self.vectors, tone, schedule, operation, len(prompt), options
             )
-        passage = self.model, self.tokenizer, prompt, ids
+        marks = Thoughts.of(self.tokenizer)
+        closing = marks.closed(prompt)[len(prompt) :] if marks else []  # thoughts that the prompt opens
+        passage = self.model, self.tokenizer, prompt, [*closing, *ids]
         with self.steer(tone, schedule=schedule, operation=operation, **where):
             toned = choices(*passage, processors=options.get("logits_processor", ()), temperature=temperature)
         with unsteered():
             plain = choices(*passage, temperature=temperature)
-        return Explanation.of(self.tokenizer, ids, plain, toned)
+        return Explanation.of(self.tokenizer, ids, plain[len(closing) :], toned[len(closing) :])
 
     def close(self) -> None:
         """Stop every answer that is still streaming. The model is as it was before it was wrapped."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emosteer.errors import InputError
 from emosteer.layers import input_device
+from emosteer.models.thoughts import Thoughts
 from emosteer.steering.hooks import unsteered
 
 if TYPE_CHECKING:
@@ -42,12 +43,16 @@ def nats_per_token(steered: SteeredModel, message: str | Messages, answer: str) 
 def prompt_tokens(steered: SteeredModel, message: str | Messages) -> list[int]:
     """Return a prompt as token ids: in the chat template, or as it is for a base model, which has none.
 
+    A reasoning model is asked to answer without thinking first, because the answer is what is measured.
+
     Raises:
         InputError: It is empty or too long, or messages are given to a base model.
     """
     if steered.tokenizer.chat_template:
-        chat: list[int] = steered.prompt(message)["input_ids"][0].tolist()
-        return chat
+        marks = Thoughts.of(steered.tokenizer)
+        variables = marks.template_variables if marks else None
+        chat: list[int] = steered.prompt(message, variables)["input_ids"][0].tolist()
+        return marks.closed(chat) if marks else chat
     if not isinstance(message, str) or not message.strip():
         raise InputError("A base model, which has no chat template, continues a text that is not empty.")
     text: list[int] = steered.tokenizer(message)["input_ids"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import torch
 
 import emosteer
 from emosteer.errors import EmosteerWarning, ToneError
+from emosteer.eval.fluency import nats_per_token, prompt_tokens
 from emosteer.layers import decoder_layers
 from emosteer.steering import Thermostat
 from emosteer.vectors.types import Dose
@@ -178,3 +180,18 @@ def test_what_has_no_thoughts_is_refused(scope):
         steered.chat(MESSAGE, emotion=Thermostat({"joy": 1.0}), scope=scope, **options)
     with pytest.raises(ToneError, match="num_beams"):
         steered.chat(MESSAGE, emotion=JOY, scope=scope, num_beams=2, max_new_tokens=4)
+
+
+@pytest.mark.parametrize("name", ["Qwen 3", "DeepSeek R1", "gpt-oss"])
+def test_what_measures_an_answer_asks_for_it_without_thoughts(name):
+    steered, _ = scripted(name)
+    tokens = prompt_tokens(steered, MESSAGE)
+    assert steered.tokenizer.decode(tokens).rstrip().endswith(FAMILIES[name].thoughts[1])
+    nats = nats_per_token(steered, MESSAGE, ANSWER)
+    ids = torch.tensor([[*tokens, *steered.tokenizer(ANSWER, add_special_tokens=False)["input_ids"]]])
+    with torch.no_grad():
+        surprisal = -steered.model(ids).logits[0].log_softmax(-1)[:-1].gather(1, ids[0, 1:, None])[:, 0]
+    assert nats == pytest.approx(float(surprisal[len(tokens) - 1 :].mean()), rel=1e-4)
+    if name != "Qwen 3":  # whose template closes them with a variable, which explain leaves to its caller
+        told = steered.explain(MESSAGE, ANSWER)
+        assert sum(map(math.log, told.plain)) == pytest.approx(-nats * len(told.plain), rel=1e-3)
