@@ -125,14 +125,12 @@ def test_an_emotion_with_the_word_layer_is_steered_at_that_layer(model, tokenize
 # One direction for one layer.
 
 
-@pytest.mark.parametrize(
-    ("way", "shape"),
-    few(
-        [(way, shape) for way in ("tensor", "dictionary", "safetensors", "npz") for shape in ((WIDTH,), (1, WIDTH))],
-        *(("tensor", (WIDTH,)), ("npz", (1, WIDTH))),
-    ),
-)
-def test_one_direction_for_one_layer(model, tokenizer, tmp_path, way, shape):
+WAYS = [(way, shape) for way in ("tensor", "dictionary", "safetensors", "npz") for shape in ((WIDTH,), (1, WIDTH))]
+
+
+@pytest.mark.parametrize("case", few(WAYS, ("tensor", (WIDTH,)), ("npz", (1, WIDTH))), ids=str)
+def test_one_direction_for_one_layer(model, tokenizer, tmp_path, case):
+    way, shape = case
     (row,) = made((2,)).values()
     path, tensor = tmp_path / "joy", row.reshape(shape)
     if way == "npz":
