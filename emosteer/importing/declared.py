@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from emosteer._util import strict_json
 from emosteer.errors import FormatError, warn
 from emosteer.importing.contents import Contents
-from emosteer.importing.names import is_block_output
+from emosteer.importing.names import is_block_output, sites_in
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +29,8 @@ _SITE = {
     *("hook_point", "hookpoint", "hook", "hook_name", "hook_site", "site", "injection_site", "injection_point"),
     *("intervention_site", "intervention_point", "module", "module_name", "module_type", "submodule", "sublayer"),
     *("component", "layer_type", "location", "stream", "act_name", "activation_name", "layer_name", "layer_path"),
-    *("layer", "layers"),  # where they are not numbers
 }
+_LAYER = {"layer", "layers", "layer_ids", "layer_index", "target_layer", "target_layers"}
 _LENGTH = {
     *("norm", "norm_type", "normalized", "normalised", "is_normalized", "is_normalised", "normalization"),
     *("normalisation", "unit_norm"),
@@ -81,7 +81,7 @@ def check_declared(contents: Contents, file: str) -> None:
             _not_added(said)
         if name in _FURTHER and text not in {"", _FURTHER[name]}:
             _not_added(said)
-        if name in _SITE and not _of_blocks(str(value), text):
+        if (name in _SITE and not _of_blocks(str(value), text)) or (name in _LAYER and sites_in(str(value))):
             raise FormatError(
                 f"{said}, expected block outputs.",
                 "The input of block N is the output of block N - 1: save its tensors so, without that field."
@@ -164,10 +164,9 @@ def _not_added(said: str) -> NoReturn:
 
 
 def _of_blocks(value: str, text: str) -> bool:
-    """Return whether a field about the site means block outputs, or only numbers of layers."""
-    if re.fullmatch(r"[\d\s,:-]*", value) or text in _OFF:
-        return True
-    return is_block_output(value) or _OUTPUT.fullmatch(text.removeprefix("hook_")) is not None
+    """Return whether a field about the site means block outputs, or says nothing of it."""
+    site = re.sub(r"_?\d+", "", text).removeprefix("hook_")
+    return text in _OFF or not site or is_block_output(value) or _OUTPUT.fullmatch(site) is not None
 
 
 def _check_length(text: str, said: str, arrays: Mapping[str, Tensor]) -> None:

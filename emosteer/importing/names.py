@@ -43,7 +43,7 @@ _COUNTED = {
 }
 """Words whose number counts something else than layers."""
 
-__all__ = ["Place", "emotion_of", "is_block_output", "places"]
+__all__ = ["Place", "emotion_of", "is_block_output", "places", "sites_in"]
 
 
 class Place(NamedTuple):
@@ -114,6 +114,11 @@ def emotion_of(name: str, file: str) -> str | None:
 def is_block_output(text: str) -> bool:
     """Return whether a text, such as `blocks.7.hook_resid_post`, names the output of a block."""
     return any(spelling.fullmatch(_plain(text)) for spelling in _SPELLINGS[:2])
+
+
+def sites_in(text: str) -> set[str]:
+    """Return the words of a text that name other sites than block outputs."""
+    return set() if is_block_output(text) else _words(text) & _SITES
 
 
 def _place(name: str) -> Place:
