@@ -64,9 +64,9 @@ def load(
         FormatError: A file cannot be read, its arrays are not clearly vectors of layers, or it says that they are not
             for adding to the output of blocks.
         IncompatibleModelError: The vectors differ from the model in width or in number of layers.
-        InputError: No file is named, the coefficient is 0 or not a finite number, the layers are not a list of whole
-            numbers, or the names do not match the emotions in the files.
-        ToneError: A layer has no vector.
+        InputError: No file is named, the coefficient is 0 or not a finite number, or the names do not match the
+            emotions in the files.
+        ToneError: A layer has no vector, or is not a whole number.
     """
     paths = [files] if isinstance(files, (str, Path)) else list(files)
     foreign = [read(path) for path in paths]
@@ -170,21 +170,15 @@ def _coefficient(value: object) -> float:
 
 
 def _layers(layers: object) -> tuple[int, ...] | None:
-    """Return the layers to keep as plain numbers, or None for all."""
+    """Return the layers to keep, one or several, as plain numbers, or None for all."""
     if layers is None:
         return None
-    if isinstance(layers, str) or not isinstance(layers, Iterable):
-        raise InputError(f"The layers are {str(layers)[:40]!r}, expected a list.", "For example layers=[15].")
-    chosen = []
-    for layer in layers:
-        if isinstance(layer, bool) or not isinstance(layer, Integral):
-            raise InputError(
-                f"{str(layer)[:40]!r} is not a layer, expected a whole number.", "For example layers=[15]."
-            )
-        chosen.append(int(layer))
+    chosen = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else [layers]
+    if not all(isinstance(layer, Integral) and not isinstance(layer, bool) for layer in chosen):
+        raise ToneError(f"{layers!r:.60} are no layers.", "Give whole numbers, 0 being the first: layers=[15].")
     if not chosen:
         raise ToneError("No layer is to be kept.", "Name at least one, or leave layers out for all.")
-    return tuple(chosen)
+    return tuple(map(int, chosen))
 
 
 def _emotions(file: ForeignFile, depth: int, width: int, layers: Sequence[int] | None = None) -> dict[str, Rows]:
