@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from emosteer._util import strict_json
 from emosteer.errors import FormatError, warn
 from emosteer.importing.contents import Contents
-from emosteer.importing.names import is_block_output, sites_in
+from emosteer.importing.names import is_block_output, names_site
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +81,7 @@ def check_declared(contents: Contents, file: str) -> None:
             _not_added(said)
         if name in _FURTHER and text not in {"", _FURTHER[name]}:
             _not_added(said)
-        if (name in _SITE and not _of_blocks(str(value), text)) or (name in _LAYER and sites_in(str(value))):
+        if (name in _SITE and not _of_blocks(str(value), text)) or (name in _LAYER and names_site(str(value))):
             raise FormatError(
                 f"{said}, expected block outputs.",
                 "The input of block N is the output of block N - 1: save its tensors so, without that field."
@@ -123,7 +123,7 @@ def _fields(declared: Mapping[str, Any], file: str) -> Iterator[tuple[str, Any, 
     """Yield every field: the last part of its name, its value, and what to say of it."""
     for key, value in _flat(declared):
         name = re.split(r"[./]", key)[-1].lower().replace("-", "_")
-        yield name, value, f"{file} says {key[:40]} = {str(value)[:60]!r}"
+        yield name, value, f"{file} says {key[:40]!r} = {str(value)[:60]!r}"
 
 
 def _flat(declared: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

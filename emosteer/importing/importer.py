@@ -173,7 +173,7 @@ def _layers(layers: object) -> tuple[int, ...] | None:
     """Return the layers to keep, one or several, as plain numbers, or None for all."""
     if layers is None:
         return None
-    chosen = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else [layers]
+    chosen: list[Any] = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else [layers]
     if not all(isinstance(layer, Integral) and not isinstance(layer, bool) for layer in chosen):
         raise ToneError(f"{layers!r:.60} are no layers.", "Give whole numbers, 0 being the first: layers=[15].")
     if not chosen:

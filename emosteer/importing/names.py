@@ -43,7 +43,7 @@ _COUNTED = {
 }
 """Words whose number counts something else than layers."""
 
-__all__ = ["Place", "emotion_of", "is_block_output", "places", "sites_in"]
+__all__ = ["Place", "emotion_of", "is_block_output", "names_site", "places"]
 
 
 class Place(NamedTuple):
@@ -103,9 +103,9 @@ def emotion_of(name: str, file: str) -> str | None:
     """
     if _UNNAMED.fullmatch(name):
         return None
-    if sites := _words(name) & _SITES:
+    if sites := [word for word in _words(name) if word in _SITES]:
         raise FormatError(
-            f"The array {name[:70]!r} of {file} is of {' '.join(sorted(sites))}, expected block outputs.",
+            f"The array {name[:70]!r} of {file} is of {' '.join(sites)}, expected block outputs.",
             "If that is not what the name says, save it under the name of an emotion.",
         )
     return name
@@ -116,23 +116,23 @@ def is_block_output(text: str) -> bool:
     return any(spelling.fullmatch(_plain(text)) for spelling in _SPELLINGS[:2])
 
 
-def sites_in(text: str) -> set[str]:
-    """Return the words of a text that name other sites than block outputs."""
-    return set() if is_block_output(text) else _words(text) & _SITES
+def names_site(text: str) -> bool:
+    """Return whether a text names another site than block outputs."""
+    return not is_block_output(text) and not _SITES.isdisjoint(_words(text))
 
 
 def _place(name: str) -> Place:
     match = next(filter(None, (spelling.fullmatch(_plain(name)) for spelling in _SPELLINGS)), None)
     found = match.groupdict() if match else {}
     emotion = found.get("emotion")
-    words = _words(emotion or "") if match else _words(name)
+    words = _words((emotion or "") if match else name)
     if match is None and _UNNAMED.fullmatch(name):
         return Place(None, None)
-    if sites := words & _SITES:
-        before = " (the input of block N is the output of block N - 1)" if sites & _BEFORE else ""
-        raise _UnclearError(f"is of {' '.join(sorted(sites))}, expected block outputs{before}")
-    if (counted := words & _COUNTED) and re.search(r"\d", name):
-        raise _UnclearError(f"has a number, which counts {' '.join(sorted(counted))}, not layers")
+    if sites := [word for word in words if word in _SITES]:
+        before = " (the input of block N is the output of block N - 1)" if _BEFORE & set(sites) else ""
+        raise _UnclearError(f"is of {' '.join(sites)}, expected block outputs{before}")
+    if (counted := [word for word in words if word in _COUNTED]) and re.search(r"\d", name):
+        raise _UnclearError(f"has a number, which is that of {' '.join(counted)}, not of a layer")
     if match is None:
         if re.search(r"\d", name):
             raise _UnclearError("has a number in its name that may be a layer or not")
@@ -147,5 +147,5 @@ def _plain(name: str) -> str:
     return re.sub(r"\[(-?\d+)\]", r".\1", name)
 
 
-def _words(name: str) -> set[str]:
-    return set(re.findall(r"[a-z]+", name.lower()))
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z]+", name.lower())

@@ -30,6 +30,7 @@ def read_npz(data: bytes, name: str) -> Contents:
     Raises:
         FormatError: The file is damaged, or holds anything but arrays of floating-point numbers.
     """
+    import numpy as np
     import torch
 
     arrays: dict[str, Tensor] = {}
@@ -39,16 +40,19 @@ def read_npz(data: bytes, name: str) -> Contents:
             if not entry.filename.endswith(".npy"):
                 raise FormatError(f"{name} holds {entry.filename[:70]!r}, expected only arrays of numpy (.npy).")
             content, key = read_entry(archive, entry, name), entry.filename.removesuffix(".npy")
-            array = _npy(content, f"{entry.filename[:70]!r} in {name}")
-            if array.ndim:
-                arrays[key] = torch.from_numpy(array)
+            value = _npy(content, f"{entry.filename[:70]!r} in {name}")
+            if isinstance(value, np.ndarray):
+                arrays[key] = torch.from_numpy(value)
             else:
-                declared[key] = array.item()
+                declared[key] = value
     return Contents(arrays, declared=declared)
 
 
-def _npy(data: bytes, called: str) -> np.ndarray[Any, Any]:
-    """Read one array. Its header is parsed as data, and must describe exactly the bytes that follow it."""
+def _npy(data: bytes, called: str) -> np.ndarray[Any, Any] | str | float:
+    """Read one array, or a single text or number.
+
+    Its header is parsed as data, and must describe exactly the bytes that follow it.
+    """
     import numpy as np
 
     stream = io.BytesIO(data)
@@ -62,7 +66,7 @@ def _npy(data: bytes, called: str) -> np.ndarray[Any, Any]:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"{called} has no valid header of numpy ({str(error)[:100]}).") from error
-    single = not shape and dtype.kind in "Uiub"
+    single = not shape and dtype.kind in "Uiub" and dtype.itemsize > 0
     if not single and (dtype.kind != "f" or dtype.itemsize > 8):
         raise FormatError(f"{called} holds {str(dtype)[:40]}, expected floating-point numbers.")
     rest, size = data[stream.tell() :], dtype.itemsize
@@ -70,5 +74,13 @@ def _npy(data: bytes, called: str) -> np.ndarray[Any, Any]:
         size *= extent
     if min(shape, default=1) < 0 or len(rest) != size:
         raise FormatError(f"{called} has {len(rest)} bytes, its shape {str(list(shape))[:70]} needs {size}.")
+    if single and dtype.kind == "U":
+        try:
+            return rest.decode("utf-32-be" if dtype.byteorder == ">" else "utf-32-le").rstrip("\0")
+        except UnicodeDecodeError as error:
+            raise FormatError(f"{called} holds no text ({error}).") from error
     flat = np.frombuffer(rest, dtype).astype(dtype.newbyteorder("="))
+    if not shape:
+        number: float = flat[0].item()
+        return number
     return flat.reshape(shape, order="F" if by_column else "C").copy(order="C")

@@ -6,6 +6,7 @@ import pickle
 import re
 import sys
 import types
+import zipfile
 
 import gguf
 import numpy as np
@@ -18,7 +19,7 @@ from emosteer.errors import EmosteerWarning, FormatError, IncompatibleModelError
 from emosteer.importing.architectures import may_be
 from emosteer.importing.names import emotion_of, is_block_output, places
 from tests.conftest import few
-from tests.importing.test_importing import DEPTH, WIDTH, by_hand, made, steered
+from tests.importing.test_importing import DEPTH, WIDTH, by_hand, made, npy, steered
 
 UNIT = torch.nn.functional.normalize(torch.arange(1.0, WIDTH + 1), dim=0)
 
@@ -77,7 +78,9 @@ def test_a_known_spelling_is_a_layer(name):
 
 @pytest.mark.parametrize("name", [*SITES, *UNCLEAR, *NEGATIVE])
 def test_any_other_name_is_refused_in_one_line(name):
-    reason = "expected block outputs" if name in SITES else "number|layer or not" if name in UNCLEAR else "from 0 up"
+    reason = (
+        "expected block outputs" if name in SITES else "not of a layer|layer or not" if name in UNCLEAR else "from 0 up"
+    )
     with pytest.raises(FormatError, match=reason) as caught:
         places(["joy.1", name, "layer.2"], "file")
     assert "Understood: 'joy.1' as layer 1 of joy, 'layer.2' as layer 2." in str(caught.value)
@@ -109,7 +112,7 @@ def test_unclear_names_are_refused_when_the_file_is_read(tmp_path, way):
             np.savez(stream, **{name: tensor.numpy() for name, tensor in tensors.items()})
     else:
         torch.save(tensors, path)
-    with pytest.raises(FormatError, match="of joy is of layer -3" if way == "gguf" else "counts pc, not layers"):
+    with pytest.raises(FormatError, match="of joy is of layer -3" if way == "gguf" else "that of pc, not of a layer"):
         importing.read(path)
 
 
@@ -250,13 +253,30 @@ def test_the_other_formats_say_it_in_their_own_ways(tmp_path):
     np.savez(tmp_path / "meta.npz", d=np.ones(WIDTH), meta='{"hook_point": "mlp_out", "layer": 3}')
     torch.save({"joy.1": UNIT, "operation": "ablate"}, tmp_path / "joy.pt")
     for name in ("json", "joy.npz", "meta.npz", "joy.pt"):
-        with pytest.raises(FormatError, match=f"{name} says (mode|hook_point|operation) = '"):
+        with pytest.raises(FormatError, match=f"{name} says '(mode|hook_point|operation)' = '"):
             importing.read(tmp_path / name)
+
+
+@pytest.mark.parametrize(("descr", "content"), [("<U1", b"\xff" * 4), ("<U0", b""), ("<U1", b""), ("|V4", b"mode")])
+def test_a_text_that_is_none_is_one_line(tmp_path, descr, content):
+    with zipfile.ZipFile(tmp_path / "joy.npz", "w") as archive:
+        archive.writestr("mode.npy", npy("()", repr(descr)) + content)
+    with pytest.raises(FormatError, match=r"mode\.npy"):
+        importing.read(tmp_path / "joy.npz")
+
+
+def test_a_line_break_in_a_name_breaks_no_line(tmp_path):
+    torch.save({"joy.1": UNIT, "a\nb.mode": "project\n"}, tmp_path / "joy.pt")
+    with pytest.raises(FormatError) as caught:
+        importing.read(tmp_path / "joy.pt")
+    assert "\n" not in str(caught.value)
 
 
 def test_another_factor_than_the_callers_warns(model, tokenizer, tmp_path):
     torch.save({"joy.1": UNIT, "alpha": 4.0}, tmp_path / "joy.pt")
-    with pytest.warns(EmosteerWarning, match=r"says alpha = '4\.0', the vectors are imported with 1\. .*coefficient=4"):
+    with pytest.warns(
+        EmosteerWarning, match=r"says 'alpha' = '4\.0', the vectors are imported with 1\. .*coefficient=4"
+    ):
         importing.load(tmp_path / "joy.pt", model, tokenizer)
     importing.load(tmp_path / "joy.pt", model, tokenizer, coefficient=4)
 
