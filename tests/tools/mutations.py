@@ -238,8 +238,8 @@ MUTANTS = (
     ),
     Mutant(
         "push deletes others' files",
-        "stale if prefix + VECTORS_FILE in names else []",
-        "stale",
+        "if name in names and name not in files) if ours else []",
+        "if name in names and name not in files)",
         "hub/test_hub.py::test_files_of_somebody_else_stay",
     ),
     Mutant(
