@@ -117,6 +117,7 @@ vectors: install
 # The directions as they are now, and their doses measured anew: about twenty minutes. What tones do at other doses has
 # to be measured anew too, with `emosteer eval steering --vectors $(VECTORS) --output DIR --card`.
 calibration: install
+	rm -f $(addprefix $(VECTORS)/,calibration.json steering.json dose_response.png confusion.png tone_and_cost.png)
 	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output $(VECTORS) --no-calibrate --measured $(VECTORS)/alignment.json
 	$(BIN)/emosteer calibrate $(VECTORS)
 

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from emosteer.errors import InputError
 __all__ = ["new_folder", "require_new", "require_writable", "write_folder"]
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(folder: Path, files: Mapping[str, bytes], *, without: Collection[str] = ()) -> None:
     """Write files, each whole or not at all.
 
     The files are written under temporary names in the folder, and renamed when all are complete.
@@ -23,6 +23,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     Args:
         folder: The folder, created if it does not exist.
         files: File name → content.
+        without: Names of files that are removed in the same step, where they are.
 
     Raises:
         InputError: The folder cannot be written or the disk is full; its files are unchanged.
@@ -45,7 +46,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
                 path.chmod(0o666 & ~mask)  # mkstemp creates files that only their owner may read
                 if (folder / name).is_dir():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            _put_in_place(scratch, folder)
+            _put_in_place(scratch, folder, without)
         finally:
             for path in scratch.values():
                 path.unlink(missing_ok=True)
@@ -99,9 +100,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _put_in_place(scratch: Mapping[str, Path], folder: Path) -> None:
-    """Rename all files into the folder, or restore it; existing files are present at every moment."""
+def _put_in_place(scratch: Mapping[str, Path], folder: Path, without: Collection[str]) -> None:
+    """Rename all files into the folder and others away, or restore it; replaced files are present at every moment."""
     backups: dict[str, Path] = {}
+    aside = {name: folder / f".{name}.{os.getpid()}.old" for name in without if (folder / name).exists()}
     try:
         for name, path in scratch.items():
             if (folder / name).exists():
@@ -112,15 +114,17 @@ def _put_in_place(scratch: Mapping[str, Path], folder: Path) -> None:
                     shutil.copyfile(folder / name, backups[name])
         for name, path in scratch.items():
             path.replace(folder / name)
+        for name, path in aside.items():
+            (folder / name).replace(path)
     except BaseException:  # including interrupts
-        for name in (name for name, path in scratch.items() if not path.exists()):
-            if name in backups:
-                backups[name].replace(folder / name)
-            else:
-                (folder / name).unlink(missing_ok=True)
+        kept = {**{name: path for name, path in backups.items() if not scratch[name].exists()}, **aside}
+        for name in (name for name, path in scratch.items() if not path.exists() and name not in backups):
+            (folder / name).unlink(missing_ok=True)
+        for name in (name for name, path in kept.items() if path.exists()):
+            kept[name].replace(folder / name)
         raise
     finally:
-        for path in backups.values():
+        for path in (*backups.values(), *aside.values()):
             path.unlink(missing_ok=True)
 
 

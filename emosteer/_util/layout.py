@@ -9,11 +9,15 @@ MAX_CONFIG = 2 * 2**20
 """Bytes of a config as canonical JSON; a thousand emotions need half of it."""
 
 RECORDS = ("calibration.json", "steering.json", "alignment.json")
-FIGURES = (
-    *("dose_response.png", "confusion.png", "tone_and_cost.png"),
-    *(f"alignment_{name}.png" for name in ("circumplex", "similarity", "scree", "layers", "words")),
-    *(f"alignment_{name}.png" for name in ("languages", "shared")),
-)
+FIGURES_OF = {
+    "steering.json": ("dose_response.png", "confusion.png", "tone_and_cost.png"),
+    "alignment.json": tuple(
+        f"alignment_{name}.png"
+        for name in ("circumplex", "similarity", "scree", "layers", "words", "languages", "shared")
+    ),
+}
+"""Record → the figures of what it holds."""
+FIGURES = tuple(name for names in FIGURES_OF.values() for name in names)
 LIMITS = {
     VECTORS_FILE: 2 * 2**30,
     CONFIG_FILE: 2 * MAX_CONFIG,  # indented for people
@@ -23,4 +27,4 @@ LIMITS = {
 }
 """File name → most bytes that such a file may have."""
 
-__all__ = ["CARD_FILE", "CONFIG_FILE", "FIGURES", "LIMITS", "MAX_CONFIG", "RECORDS", "VECTORS_FILE"]
+__all__ = ["CARD_FILE", "CONFIG_FILE", "FIGURES", "FIGURES_OF", "LIMITS", "MAX_CONFIG", "RECORDS", "VECTORS_FILE"]

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
 from emosteer._util.names import EMOTION_NAME
+from emosteer._util.own_files import require_own
 from emosteer._util.schema import Schema
 from emosteer.errors import FormatError, IncompatibleModelError
 from emosteer.models.fingerprint import BaseModel
@@ -220,8 +221,9 @@ class Calibration:
             folder: Folder of the file, created if it does not exist.
 
         Raises:
-            InputError: It cannot be written; an earlier file is unchanged.
+            InputError: It cannot be written, or a file of that name is not emosteer's, which is unchanged.
         """
+        require_own(Path(folder), [CALIBRATION_FILE])
         write_folder(Path(folder), {CALIBRATION_FILE: strict_json.pretty(self.to_dict()).encode()})
 
     @classmethod

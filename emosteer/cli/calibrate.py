@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from emosteer.calibration import Calibration
     from emosteer.eval.judges import Judge
     from emosteer.vectors.emotion_vectors import EmotionVectors
+    from emosteer.vectors.records import Record
 
 __all__ = ["answers_cache", "calibrate", "installed_judge", "print_calibration", "save"]
 
@@ -69,7 +71,7 @@ def calibrate(
             f"{folder / CALIBRATION_FILE} is of {lost[0]} too, which would be lost.",
             "Name another folder with --output, or calibrate all emotions.",
         )
-    require_folder(folder)
+    require_folder(folder, [CALIBRATION_FILE], kept=folder.resolve() == vectors.resolve())
     with printing.err.status(f"Loading {model} …"):
         parts = load_model(model)
     calibration = emosteer.calibrate(
@@ -107,19 +109,27 @@ def answers_cache() -> Path:
     return cache_dir() / "answers"
 
 
-def save(vectors: EmotionVectors, calibration: Calibration | None, folder: Path) -> None:
-    """Write vectors with their doses, and the record of the calibration.
+def save(
+    vectors: EmotionVectors, calibration: Calibration | None, folder: Path, records: Sequence[Record] = ()
+) -> None:
+    """Write vectors with their doses and what was measured, and the records of both.
 
-    The record is written first, since by itself it changes nothing. Where doses change, the results of the evaluation
-    are dropped: they were measured at other doses.
+    The record of the calibration is written first, since by itself it changes nothing. Where doses change, the results
+    of the evaluation are dropped: they were measured at other doses.
     """
+    from emosteer.vectors.records import put
+
     if calibration:
         doses, vectors = vectors.doses, calibration.apply(vectors)
         if vectors.doses != doses:
             measured = {name: results for name, results in vectors.measured.items() if name != "steering"}
             vectors = replace(vectors, measured=measured)
         calibration.save(folder)
+    for record in records:
+        vectors = replace(vectors, measured={**vectors.measured, **record.measured})
     vectors.save_pretrained(folder)
+    if records:
+        put(folder, records)
 
 
 def print_calibration(calibration: Calibration) -> None:

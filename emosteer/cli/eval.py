@@ -66,13 +66,16 @@ def eval_steering(
     `measured`, and their card is written anew from it; the directions stay as they are, byte for byte.
     """
     from emosteer._util.atomic import require_writable
+    from emosteer._util.layout import FIGURES_OF
+    from emosteer._util.own_files import require_own
     from emosteer.eval.judges import named_judge
     from emosteer.eval.steering.evaluation import FULL, evaluate_steering
     from emosteer.eval.steering.report import JSON, notes, tables, write_report
     from emosteer.vectors.records import Record, put
 
     require_writable(output)  # before minutes of answering
-    folder = _with_card(vectors) if card else None
+    require_own(output, [JSON, *FIGURES_OF[JSON]])
+    folder = _with_card(vectors, JSON) if card else None
     require("eval", "matplotlib")
     grid: dict[str, Any] = dict(FULL) if full else {}
     grid |= {name: number for name, number in (("n_prompts", n_prompts), ("seeds", seeds)) if number}
@@ -130,15 +133,18 @@ def eval_alignment(
     `measured`, and their card is written anew from it; the directions stay as they are, byte for byte.
     """
     from emosteer._util.atomic import require_writable
+    from emosteer._util.layout import FIGURES_OF
+    from emosteer._util.own_files import require_own
     from emosteer.embedded import cache_dir
     from emosteer.eval.alignment import evaluate_alignment
-    from emosteer.eval.alignment.report import JSON, write_report
+    from emosteer.eval.alignment.report import JSON, PAGE, write_report
     from emosteer.eval.alignment.tables import notes, tables
     from emosteer.eval.norms import load_category_norms, parse_norms
     from emosteer.vectors.records import Record, put
 
     require_writable(output)  # before minutes of reading
-    folder = _with_card(vectors) if card else None
+    require_own(output, [JSON, PAGE, *FIGURES_OF[JSON], *(file.name for file in output.glob("words-*.csv"))])
+    folder = _with_card(vectors, JSON) if card else None
     require("eval", "matplotlib")
     rated = [parse_norms(source) for source in norms or []]
     sets = load_category_norms(categories) if categories else None
@@ -161,11 +167,11 @@ def eval_alignment(
     _print(tables(report), notes(report), files)
 
 
-def _with_card(vectors: str | None) -> Path:
+def _with_card(vectors: str | None, record: str) -> Path:
     """Return the folder of the vectors, whose card is to be written."""
     if vectors is None or not Path(vectors).is_dir():
         raise InputError("There is no card to write into.", "Name a folder of vectors with --vectors.")
-    require_folder(Path(vectors))
+    require_folder(Path(vectors), [record], kept=True)
     return Path(vectors)
 
 

@@ -58,12 +58,14 @@ def extract(
 
     The same concept set, calibration and measurements give the same files, byte for byte.
     """
+    from emosteer.calibration import CALIBRATION_FILE
     from emosteer.model import SteeredModel
     from emosteer.models.loading import load_model
     from emosteer.reading.fit import fit_readout
-    from emosteer.vectors.records import Record, put
+    from emosteer.vectors.records import Record
 
-    require_folder(output)  # before minutes of reading
+    written = [CALIBRATION_FILE] if calibrate or calibration else []
+    require_folder(output, [*written, *(file.name for file in measured or [])])  # before minutes of reading
     doses = emosteer.Calibration.load(calibration) if calibration else None
     records = [Record.load(file) for file in measured or []]
     texts = emosteer.ConceptSet.load(concepts)
@@ -86,9 +88,7 @@ def extract(
         doses = emosteer.calibrate(steered, judge=installed_judge(), cache=cache or answers_cache())
     for record in records:
         record.check(vectors.config)
-    save(vectors, doses, output)
-    if records:
-        put(output, records)
+    save(vectors, doses, output, records)
     if as_json:
         contents = {"output": str(output), "emotions": list(vectors.emotions), "layers": list(vectors.layers)}
         print_json({**contents, "calibrated": list(doses.emotions) if doses else []})

@@ -30,8 +30,10 @@ def import_(
     """Turn steering vectors of other libraries into emotion vectors.
 
     Reads GGUF control vectors (repeng, llama.cpp), a SteeringVector of steering-vectors or tensors written by
-    torch.save, and .npz and safetensors files with one array (layers × width) an emotion, or one array a layer. Layer
-    0 is the output of the first block. No code in a file is run.
+    torch.save, and .npz and safetensors files with one array (layers × width) an emotion, or one array a layer, named
+    as direction.7, model.layers.7 or joy.7. Layer 0 is the output of the first block. One direction that does not say
+    its layer takes the one of --layers. No code in a file is run, and what is not for adding to the output of blocks
+    is refused.
 
     Strength 1.0 adds what the producer adds with the same coefficient, at every token but the first.
     """

@@ -121,18 +121,32 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
     return tuple(layers)
 
 
-def require_folder(folder: Path) -> None:
-    """Check that vectors can be written to a folder, and a card that is there edited, before minutes of work.
+def require_folder(folder: Path, records: Sequence[str] = (), *, kept: bool = False) -> None:
+    """Check before minutes of work that vectors can be written to a folder, and nothing is lost that is there.
+
+    Args:
+        folder: To write.
+        records: Names of the records that are written beside the vectors.
+        kept: Whether the vectors that are there stay, so that other records remain true of them.
 
     Raises:
-        InputError: The folder cannot be written, or its card cannot be edited.
+        InputError: The folder cannot be written, its card cannot be edited, a file to be replaced is not emosteer's, or
+            a record is of the vectors that would be replaced.
     """
     from emosteer._util.atomic import require_writable
-    from emosteer._util.layout import CARD_FILE
+    from emosteer._util.layout import CARD_FILE, CONFIG_FILE, RECORDS, VECTORS_FILE
+    from emosteer._util.own_files import is_own, require_own
     from emosteer.vectors import card
 
     require_writable(folder)
+    require_own(folder, [VECTORS_FILE, CONFIG_FILE, CARD_FILE, *records])
     card.existing(folder / CARD_FILE)
+    lost = [name for name in RECORDS if not kept and name not in records and is_own(folder / name)]
+    if lost:
+        raise InputError(
+            f"{folder} holds {' and '.join(lost)} of the vectors there, which would be replaced.",
+            "Name another folder with --output, or move what is there.",
+        )
 
 
 def require_vectors(model: str, vectors: str | None) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
+from emosteer._util.own_files import require_own
 from emosteer.errors import ToneError, require
 from emosteer.export.constant import constant
 from emosteer.steering.affect import Affect
@@ -42,7 +43,7 @@ def write_gguf(
     Args:
         vectors: Vectors made for the model, in any quantisation.
         tone: Emotion → strength in calibrated doses, or an `Affect`.
-        path: The file to write. An existing one is replaced.
+        path: The file to write. A control vector of emosteer that is there is replaced, any other file is not.
         layers: Steer after these layers instead of those of the dose.
 
     Returns:
@@ -51,10 +52,12 @@ def write_gguf(
     Raises:
         ToneError: The tone is empty, differs by row or token, or steers layer 0, which a control vector cannot. Or an
             emotion or a layer does not exist, or a strength is not a finite number up to ±10.
-        InputError: The file cannot be written.
+        InputError: The file cannot be written, or is there and is no control vector of emosteer.
         MissingExtraError: The package `gguf` is not installed.
     """
     require("gguf", "gguf")
+    path = Path(path)
+    require_own(path.parent, [path.name])
     from gguf import GGUFWriter
 
     deltas = constant(vectors, tone, layers=layers, done="put into a control vector")
@@ -72,7 +75,6 @@ def write_gguf(
         "layers": list(deltas),
         "tone": {name: float(strength) for name, strength in named(vectors, tone).items()},
     }
-    path = Path(path)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "vector.gguf"
         writer = GGUFWriter(file, ARCHITECTURE)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from emosteer._util.layout import CARD_FILE, CONFIG_FILE, LIMITS, VECTORS_FILE
+from emosteer._util.layout import CARD_FILE, CONFIG_FILE, LIMITS
+from emosteer._util.own_files import is_own
 from emosteer.errors import HubError, InputError, warn
 from emosteer.hub.client import check_names, client, hub_errors
 from emosteer.hub.repository import COMMIT, Repository
@@ -19,6 +20,12 @@ OPEN_LICENSES = {
     *("zlib", "artistic-2.0", "afl-3.0", "ecl-2.0", "ms-pl", "ncsa", "postgresql", "wtfpl", "pddl", "odc-by"),
 }
 """Licences, as the Hub names them, that let what is made with a model have a licence of its own."""
+
+WEIGHTS = (
+    *(".safetensors", ".gguf", ".bin", ".pt", ".pth", ".onnx", ".h5", ".msgpack", ".mlpackage", ".ckpt"),
+    *("adapter_config.json", ".index.json"),
+)
+"""How the names of files end that a model or an adapter consists of."""
 
 __all__ = ["Pushed", "push"]
 
@@ -80,7 +87,8 @@ def push(
         token: As for `huggingface_hub`.
 
     Raises:
-        HubError: The Hub does not take it, or somebody changed the repository meanwhile: nothing was written.
+        HubError: The Hub does not take it, the repository holds something else than vectors, or somebody changed it
+            meanwhile: nothing was written.
         InputError: The name cannot be one, or a branch is named for a pull request.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
@@ -97,14 +105,14 @@ def push(
         if not create_pr:
             api.create_repo(repo_id, private=private, exist_ok=True)
         there = api.model_info(repo_id)
-        _check_place(there, repo_id, prefix, private)
-        if revision is not None:
+    _check_visible(there, repo_id, private)
+    head, names, ours = _place(there, repo_id, subfolder, token, files)
+    if revision is not None:
+        with hub_errors(repo_id, writing=True):
             api.create_branch(repo_id, branch=revision, exist_ok=True)
             there = api.model_info(repo_id, revision=revision)
-            _check_place(there, repo_id, prefix, private)
-    names = _names(there)
-    head = Repository(repo_id, cast("str", there.sha), subfolder, token)
-    if prefix + CARD_FILE in names and not replace_card:
+        head, names, ours = _place(there, repo_id, subfolder, token, files)
+    if CARD_FILE in names and not replace_card:
         theirs = (head.fetch((CARD_FILE,)) / CARD_FILE).read_bytes()
         try:
             files = {**files, CARD_FILE: merge_card(theirs, files[CARD_FILE], repo_id)}
@@ -114,8 +122,7 @@ def push(
                 "Mend it on the Hub, or replace it (--replace-card). Nothing was written.",
             ) from error
     # Where no vectors were, files of these names are somebody else's.
-    stale = sorted(name for name in LIMITS if prefix + name in names and name not in files)
-    stale = stale if prefix + VECTORS_FILE in names else []
+    stale = sorted(name for name in LIMITS if name in names and name not in files) if ours else []
     with hub_errors(repo_id, writing=True, committing=True):
         done = api.create_commit(
             repo_id,
@@ -155,19 +162,39 @@ def _check_license(api: HfApi, base: str | None, licence: str | None) -> None:
         )
 
 
-def _check_place(there: ModelInfo, repo_id: str, prefix: str, private: bool | None) -> None:
-    """Check that a repository is a place for vectors, and as visible as asked for."""
-    names = _names(there)
-    if prefix + CONFIG_FILE in names and prefix + VECTORS_FILE not in names:
-        raise HubError(
-            f"{repo_id} holds something else: a {CONFIG_FILE}, and no {VECTORS_FILE}.",
-            "Name another repository, or a subfolder of this one.",
-        )
+def _check_visible(there: ModelInfo, repo_id: str, private: bool | None) -> None:
+    """Check that a repository is as visible as asked for."""
     if private is not None and there.private is not None and there.private != private:
         raise HubError(
             f"{repo_id} is {'private' if there.private else 'public'} already.",
             "Change that in its settings, or push without saying it. Nothing was written.",
         )
+
+
+def _place(
+    there: ModelInfo, repo_id: str, subfolder: str | None, token: str | bool | None, files: Collection[str]
+) -> tuple[Repository, set[str], bool]:
+    """Look at the place for the files.
+
+    Returns:
+        The place, the names of what it holds, and whether that is a set of vectors.
+
+    Raises:
+        HubError: It holds something else: a model, or files that would be replaced.
+    """
+    prefix = f"{subfolder}/" if subfolder else ""
+    names = {name.removeprefix(prefix) for name in _names(there) if name.startswith(prefix)}
+    head = Repository(repo_id, cast("str", there.sha), subfolder, token)
+    if CONFIG_FILE in names and is_own(head.fetch((CONFIG_FILE,)) / CONFIG_FILE):
+        return head, names, True
+    replaced = [name for name in (CONFIG_FILE, *sorted(files)) if name in names and name != CARD_FILE]
+    weights = [name for name in sorted(names) if "/" not in name and name.endswith(WEIGHTS)]
+    if found := [*replaced, *weights]:
+        raise HubError(
+            f"{head.label} holds something else: {found[0]}, and no vectors of emosteer.",
+            "Name another repository, or a subfolder of this one. Nothing was written.",
+        )
+    return head, names, False
 
 
 def _names(there: ModelInfo) -> set[str]:

@@ -21,6 +21,8 @@ VERSIONS = (2, 3)
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """GGUF value type → letter of the struct module."""
 STRING, ARRAY = 8, 9
+LONGEST = 1024
+"""Values of an array that are kept."""
 DTYPES = {0: ("float32", 4), 1: ("float16", 2), 28: ("float64", 8), 30: ("bfloat16", 2)}
 """ggml tensor type → dtype of torch and its size in bytes."""
 
@@ -35,7 +37,7 @@ def read_gguf(data: bytes, name: str) -> Contents:
         name: Name of the file, for errors.
 
     Returns:
-        `direction.N` → `[d_model]`, in the order of the file.
+        `direction.N` → `[d_model]`, in the order of the file, and what the file says beside it.
 
     Raises:
         FormatError: The file is damaged, or not a control vector.
@@ -56,13 +58,14 @@ def read_gguf(data: bytes, name: str) -> Contents:
     if type(alignment) is not int or alignment < 1:
         file.bad(f"its alignment is {str(alignment)[:40]!r}, expected a number of bytes")
     start = -(-file.at // alignment) * alignment
-    arrays = {
-        key: file.tensor(key, shape, kind, start + offset)
-        for key, shape, kind, offset in infos
-        if key.startswith("direction.")
-    }
-    hint = fields.get(f"{ARCHITECTURE}.model_hint")
-    return Contents(arrays, "repeng or llama.cpp", hint[:70] if isinstance(hint, str) else None)
+    arrays: dict[str, Tensor] = {}
+    for key, shape, kind, offset in infos:
+        if key in arrays:
+            file.bad(f"it has two tensors {key[:70]!r}")
+        arrays[key] = file.tensor(key, shape, kind, start + offset)
+    hint = fields.pop(f"{ARCHITECTURE}.model_hint", None)
+    declared = {key: value for key, value in fields.items() if not key.startswith("general.")}
+    return Contents(arrays, "repeng or llama.cpp", hint[:70] if isinstance(hint, str) and hint else None, declared)
 
 
 class _Reader:
@@ -87,19 +90,18 @@ class _Reader:
         return self.take(*self.numbers("Q")).decode(errors="replace")
 
     def value(self, kind: int) -> Any:
-        """Read one metadata value. Arrays, which no control vector needs, are skipped: their value is None."""
+        """Read one metadata value. Of a long array, which no control vector needs, only the length is kept."""
         if kind == STRING:
             return self.text()
         if kind == ARRAY:
             of, count = self.numbers("IQ")
             if of == STRING:
-                for _ in range(count):  # each takes eight bytes, so the file ends first
-                    self.text()
-            elif of in SCALARS:
-                self.take(count * struct.calcsize(f"<{SCALARS[of]}"))
-            else:
+                texts = (self.text() for _ in range(count))  # each takes eight bytes, so the file ends first
+                return [text for i, text in enumerate(texts) if i < LONGEST]
+            if of not in SCALARS:
                 self.bad(f"it has an array of the unknown type {of}")
-            return None
+            content = self.take(count * struct.calcsize(f"<{SCALARS[of]}"))
+            return list(struct.unpack(f"<{count}{SCALARS[of]}", content)) if count <= LONGEST else f"{count} values"
         if kind not in SCALARS:
             self.bad(f"it has a value of the unknown type {kind}")
         return self.numbers(SCALARS[kind])[0]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
-from numbers import Real
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emosteer._util.names import EMOTION_NAME, NAME_RULE
 from emosteer.concepts import ConceptSet
 from emosteer.errors import FormatError, IncompatibleModelError, InputError, ToneError, warn
+from emosteer.importing.architectures import may_be
+from emosteer.importing.declared import check_factor
 from emosteer.importing.files import ForeignFile, read
+from emosteer.importing.names import Place, emotion_of, places
 from emosteer.layers import decoder_layers, hidden_size
 from emosteer.models.activations import collect
 from emosteer.models.fingerprint import base_model_of
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_DOSE = 1_000.0  # the most that a vector file may hold
-
-_ONE_LAYER = re.compile(r"(?:(?P<emotion>[A-Za-z][\w.-]*?)[._/-]?)?(?P<layer>\d{1,6})", re.ASCII)
-_UNNAMED = {"direction", "layer", "layers"}  # before a number, these name no emotion
 
 __all__ = ["convert", "load"]
 
@@ -55,18 +54,21 @@ def load(
         emotion: Names of the emotions, in the order of the files. By default, the name of the array; where it has none,
             that of the file.
         coefficient: The factor that the producer would apply to the vectors. A negative one reverses them.
-        layers: The layers to keep, 0-based; by default all that have a vector.
+        layers: The layers to keep, 0-based; by default all that have a vector. Where a file does not say which layer
+            its one direction is of, the one layer that is named here is its layer.
 
     Returns:
         The vectors, with the producer's dose for each emotion.
 
     Raises:
-        FormatError: A file cannot be read, or its arrays are not vectors of layers.
+        FormatError: A file cannot be read, its arrays are not clearly vectors of layers, or it says that they are not
+            for adding to the output of blocks.
         IncompatibleModelError: The vectors differ from the model in width or in number of layers.
-        InputError: The coefficient is 0 or not a finite number, or the names do not match the emotions in the files.
-        ToneError: A layer has no vector.
+        InputError: No file is named, the coefficient is 0 or not a finite number, or the names do not match the
+            emotions in the files.
+        ToneError: A layer has no vector, or is not a whole number.
     """
-    paths = [files] if isinstance(files, (str, Path)) else files
+    paths = [files] if isinstance(files, (str, Path)) else list(files)
     foreign = [read(path) for path in paths]
     return convert(foreign, model, tokenizer, emotion=emotion, coefficient=coefficient, layers=layers)
 
@@ -104,13 +106,19 @@ def convert(
     """
     import torch
 
-    factor = _coefficient(coefficient)
+    if not files:
+        raise InputError("No file to import is named.", "Name at least one file of steering vectors.")
+    factor, chosen = _coefficient(coefficient), _layers(layers)
     depth, width = len(decoder_layers(model)), hidden_size(model)
     sets: list[tuple[str, Rows, ForeignFile]] = []
     for file in files:
-        if file.contents.model_type not in (None, model.config.model_type):
-            warn(f"{file.name} says that it is for {file.contents.model_type}, the model is {model.config.model_type}.")
-        sets += [(name, _kept(rows, layers, name), file) for name, rows in _emotions(file, depth, width).items()]
+        check_factor(file.contents, file.name, factor)
+        said = file.contents.model_type
+        if said is not None and not may_be(said, model.config.model_type):
+            warn(f"{file.name} says that it is for {said}, the model is {model.config.model_type}.")
+        sets += [
+            (name, _kept(rows, chosen, name), file) for name, rows in _emotions(file, depth, width, chosen).items()
+        ]
     names = _names([name for name, _, _ in sets], emotion)
     kept = tuple(sorted(sets[0][1]))
     for name, (_, rows, _) in zip(names, sets, strict=True):
@@ -161,18 +169,30 @@ def _coefficient(value: object) -> float:
     return factor
 
 
-def _emotions(file: ForeignFile, depth: int, width: int) -> dict[str, Rows]:
+def _layers(layers: object) -> tuple[int, ...] | None:
+    """Return the layers to keep, one or several, as plain numbers, or None for all."""
+    if layers is None:
+        return None
+    chosen: list[Any] = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else [layers]
+    if not all(isinstance(layer, Integral) and not isinstance(layer, bool) for layer in chosen):
+        raise ToneError(f"{layers!r:.60} are no layers.", "Give whole numbers, 0 being the first: layers=[15].")
+    if not chosen:
+        raise ToneError("No layer is to be kept.", "Name at least one, or leave layers out for all.")
+    return tuple(map(int, chosen))
+
+
+def _emotions(file: ForeignFile, depth: int, width: int, layers: Sequence[int] | None = None) -> dict[str, Rows]:
     """Sort the arrays of a file by emotion and layer.
 
-    An array `[n_layers, d_model]` is an emotion, one of `[d_model]` is one layer of an emotion. The latter are named by
-    the layer alone, `7`, `direction.7` or `layer.7`, or by emotion and layer, `joy.7`.
+    An array `[n_layers, d_model]` is an emotion, one of `[d_model]` or `[1, d_model]` is one layer of an emotion.
     """
     import torch
 
     known = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    single = file.contents.single
     emotions: dict[str, Rows] = {}
     for key, array in file.contents.arrays.items():
-        called = f"The array {key[:70]!r} of {file.name}"
+        called = _called(key, file)
         if array.dtype not in known:
             raise FormatError(f"{called} holds {str(array.dtype)[6:]}, expected floating-point numbers.")
         shape = list(array.shape)
@@ -185,42 +205,55 @@ def _emotions(file: ForeignFile, depth: int, width: int) -> dict[str, Rows]:
                 f"{called} is {shape[-1]} wide, the residual stream of the model is {width} wide.",
                 "Name the model that the vectors were made for.",
             )
-        if array.ndim == 2:
-            if shape[0] != depth:
-                raise IncompatibleModelError(
-                    f"{called} has {shape[0]} rows, the model has {depth} layers.",
-                    "There must be one row a layer, the output of each block; hidden states have the embeddings as row "
-                    "0, which must be left out."
-                    if shape[0] == depth + 1
-                    else "There must be one row a layer; rows of zeros stand for layers without a vector.",
-                )
-            emotion, rows = key or file.name, dict(enumerate(array.unbind()))
-        else:
-            emotion, layer = _one_layer(key, called, file.name)
-            if layer >= depth:
-                raise IncompatibleModelError(
-                    f"{called} is of layer {layer}, the model has layers 0 to {depth - 1}.",
-                    "Name the model that the vectors were made for.",
-                )
-            rows = {layer: array}
         if not bool(array.isfinite().all()):
             raise FormatError(f"{called} holds numbers that are not finite.")
-        if twice := sorted(emotions.get(emotion, {}).keys() & rows.keys()):
-            raise FormatError(f"{called} is of layer {twice[0]}, as is another of {emotion[:70]!r}.")
-        emotions.setdefault(emotion, {}).update(rows)
+        if key in single:
+            continue
+        if shape[0] != depth:
+            raise IncompatibleModelError(
+                f"{called} has {shape[0]} rows, the model has {depth} layers.",
+                "There must be one row a layer, the output of each block; hidden states have the embeddings as row "
+                "0, which must be left out."
+                if shape[0] == depth + 1
+                else "There must be one row a layer; rows of zeros stand for layers without a vector.",
+            )
+        emotion = emotion_of(key, file.name) or file.name
+        if emotion in emotions:
+            raise FormatError(f"{called} is of {emotion[:70]!r}, as is another.")
+        emotions[emotion] = dict(enumerate(array.unbind()))
+    for key, place in places(single, file.name).items():
+        called, emotion, layer = _called(key, file), place.emotion or file.name, _layer(key, place, file, depth, layers)
+        rows = emotions.setdefault(emotion, {})
+        if layer in rows:
+            raise FormatError(f"{called} is of layer {layer}, as is another of {emotion[:70]!r}.")
+        rows[layer] = single[key].reshape(width)
     return emotions
 
 
-def _one_layer(key: str, called: str, file: str) -> tuple[str, int]:
-    """Parse the name of an array, as `joy.7`. Where it names no emotion, the file does."""
-    match = _ONE_LAYER.fullmatch(key)
-    if match is None:
-        raise FormatError(
-            f"{called} is of one layer, and its name does not end in the number of a layer.",
-            "Call it direction.7, or joy.7, for the output of block 7, counted from 0.",
+def _called(key: str, file: ForeignFile) -> str:
+    return f"The array {key[:70]!r} of {file.name}" if key else f"The array of {file.name}"
+
+
+def _layer(key: str, place: Place, file: ForeignFile, depth: int, layers: Sequence[int] | None) -> int:
+    """Return the layer of an array, by its name or else the caller's only one."""
+    called, layer = _called(key, file), place.layer
+    if layer is None:
+        if layers is None or len(layers) != 1:
+            said = file.contents.declared.get("layer")
+            raise FormatError(
+                f"{called} is of one layer, and "
+                f"{'does not say of which' if said is None else f'the file says layer {str(said)[:20]}'}.",
+                "Name it, counted from 0, which is the output of the first block: layers=[15], or --layers 15.",
+            )
+        (layer,) = layers
+    if not 0 <= layer < depth:
+        raise IncompatibleModelError(
+            f"{called} is of layer {layer}, the model has layers 0 to {depth - 1}.",
+            "Name the model that the vectors were made for."
+            if place.layer is not None
+            else "Name one of them: layers=[15], or --layers 15.",
         )
-    emotion = match["emotion"]
-    return (file if emotion is None or emotion in _UNNAMED else emotion), int(match["layer"])
+    return layer
 
 
 def _kept(rows: Rows, layers: Sequence[int] | None, name: str) -> Rows:
@@ -230,8 +263,6 @@ def _kept(rows: Rows, layers: Sequence[int] | None, name: str) -> Rows:
         raise FormatError(f"All vectors of {name[:70]!r} are zero.")
     if layers is None:
         return nonzero
-    if not layers:
-        raise ToneError("No layer is to be kept.", "Name at least one, or leave layers out for all.")
     if missing := sorted(set(layers) - nonzero.keys()):
         raise ToneError(f"{name[:70]!r} has no vector at layer {missing[0]}.", f"It has: {_listed(nonzero)}.")
     return {layer: nonzero[layer] for layer in layers}

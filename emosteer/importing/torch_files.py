@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from emosteer.errors import FormatError
 from emosteer.importing.archives import open_archive, read_entry
-from emosteer.importing.contents import CONVERT, Contents
+from emosteer.importing.contents import Contents, how_to_convert
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 STEERING_VECTOR = "steering_vectors.steering_vector.SteeringVector"
-DECODER_BLOCK = "decoder_block"  # what steering-vectors calls the output of a block
 MAX_PICKLE = 2**20
 """Largest pickle, in bytes. A tensor takes about 150 in it."""
 
 _HARMLESS = re.compile(
     r"collections\.OrderedDict|torch\._utils\._rebuild_tensor_v2|torch\.(Double|Float|Half|BFloat16)Storage"
 )
+_WANTED = "Expected is torch.save({'joy.7': tensor}, FILE): for each layer a tensor, by emotion and layer."
 # Instructions that import in ways that torch.save never uses.
 _OTHER_IMPORTS = {"STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}
 
@@ -46,11 +46,11 @@ def read_torch(data: bytes, name: str) -> Contents:
         Array by name, or by the number of its layer.
 
     Raises:
-        FormatError: The file is damaged, imports anything but tensors, or steers another site than block outputs.
+        FormatError: The file is damaged, or imports anything but tensors.
     """
     import torch
 
-    _check(data, name)
+    program = _program(data, name)
     try:
         with torch.serialization.safe_globals([(_SteeringVector, STEERING_VECTOR)]):
             loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -58,28 +58,26 @@ def read_torch(data: bytes, name: str) -> Contents:
         *(RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, AssertionError),
         *(pickle.UnpicklingError, OSError, OverflowError, MemoryError),
     ) as error:
-        raise FormatError(f"{name} cannot be read as tensors ({_first_line(error)}).", CONVERT) from error
-    producer = None
+        raise FormatError(
+            f"{name} cannot be read as tensors ({_first_line(error)}).", how_to_convert(program)
+        ) from error
     if isinstance(loaded, _SteeringVector):
-        producer, site = "steering-vectors", getattr(loaded, "layer_type", DECODER_BLOCK)
-        if site != DECODER_BLOCK:
-            raise FormatError(
-                f"{name} steers {str(site)[:40]!r}, expected {DECODER_BLOCK!r}: emotion vectors are of block outputs.",
-                "Train it anew with layer_type='decoder_block'.",
-            )
-        loaded = getattr(loaded, "layer_activations", None)
-    return Contents(_tensors(loaded, name), producer)
+        said = vars(loaded)
+        arrays, _ = _tensors(said.get("layer_activations"), name)
+        return Contents(arrays, "steering-vectors", declared={key: said[key] for key in said if type(said[key]) is str})
+    arrays, declared = _tensors(loaded, name)
+    return Contents(arrays, declared=declared)
 
 
 class _SteeringVector:
     """Stand-in for the dataclass. torch puts its fields, tensors and strings, into `__dict__`."""
 
 
-def _check(data: bytes, name: str) -> None:
-    """Check that nothing is compressed and that the pickle imports only what tensors need."""
+def _program(data: bytes, name: str) -> bytes:
+    """Return the pickle, after a check that nothing is compressed and that it imports only what tensors need."""
     with open_archive(data, name) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise FormatError(f"{name} is compressed, which torch.save never does.", CONVERT)
+            raise FormatError(f"{name} is compressed, which torch.save never does.", how_to_convert(data))
         programs = [entry for entry in archive.infolist() if entry.filename.endswith(".pkl")]
         if len(programs) != 1 or programs[0].file_size > MAX_PICKLE:
             raise FormatError(f"{name} has {len(programs)} pickles or a huge one, expected one of a few kilobytes.")
@@ -94,21 +92,32 @@ def _check(data: bytes, name: str) -> None:
         if code in _OTHER_IMPORTS or (code == "GLOBAL" and not harmless):
             raise FormatError(
                 f"{name} would import {target[:70]!r} when it is read, expected only tensors; nothing in it was run.",
-                CONVERT,
+                how_to_convert(program),
             )
+    return program
 
 
-def _tensors(loaded: Any, name: str) -> dict[str, Tensor]:
+def _tensors(loaded: Any, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors by name or layer, and what else stands beside them."""
     import torch
 
     if isinstance(loaded, torch.Tensor):
-        return {"": loaded}  # the file or the caller names it
-    if not isinstance(loaded, dict) or not all(
-        type(key) in (str, int) and isinstance(value, torch.Tensor) and value.layout == torch.strided
-        for key, value in loaded.items()
-    ):
-        raise FormatError(f"{name} holds {type(loaded).__name__}, expected tensors by name or by layer.", CONVERT)
-    return {str(key): value.detach() for key, value in loaded.items()}
+        loaded = {"": loaded}  # the file or the caller names it
+    if not isinstance(loaded, dict):
+        raise FormatError(f"{name} holds {type(loaded).__name__}, expected tensors by name or by layer.", _WANTED)
+    tensors, declared = {}, {}
+    for key, value in loaded.items():
+        if type(key) not in (str, int):
+            raise FormatError(f"{name} has {str(key)[:40]!r} for a name, expected a text or a layer.", _WANTED)
+        if isinstance(value, torch.Tensor) and value.layout == torch.strided:
+            if str(key) in tensors:
+                raise FormatError(f"{name} has two tensors {str(key)[:70]!r}.")
+            tensors[str(key)] = value.detach()
+        elif value is None or type(value) in (str, int, float, bool):
+            declared[str(key)] = value
+        else:
+            raise FormatError(f"{name} holds {type(value).__name__} as {str(key)[:70]!r}, expected tensors.", _WANTED)
+    return tensors, declared
 
 
 def _first_line(error: BaseException) -> str:

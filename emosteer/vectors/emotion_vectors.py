@@ -290,14 +290,15 @@ class EmotionVectors:
     def save_pretrained(self, folder: str | Path, *, dtype: str = "float32") -> None:
         """Write `vectors.safetensors`, `config.json` and the card `README.md`; the same vectors give the same bytes.
 
-        An existing card keeps what people wrote outside of emosteer's marks.
+        Earlier vectors there are replaced. An existing card keeps what people wrote outside of emosteer's marks.
 
         Args:
             folder: Created if it does not exist.
             dtype: Of the directions on disk: `"float32"`, or `"float16"` for half the size.
 
         Raises:
-            InputError: The dtype is neither, or the folder cannot be written; nothing is left half-written.
+            InputError: The dtype is neither, the folder cannot be written, a file there is not emosteer's (a model's
+                `config.json`, a card), or its `calibration.json` is of other doses; nothing is left half-written.
         """
         storage.save(self.config, pack(self), Path(folder), dtype)
 

@@ -25,6 +25,8 @@ def check(vectors: EmotionVectors) -> None:
     Raises:
         FormatError: They do not, or are not.
     """
+    if not vectors.directions:
+        raise FormatError("A set of vectors has at least one emotion, here is none.", "Name one.")
     rows, width = len(vectors.layers), vectors.base_model.hidden_size
     for name, direction in vectors.directions.items():
         if not EMOTION_NAME.fullmatch(name):

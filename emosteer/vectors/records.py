@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
 from emosteer._util.layout import CARD_FILE, CONFIG_FILE, LIMITS, VECTORS_FILE
+from emosteer._util.own_files import require_own
 from emosteer.errors import FormatError, InputError
 from emosteer.vectors import card, measured, storage
 from emosteer.vectors import format as fmt
@@ -67,6 +68,11 @@ class Record:
             ) from error
         return cls(kind, summary, {file.name: strict_json.canonical(report).encode() + b"\n", **figures})
 
+    @property
+    def measured(self) -> dict[str, Any]:
+        """What stands in a file: `{kind: summary}`."""
+        return {self.kind: measured.to_json(self.summary)}
+
     def check(self, config: Config) -> None:
         """Check that it can be of the vectors that have this config.
 
@@ -98,7 +104,8 @@ def put(folder: Path, records: Sequence[Record]) -> None:
 
     Raises:
         FormatError: The vectors cannot be read.
-        InputError: A record is not of these vectors, the existing card cannot be read, or the folder cannot be written.
+        InputError: A record is not of these vectors, the existing card cannot be read, a report there is not
+            emosteer's, or the folder cannot be written.
     """
     import safetensors.torch
 
@@ -107,7 +114,8 @@ def put(folder: Path, records: Sequence[Record]) -> None:
     for record in records:
         record.check(config)
     beside = {name: content for record in records for name, content in record.files.items()}
-    results: dict[str, Any] = {record.kind: measured.to_json(record.summary) for record in records}
+    require_own(folder, beside)
+    results = {kind: summary for record in records for kind, summary in record.measured.items()}
     updated = replace(config, measured={**config.measured, **results}, emosteer_version=version("emosteer"))
     # The tensors as they are stored: read as vectors, those of half precision would be float32 now.
     tensors = safetensors.torch.load((folder / VECTORS_FILE).read_bytes())

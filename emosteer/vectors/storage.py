@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 from emosteer import hub
 from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
-from emosteer._util.layout import CARD_FILE, CONFIG_FILE, FIGURES, LIMITS, RECORDS, VECTORS_FILE
-from emosteer.errors import FormatError, InputError
+from emosteer._util.layout import CARD_FILE, CONFIG_FILE, FIGURES, FIGURES_OF, LIMITS, RECORDS, VECTORS_FILE
+from emosteer._util.own_files import is_own, require_own
+from emosteer.errors import FormatError, InputError, warn
 from emosteer.vectors import card, measured
 from emosteer.vectors import format as fmt
 from emosteer.vectors.config import Config
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+CALIBRATION_FILE = "calibration.json"
 
 __all__ = ["files_in", "files_of", "files_to_push", "located", "opened", "push", "read", "save"]
 
@@ -60,17 +63,24 @@ def files_of(
 def save(config: Config, tensors: Mapping[str, Tensor], folder: Path, dtype: str = "float32") -> None:
     """Write vectors into a folder; an existing card keeps what people wrote. See `EmotionVectors.save_pretrained`.
 
+    Reports and figures of emosteer's on what other vectors did are removed with those vectors.
+
     Raises:
-        InputError: As for `files_of`, or the folder cannot be written; nothing is left half-written.
+        InputError: As for `files_of`, a file there is not emosteer's or is the record of other doses, or the folder
+            cannot be written; nothing is left half-written.
     """
     files = files_of(config, tensors, dtype)
+    require_own(folder, files)
+    stale = _stale(folder, config)
     try:
         text = card.updated(folder / CARD_FILE, config)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{str(folder)[:300]} cannot be written ({error}).") from error
-    write_folder(folder, {**files, CARD_FILE: text.encode()})
+    write_folder(folder, {**files, CARD_FILE: text.encode()}, without=stale)
+    if stale:
+        warn(f"Removed from {folder}, as they are of other vectors or doses: {', '.join(stale)}.")
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -134,7 +144,7 @@ def _checked(folder: Path) -> tuple[Config, dict[str, bytes]]:
     with fmt.VectorFile.open(folder) as file:
         config, _ = read(file)
     files = {}
-    for name in _belonging(config):
+    for name in _belonging(config, folder):
         path, largest = folder / name, LIMITS[name]
         if not path.exists():
             continue
@@ -243,15 +253,41 @@ def read(file: fmt.VectorFile, emotions: Sequence[str] | None = None) -> tuple[C
     return file.config, tensors | {name: file.read(name) for name in names}
 
 
-def _belonging(config: Config) -> list[str]:
+def _belonging(config: Config, folder: Path) -> list[str]:
     """Names of the files that may stand beside these vectors: records and figures of what their own file holds."""
     names = [VECTORS_FILE, CONFIG_FILE, CARD_FILE]
-    if config.doses:
-        names.append("calibration.json")
+    if config.doses and not _is_of_other_doses(folder / CALIBRATION_FILE, config):
+        names.append(CALIBRATION_FILE)
     for kind, summary_type in measured.SUMMARIES.items():
         if summary := measured.known(summary_type, config.measured.get(kind)):
             names += [f"{kind}.json", *card.figures_of(summary)]
     return names
+
+
+def _stale(folder: Path, config: Config) -> list[str]:
+    """Names of reports and figures in a folder that would not be of these vectors.
+
+    Raises:
+        InputError: The record of a calibration is of other doses. It took hours, so it is not removed.
+    """
+    belonging = _belonging(config, folder)
+    there = [name for name in RECORDS if name not in belonging and is_own(folder / name)]
+    if CALIBRATION_FILE in there:
+        raise InputError(
+            f"{folder / CALIBRATION_FILE} is the record of other doses than these vectors have.",
+            "Apply it to them (emosteer.Calibration.load(folder).apply(vectors)), move it, or name another folder.",
+        )
+    return [name for record in there for name in (record, *FIGURES_OF[record]) if (folder / name).is_file()]
+
+
+def _is_of_other_doses(record: Path, config: Config) -> bool:
+    """Return whether a record of a calibration has another dose than the vectors for an emotion of both, or none."""
+    if not is_own(record):
+        return False
+    emotions = strict_json.loads(record.read_bytes())["emotions"]
+    doses = {name: entry["dose"] for name, entry in emotions.items() if name in config.emotions}
+    ours = {name: config.doses[name].dose for name in doses if name in config.doses}
+    return not doses or doses != ours
 
 
 def _unit(rows: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationMixin
 
@@ -83,6 +84,7 @@ def workplace(tmp_path, monkeypatch, tiny, tiny_vectors):
     for file, emotion in (("happy.gguf", "joy"), ("sad.gguf", "sadness"), ("vectors.gguf", "joy")):
         write_gguf(tiny_vectors, {emotion: 1.0}, file)
     np.savez("vectors.npz", **{name: tiny_vectors.directions[name].numpy() for name in ("joy", "calm")})
+    torch.save(tiny_vectors.directions["calm"][1], "direction.pt")
     Path("my-set.json").write_text(own_set())
 
     monkeypatch.setattr(embedded_model, "load", lambda dtype=None: tiny)

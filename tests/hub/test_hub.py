@@ -365,6 +365,35 @@ def test_a_repository_that_holds_a_model_is_left_alone(site, alice, vectors):
 
 
 @pytest.mark.parametrize(
+    "files",
+    [
+        {"config.json": b'{"model_type": "llama"}', "vectors.safetensors": b"a model may have such a file"},
+        {"vectors.safetensors": b"theirs"},
+        {"tiny.Q4_K_M.gguf": b"weights", "README.md": b"# Weights\n"},
+        {"adapter_config.json": b"{}", "adapter_model.safetensors": b"weights"},
+        {"README.md": b"---\nlibrary_name: peft\n---\n\n# An adapter\n"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("create_pr", [False, True])
+def test_whatever_model_a_repository_holds_it_is_left_alone(site, alice, vectors, files, create_pr):
+    site.create(NAME, files)
+    before = site.repositories[NAME].files()
+    with pytest.raises(HubError, match=r"something else.*Nothing was written"):
+        vectors.push_to_hub(NAME, create_pr=create_pr)
+    assert site.repositories[NAME].files() == before
+    storage.push(files_of(vectors), NAME, subfolder="tones")  # is the place that the error names
+    assert same(EmotionVectors.from_pretrained(NAME, subfolder="tones"), vectors)
+
+
+def test_records_of_somebody_else_are_not_replaced(site, alice, tmp_path):
+    site.create(NAME, {"calibration.json": b"theirs"})
+    with pytest.raises(HubError, match=r"holds something else: calibration\.json"):
+        storage.push(storage.files_to_push(SHIPPED), NAME)
+    assert site.repositories[NAME].files()["calibration.json"] == b"theirs"
+
+
+@pytest.mark.parametrize(
     "name", ["tones", "alice/tones/more", "alice/to nes", "alice/", "/tones", "../up", "a/..", "a\nb/c"]
 )
 def test_a_name_that_cannot_be_one(alice, vectors, name):

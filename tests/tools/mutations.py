@@ -238,8 +238,8 @@ MUTANTS = (
     ),
     Mutant(
         "push deletes others' files",
-        "stale if prefix + VECTORS_FILE in names else []",
-        "stale",
+        "if name in names and name not in files) if ours else []",
+        "if name in names and name not in files)",
         "hub/test_hub.py::test_files_of_somebody_else_stay",
     ),
     Mutant(
@@ -319,6 +319,48 @@ MUTANTS = (
         "sum(entry.file_size for entry in entries)) > MAX_BYTES",
         "sum(entry.file_size for entry in entries)) < 0",
         "importing/test_importing.py::test_a_zip_bomb_is_not_unpacked",
+    ),
+    Mutant(
+        "removing taken for adding",
+        "if name in _OPERATION and text not in _OFF and not _ADDED.fullmatch(text):",
+        "if False:",
+        "importing/test_meaning.py::test_a_file_for_something_else_is_refused",
+    ),
+    Mutant(
+        "negative layer taken for another",
+        'if found["layer"].startswith("-"):',
+        "if False:",
+        "importing/test_meaning.py::test_any_other_name_is_refused_in_one_line",
+    ),
+    Mutant(
+        "any number a layer",
+        'f"{_EMOTION}[./]{_NUMBER}",',
+        'f"{_EMOTION}[._/]?{_NUMBER}",',
+        "importing/test_meaning.py::test_any_other_name_is_refused_in_one_line",
+    ),
+    Mutant(
+        "a model's config replaced",
+        "if _is_file(path) and not is_own(path):",
+        "if False:",
+        "vectors/test_own_files.py::test_a_models_folder_is_left_as_it_was",
+    ),
+    Mutant(
+        "a model's repository replaced",
+        "if found := [*replaced, *weights]:",
+        "if found := []:",
+        "hub/test_hub.py::test_whatever_model_a_repository_holds_it_is_left_alone",
+    ),
+    Mutant(
+        "reports of other vectors kept",
+        "CARD_FILE: text.encode()}, without=stale)",
+        "CARD_FILE: text.encode()})",
+        "vectors/test_own_files.py::test_reports_on_other_vectors_go_with_those",
+    ),
+    Mutant(
+        "a calibration lost",
+        "if not kept and name not in records and is_own(folder / name)",
+        "if False",
+        "cli/test_places.py::test_records_are_not_left_beside_other_vectors",
     ),
     Mutant(
         "bias gain ignored",

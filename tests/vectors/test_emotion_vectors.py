@@ -680,3 +680,15 @@ def test_the_python_of_the_card_runs(tmp_path):
     assert "emosteer.SteeredModel.from_pretrained" in code
     assert callable(emosteer.SteeredModel.from_pretrained)
     assert math.isclose(made().dose(code.split('emotion={"')[1].split('"')[0]).dose, 0.5)
+
+
+def test_a_set_without_emotions_is_none(tmp_path):
+    made().save_pretrained(tmp_path)
+    for ask in (
+        lambda: made().select([]),
+        lambda: EmotionVectors.from_pretrained(tmp_path, emotions=[]),
+        lambda: replace(made(), directions={}, readout=None),
+        lambda: EmotionVectors.random(tiny_model(), []),
+    ):
+        with pytest.raises(FormatError, match="at least one emotion"):
+            ask()

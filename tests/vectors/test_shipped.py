@@ -11,6 +11,7 @@ import torch
 
 import emosteer
 from emosteer.embedded import MODEL_ID
+from emosteer.errors import EmosteerWarning
 from emosteer.reading.emotion_reading import token_scores
 from emosteer.reading.fit import fit_readout
 from emosteer.vectors.records import Record, put
@@ -51,7 +52,8 @@ def test_file_card_and_reports_beside_them_are_what_the_reports_make(tmp_path):
     folder = shutil.copytree(FOLDER, tmp_path / "again")
     bare = replace(emosteer.EmotionVectors.from_pretrained(folder), measured={})
     (folder / "README.md").unlink()
-    bare.save_pretrained(folder)
+    with pytest.warns(EmosteerWarning, match=r"Removed .* steering\.json, dose_response\.png.* alignment\.json"):
+        bare.save_pretrained(folder)
     assert "## What strength" not in (folder / "README.md").read_text()
     put(folder, [Record.load(FOLDER / "steering.json"), Record.load(FOLDER / "alignment.json")])
     for file in FOLDER.iterdir():

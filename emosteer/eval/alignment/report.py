@@ -11,6 +11,7 @@ from pathlib import Path
 
 from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
+from emosteer._util.own_files import require_own
 from emosteer.eval.alignment.figures import CAPTIONS, draw_figures
 from emosteer.eval.alignment.ratings import AXES
 from emosteer.eval.alignment.results import AlignmentReport, WordRatings
@@ -33,7 +34,7 @@ def write_report(report: AlignmentReport, folder: Path) -> dict[str, Path]:
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        InputError: The folder cannot be written.
+        InputError: The folder cannot be written, or a file in it that would be replaced is not emosteer's.
     """
     pictures = draw_figures(report)
     tables = {f"words-{i}": _csv(words) for i, words in enumerate(report.words, 1)}
@@ -42,6 +43,7 @@ def write_report(report: AlignmentReport, folder: Path) -> dict[str, Path]:
     page = _page(report, pictures, [names[name] for name in tables])
     texts = [strict_json.pretty(report.to_dict()), page, *tables.values()]
     contents = [*(text.encode() for text in texts), *pictures.values()]
+    require_own(folder, names.values())
     write_folder(folder, dict(zip(names.values(), contents, strict=True)))
     return {name: folder / file for name, file in names.items()}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
+from emosteer._util.own_files import require_own
 from emosteer._util.stats import Estimate
 from emosteer.eval.language import ENGLISH, listed, same_language
 from emosteer.eval.steering.evaluation import MONOTONE, NEAR, CellResult, SteeringReport
@@ -32,11 +33,12 @@ def write_report(report: SteeringReport, folder: Path) -> dict[str, Path]:
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        InputError: The folder cannot be written.
+        InputError: The folder cannot be written, or a file in it that would be replaced is not emosteer's.
     """
     pictures = draw_figures(report)
     names = {"json": JSON, **{name: f"{name}.png" for name in pictures}}
     contents = [strict_json.pretty(report.to_dict()).encode(), *pictures.values()]
+    require_own(folder, names.values())
     write_folder(folder, dict(zip(names.values(), contents, strict=True)))
     return {name: folder / file for name, file in names.items()}
 

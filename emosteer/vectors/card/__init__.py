@@ -33,6 +33,7 @@ __all__ = [
     "new",
     "prose",
     "render",
+    "require_ours",
     "rewritten",
     "updated",
     "with_metadata",
@@ -111,9 +112,11 @@ def merged_over(theirs: bytes, ours: bytes, repo_id: str) -> bytes:
         InputError: One of the cards cannot be read or edited.
     """
     try:
-        text = merged(theirs.decode(), ours.decode())
+        text = theirs.decode()
     except UnicodeDecodeError as error:
         raise InputError(str(error)) from error
+    require_ours(text, "there")
+    text = merged(text, ours.decode())
     if prose(ours.decode()) not in text:
         warn(
             f"The card of {repo_id} keeps its own text; what stands in README.md here outside of emosteer's part is "
@@ -149,8 +152,26 @@ def existing(path: Path) -> str | None:
         text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The card {path} that is already there cannot be read ({error}).") from error
-    metadata(text)
+    require_ours(text, str(path))
     return text
+
+
+def require_ours(text: str, where: str) -> None:
+    """Check that a card is not that of a model or an adapter.
+
+    Args:
+        text: The card.
+        where: It is, for the error.
+
+    Raises:
+        InputError: Its front matter cannot be read, or names another library.
+    """
+    library = metadata(text).get("library_name")
+    if library not in (None, "emosteer"):
+        raise InputError(
+            f"The card {where} is of something else, for {str(library)[:40]}.",
+            "Name another place, or take library_name out of it.",
+        )
 
 
 def _part(text: str) -> slice | None:
