@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral, Real
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emosteer._util.names import EMOTION_NAME, NAME_RULE
+from emosteer._util.numbers import layer_numbers
 from emosteer.concepts import ConceptSet
 from emosteer.errors import FormatError, IncompatibleModelError, InputError, ToneError, warn
 from emosteer.importing.architectures import may_be
@@ -169,16 +170,14 @@ def _coefficient(value: object) -> float:
     return factor
 
 
-def _layers(layers: object) -> tuple[int, ...] | None:
+def _layers(layers: Any) -> tuple[int, ...] | None:
     """Return the layers to keep, one or several, as plain numbers, or None for all."""
     if layers is None:
         return None
-    chosen: list[Any] = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else [layers]
-    if not all(isinstance(layer, Integral) and not isinstance(layer, bool) for layer in chosen):
-        raise ToneError(f"{layers!r:.60} are no layers.", "Give whole numbers, 0 being the first: layers=[15].")
+    chosen = layer_numbers(layers)
     if not chosen:
         raise ToneError("No layer is to be kept.", "Name at least one, or leave layers out for all.")
-    return tuple(map(int, chosen))
+    return chosen
 
 
 def _emotions(file: ForeignFile, depth: int, width: int, layers: Sequence[int] | None = None) -> dict[str, Rows]:
