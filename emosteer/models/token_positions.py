@@ -36,12 +36,12 @@ class Prompt:
         length: Number of tokens, padding included, which is the position of the first token of the answer. For an
             encoder-decoder model 0 until its first pass, since `generate` may prepend a start token.
         mask: `[rows, tokens]`, 0 for padding, or None.
-        until_end: Closed when the call ends, with an error or without.
+        until_end: Closed when the call ends, with an error or without; None afterwards.
     """
 
     length: int
     mask: Tensor | None
-    until_end: ExitStack = field(default_factory=ExitStack)
+    until_end: ExitStack | None = None
 
 
 @dataclass
@@ -64,12 +64,18 @@ def answering(length: int) -> Iterator[None]:
     Args:
         length: Number of tokens of the prompt, which has no padding.
     """
-    call = Prompt(length, None)
+    with _running(Prompt(length, None)):
+        yield
+
+
+@contextmanager
+def _running(call: Prompt) -> Iterator[None]:
     token = prompt.set(call)
     try:
-        with call.until_end:
+        with ExitStack() as call.until_end:
             yield
     finally:
+        call.until_end = None
         prompt.reset(token)
 
 
@@ -109,13 +115,8 @@ def _recording(name: str, own: Any, of_class: Callable[..., Any]) -> Callable[..
         watched = _watched.get(self)  # None in a copy of a watched model
         for check in dict.fromkeys(watched.checks if watched else ()):
             kwargs |= check(self, name, arguments) or {}
-        call = _prompt_of(self, arguments)
-        token = prompt.set(call)
-        try:
-            with call.until_end:
-                return own(*args, **kwargs) if own is not None else of_class(self, *args, **kwargs)
-        finally:
-            prompt.reset(token)
+        with _running(_prompt_of(self, arguments)):
+            return own(*args, **kwargs) if own is not None else of_class(self, *args, **kwargs)
 
     return method
 

@@ -243,8 +243,8 @@ class _Branch(threading.local):
         with ExitStack() as this_pass:
             if not self._steering.installed:
                 call = prompt.get()
-                with unsteered():  # installed until the call ends, and in force in the passes of this branch
-                    (this_pass if call is None else call.until_end).enter_context(self._steering)
+                with unsteered():  # installed until the call of generate ends, in force in the passes of this branch
+                    ((call and call.until_end) or this_pass).enter_context(self._steering)
             with torch.no_grad(), unsteered(*outer, self._steering):
                 output = self._model(**inputs, return_dict=True)
         # A cache that cannot be reordered, such as the state of RWKV, is not kept: every pass reads all tokens.

@@ -97,8 +97,9 @@ def with_recipe(
         if recipe not in RECIPES:
             raise InputError(f"There is no recipe {recipe!r}.", f"There are: {', '.join(RECIPES)}; or make a Recipe.")
         recipe = RECIPES[recipe]
-    rows = rows_of(tone)
-    if not all(isinstance(row, (Mapping, Affect)) for row in rows) or schedule is not None or operation != "add":
+    asked = rows_of(tone)
+    rows = [row for row in asked if isinstance(row, (Mapping, Affect))]
+    if len(rows) < len(asked) or schedule is not None or operation != "add":
         raise ToneError(
             "A recipe is made for a tone that is added, and the same along the answer.",
             "Leave out the recipe, or schedule, operation, keyframes and thermostat.",
