@@ -155,5 +155,18 @@ class Vocabulary:
         said = ids[:, self._length :]
         favoured = scores + bonus
         favoured.scatter_(1, said, scores.gather(1, said) + bonus.gather(1, said).clamp(max=0))
-        favoured.masked_fill_(scores < scores.amax(-1, keepdim=True) + least, -math.inf)
-        return favoured.masked_fill_(favoured < favoured.amax(-1, keepdim=True) + least, -math.inf)
+        favoured += _ruled_out(scores, least)
+        favoured += _ruled_out(favoured, least)
+        return favoured
+
+
+def _ruled_out(scores: Tensor, least: Tensor) -> Tensor:
+    """Return −inf where scores `[rows, vocabulary]` are below their maximum plus `least` `[rows, 1]`, 0 elsewhere.
+
+    Arithmetic instead of a mask of booleans, which takes five times as long on a CPU.
+    """
+    import torch
+
+    number = torch.finfo(scores.dtype)
+    limit = (scores.amax(-1, keepdim=True) + least).clamp(min=number.min)  # −inf minus itself would be no number
+    return torch.threshold(scores - limit, -number.tiny, -math.inf).clamp_(max=0)

@@ -66,9 +66,12 @@ def vocabulary(model: PreTrainedModel, vectors: EmotionVectors, tones: Sequence[
     mixtures = [named(vectors, tone) for tone in tones]
     names = sorted(set().union(*mixtures))
     streams = [vectors.directions[name][-1] * vectors.residual_norm[-1] for name in names]
-    logits = torch.stack(_logits_of(model, streams))
-    strengths = [[float(mixture.get(name, 0)) for name in names] for mixture in mixtures]
-    return torch.tensor(strengths, dtype=torch.float32, device=logits.device) @ logits
+    logits = dict(zip(names, _logits_of(model, streams), strict=True))
+    sums = torch.stack([torch.zeros_like(logits[names[0]])] * len(mixtures))
+    for row, mixture in zip(sums, mixtures, strict=True):
+        for name in sorted(mixture):
+            row.add_(logits[name], alpha=float(mixture[name]))
+    return sums
 
 
 class RowTable:

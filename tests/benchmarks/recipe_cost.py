@@ -3,10 +3,11 @@
 Process CPU time, on one thread, of 64 new tokens of the embedded model, sampled: plainly, and with the natural recipe
 for one emotion and for an `Affect`. All arms sample with the same processors (temperature, top-k, top-p) and with a
 strength so small that the bonus decides nothing. The arms run in turn in every round, in a new order each time; the
-ratio to the plain arm is taken within a round, and its median over rounds is reported with a bootstrap interval.
+ratio to the plain arm is taken within a round, and its median over rounds is reported with a bootstrap interval. On a
+shared machine the intervals are wide; the ratio of the fastest runs is less disturbed.
 
-Beside them stand the parts that are paid once a call: a steer block, a mixture, and the vocabulary of a tone, the first
-time (the model is asked) and later.
+Beside them stand the parts: what is paid once a call (a steer block, a mixture, and the vocabulary of a tone, the first
+time, when the model is asked, and later), and the recipe's own work at a token.
 
     python -m tests.benchmarks.recipe_cost [--rounds 15] [--tokens 64]
 """
@@ -23,6 +24,7 @@ import emosteer
 from emosteer import embedded
 from emosteer.steering import vocabulary as room
 from emosteer.steering.affect import mix
+from emosteer.steering.recipes import RECIPES, Vocabulary
 from emosteer.steering.vocabulary import vocabulary
 from emosteer.vectors.shipped import shipped_folder
 from tests.benchmarks.report import bootstrap, show
@@ -68,6 +70,7 @@ def calls(steered: emosteer.SteeredModel, rounds: int, tokens: int) -> list[dict
                 "cpu_ms": 1e3 * float(np.median(seconds)),
                 "ratio": float(np.median(ratios)),
                 "interval": bootstrap(ratios, np.median),
+                "fastest": min(seconds) / min(times["plain"]),
             }
         )
     return rows
@@ -80,6 +83,8 @@ def parts(steered: emosteer.SteeredModel, repeats: int = 20) -> list[dict]:
         room._kept.clear()
         vocabulary(model, vectors, [tone])
 
+    processor = Vocabulary(model, vectors, [{"joy": 1.0}], RECIPES["natural"], 32)
+    ids, scores = torch.arange(64)[None], torch.randn(1, model.config.vocab_size)
     works = {
         "a steer block": lambda: emosteer.steer(model, vectors, {"joy": 1.0}),
         "a mixture, later": lambda: mix(vectors, affect),
@@ -87,12 +92,15 @@ def parts(steered: emosteer.SteeredModel, repeats: int = 20) -> list[dict]:
         "vocabulary of an emotion, later": lambda: vocabulary(model, vectors, [{"joy": 1.0}]),
         "vocabulary of an affect, first": lambda: first(affect),
         "vocabulary of an affect, later": lambda: vocabulary(model, vectors, [affect]),
+        "a token": lambda: processor(ids, scores),
     }
     rows = []
     for name, work in works.items():
         work()
         seconds = [cpu(work) for _ in range(3 if name.endswith("first") else repeats)]
-        rows.append({"what": name, "cpu_ms": 1e3 * float(np.median(seconds)), "ratio": "", "interval": ""})
+        rows.append(
+            {"what": name, "cpu_ms": 1e3 * float(np.median(seconds)), "ratio": "", "interval": "", "fastest": ""}
+        )
     return rows
 
 

@@ -188,6 +188,21 @@ def test_no_tensor_crosses_devices_at_a_token(tones, device):
     assert len(first.seen) == (2 if device == "meta" else 0)  # the bonus and the limit, once
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_forbidden_tokens_stay_forbidden_in_every_row_and_nothing_becomes_no_number(steered, dtype):
+    processor = Vocabulary(steered.model, steered.vectors, [{"joy": 1.0}, {}, {"fear": 1.0}], RECIPE, 1)
+    scores = torch.randn(3, 400, generator=torch.Generator().manual_seed(0)).to(dtype)
+    scores[:2, ::2] = -math.inf
+    scores[2] = -math.inf  # a row without any token
+    found = processor(torch.full((3, 1), 7), scores)
+    assert not found.isnan().any()
+    assert torch.equal(found[1], scores[1])
+    assert torch.equal(found[2], scores[2])
+    least = scores[0].max() + math.log(RECIPE.plausibility)
+    assert (found[0, scores[0] < least] == -math.inf).all()
+    assert (found[0] > -math.inf).any()
+
+
 def test_the_scores_that_a_recipe_is_given_stay_as_they_were(steered):
     processor = Vocabulary(steered.model, steered.vectors, [{"joy": 1.0}], RECIPE, 1)
     scores = torch.randn(3, 400)

@@ -231,8 +231,8 @@ MUTANTS = (
     ),
     Mutant(
         "dose in other units",
-        "* (dose.dose * weight * float(self.residual_norm[row[layer]]))",
-        "* (dose.dose * weight)",
+        "[dose.dose * weight * norms[row] for row, weight in",
+        "[dose.dose * weight for row, weight in",
         "vectors/test_emotion_vectors.py::test_deltas_are_dose_times_weight_times_norm_times_direction",
     ),
     Mutant(
