@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
@@ -15,6 +16,8 @@ from emosteer.errors import EmosteerWarning, InputError, ToneError
 from emosteer.schedules import ramp
 from emosteer.steering import affect as affect_room
 from emosteer.steering import tones
+from emosteer.steering.affect import mix
+from emosteer.steering.plan import plan
 from emosteer.steering.recipes import RECIPES, Recipe, Vocabulary
 from emosteer.vectors.types import EmotionInfo
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
@@ -209,6 +212,35 @@ def test_the_scores_that_a_recipe_is_given_stay_as_they_were(steered):
     given = scores.clone()
     processor(torch.full((3, 4), 7), scores)
     assert torch.equal(scores, given)
+
+
+@pytest.fixture
+def defaults():
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+
+
+@pytest.mark.parametrize("set_default", [(torch.set_default_dtype, torch.float64), (torch.set_default_device, "meta")])
+@pytest.mark.usefixtures("defaults")
+def test_global_defaults_of_torch_change_nothing(set_default):
+    model = tiny_model()
+    vectors = emosteer.EmotionVectors.random(model, ["joy", "fear", "calm", "sadness"], seed=1)
+    rated = {"joy": (0.8, 0.4), "fear": (-0.6, 0.5), "calm": (0.6, -0.6), "sadness": (-0.7, -0.3)}
+    vectors = replace(vectors, info={name: EmotionInfo({}, *point) for name, point in rated.items()})
+    affect, prompt = emosteer.Affect(0.3, -0.4), torch.full((2, 4), 7)
+    scores = torch.randn(2, 400, generator=torch.Generator().manual_seed(0))
+
+    def made():
+        fresh = copy.deepcopy(model), replace(vectors)  # of which nothing is kept
+        for operation in ("add", "project", "ablate"):
+            yield from (site.vectors for site in plan(fresh[1], affect, operation=operation).sites.values())
+        yield Vocabulary(*fresh, [mix(fresh[1], affect), {"joy": 1.0}], RECIPE, 1)(prompt, scores)
+        yield emosteer.EmotionLogitsProcessor(*fresh, affect, method="bias")(prompt, scores)
+
+    expected = list(made())
+    set_default[0](set_default[1])
+    assert all(torch.equal(*pair) for pair in zip(made(), expected, strict=True))
 
 
 def test_nothing_beyond_the_limit_is_sampled(steered):
