@@ -1,13 +1,13 @@
 """What does the recipe cost, once an emotion is known?
 
-Process CPU time, on one thread, of 64 new tokens of the embedded model, sampled: plainly, and with the natural recipe
-for one emotion and for an `Affect`. All arms sample with the same processors (temperature, top-k, top-p) and with a
-strength so small that the bonus decides nothing. The arms run in turn in every round, in a new order each time; the
-ratio to the plain arm is taken within a round, and its median over rounds is reported with a bootstrap interval. On a
-shared machine the intervals are wide; the ratio of the fastest runs is less disturbed.
+Process CPU time, on one thread, of new tokens of the embedded model, sampled: plainly, and with the natural recipe for
+one emotion and for an `Affect`. All arms sample with the same processors (temperature, top-k, top-p). The arms run in
+turn in every round, in a new order each time; the ratio to the plain arm is taken within a round, and its median over
+rounds is reported with a bootstrap interval.
 
-Beside them stand the parts: what is paid once a call (a steer block, a mixture, and the vocabulary of a tone, the first
-time, when the model is asked, and later), and the recipe's own work at a token.
+Beside them stand the parts, which can be told apart from the noise of a shared machine: what is paid once a call (the
+vocabulary of the tone, the first time, when the model is asked, and later; the plan and its hooks), and at a token (the
+recipe's own work, and the hooks of the steered layers). "by parts" is the ratio that later calls add up to.
 
     python -m tests.benchmarks.recipe_cost [--rounds 15] [--tokens 64]
 """
@@ -22,14 +22,13 @@ import torch
 
 import emosteer
 from emosteer import embedded
+from emosteer.layers import decoder_layers
 from emosteer.steering import vocabulary as room
-from emosteer.steering.affect import mix
 from emosteer.steering.recipes import RECIPES, Vocabulary
 from emosteer.steering.vocabulary import vocabulary
 from emosteer.vectors.shipped import shipped_folder
 from tests.benchmarks.report import bootstrap, show
 
-TINY = 1e-3
 SAMPLING = {"do_sample": True, "temperature": 0.7, "top_k": 50, "top_p": 0.9, "pad_token_id": 2}
 
 
@@ -46,8 +45,8 @@ def calls(steered: emosteer.SteeredModel, rounds: int, tokens: int) -> list[dict
     arms = {
         "plain": {},
         "plain again": {},
-        "natural, one emotion": {"emotion": {"joy": TINY}, **natural},
-        "natural, an affect": {"emotion": emosteer.Affect(TINY, TINY), **natural},
+        "natural, one emotion": {"emotion": {"joy": 1.0}, **natural},
+        "natural, an affect": {"emotion": emosteer.Affect(-0.6, 0.8), **natural},
     }
 
     def run(name: str) -> float:
@@ -70,36 +69,50 @@ def calls(steered: emosteer.SteeredModel, rounds: int, tokens: int) -> list[dict
                 "cpu_ms": 1e3 * float(np.median(seconds)),
                 "ratio": float(np.median(ratios)),
                 "interval": bootstrap(ratios, np.median),
-                "fastest": min(seconds) / min(times["plain"]),
             }
         )
     return rows
 
 
-def parts(steered: emosteer.SteeredModel, repeats: int = 20) -> list[dict]:
-    model, vectors, affect = steered.model, steered.vectors, emosteer.Affect(-0.6, 0.8)
+def parts(steered: emosteer.SteeredModel, tokens: int, plain: float) -> list[dict]:
+    """Rows for each part, and for what parts add to `tokens` tokens that take `plain` milliseconds."""
+    model, vectors, rows = steered.model, steered.vectors, []
+    blocks, hidden = decoder_layers(model), torch.randn(1, 1, vectors.hidden_size)
 
-    def first(tone):
-        room._kept.clear()
-        vocabulary(model, vectors, [tone])
-
-    processor = Vocabulary(model, vectors, [{"joy": 1.0}], RECIPES["natural"], 32)
-    ids, scores = torch.arange(64)[None], torch.randn(1, model.config.vocab_size)
-    works = {
-        "a steer block": lambda: emosteer.steer(model, vectors, {"joy": 1.0}),
-        "a mixture, later": lambda: mix(vectors, affect),
-        "vocabulary of an emotion, first": lambda: first({"joy": 1.0}),
-        "vocabulary of an emotion, later": lambda: vocabulary(model, vectors, [{"joy": 1.0}]),
-        "vocabulary of an affect, first": lambda: first(affect),
-        "vocabulary of an affect, later": lambda: vocabulary(model, vectors, [affect]),
-        "a token": lambda: processor(ids, scores),
-    }
-    rows = []
-    for name, work in works.items():
+    def part(name: str, work, repeats: int = 30) -> float:
         work()
-        seconds = [cpu(work) for _ in range(3 if name.endswith("first") else repeats)]
+        spent = 1e3 * float(np.median([cpu(work) for _ in range(repeats)]))
+        rows.append({"what": name, "cpu_ms": spent, "ratio": "", "interval": ""})
+        return spent
+
+    part("a steer block: does the model fit", lambda: vectors.check_model(model))
+    processor = Vocabulary(model, vectors, [{"joy": 1.0}], RECIPES["natural"], 32)
+    ids, scores = torch.arange(32 + tokens // 2)[None], torch.randn(1, model.config.vocab_size)
+    at_a_token = part("a token: bonus and limit", lambda: processor(ids, scores))
+    for name, tone in (("one emotion", {"joy": 1.0}), ("an affect", emosteer.Affect(-0.6, 0.8))):
+
+        def first(tone=tone):
+            room._kept.clear()
+            vocabulary(model, vectors, [tone])
+
+        def block(tone=tone):
+            with steered.steer(tone):
+                pass
+
+        part(f"{name}: vocabulary, first", first, 3)
+        once = part(f"{name}: vocabulary, later", lambda tone=tone: vocabulary(model, vectors, [tone]))
+        once += part(f"{name}: plan and hooks", block)
+        with steered.steer(tone) as steering:
+            model.generate(ids, max_new_tokens=2, do_sample=False, pad_token_id=2)
+
+            def hooks(steering=steering):
+                for layer in steering.plan.sites:
+                    steering._after(layer, blocks[layer], (), hidden)
+
+            each = at_a_token + part(f"{name}: hooks of {len(steering.plan.sites)} layers at a token", hooks)
+        added = once + tokens * each
         rows.append(
-            {"what": name, "cpu_ms": 1e3 * float(np.median(seconds)), "ratio": "", "interval": "", "fastest": ""}
+            {"what": f"{name}: {tokens} tokens by parts", "cpu_ms": added, "ratio": 1 + added / plain, "interval": ""}
         )
     return rows
 
@@ -108,7 +121,8 @@ def measure(rounds: int, tokens: int) -> list[dict]:
     torch.set_num_threads(1)
     model, tokenizer = embedded.load()
     steered = emosteer.SteeredModel(model, tokenizer, emosteer.EmotionVectors.from_pretrained(shipped_folder()))
-    return calls(steered, rounds, tokens) + parts(steered)
+    whole = calls(steered, rounds, tokens)
+    return whole + parts(steered, tokens, whole[0]["cpu_ms"])
 
 
 if __name__ == "__main__":
