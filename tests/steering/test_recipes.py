@@ -206,6 +206,25 @@ def test_forbidden_tokens_stay_forbidden_in_every_row_and_nothing_becomes_no_num
     assert (found[0] > -math.inf).any()
 
 
+def test_generate_copies_no_more_tensors_at_a_token_with_a_recipe_than_without(tokenizer):
+    """Each token more costs what the plain model's costs, in copies of whole rows of the vocabulary or of anything."""
+    model = tiny_model(tiny_config(vocab_size=150_000, hidden_size=16, num_attention_heads=2))
+    steered = emosteer.SteeredModel(model, tokenizer, emosteer.EmotionVectors.random(model, ["joy", "fear"], seed=1))
+    ids = torch.arange(10, 14).expand(8, -1)
+    options = {"attention_mask": torch.ones_like(ids), "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+
+    def copies(tokens, **tone):
+        with Crossings() as mode:
+            steered.generate(input_ids=ids, max_new_tokens=tokens, **tone, **options)
+        return len(mode.seen)
+
+    copies(2, emotion={"joy": 1.0, "fear": 0.5}, recipe="natural")  # asks the model
+    plain = copies(6) - copies(3)
+    for emotion in ({"joy": 1.0}, [{"joy": 1.0}, None, {"fear": 0.5}, {"joy": -1.0}] * 2):
+        natural = {"emotion": emotion, "recipe": "natural"}
+        assert copies(6, **natural) - copies(3, **natural) == plain
+
+
 def test_the_scores_that_a_recipe_is_given_stay_as_they_were(steered):
     processor = Vocabulary(steered.model, steered.vectors, [{"joy": 1.0}], RECIPE, 1)
     scores = torch.randn(3, 400)
