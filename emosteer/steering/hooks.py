@@ -93,10 +93,14 @@ def steer(
 
 
 @contextmanager
-def unsteered() -> Iterator[tuple[Steering, ...]]:
-    """Suspend all steering in a `with` block, and yield the steerings that it suspends."""
+def unsteered(*but: Steering) -> Iterator[tuple[Steering, ...]]:
+    """Suspend all steering in a `with` block, and yield the steerings that it suspends.
+
+    Args:
+        *but: Installed steerings that act in the block all the same.
+    """
     outer = _active.get()
-    token = _active.set(())
+    token = _active.set(but)
     try:
         yield outer
     finally:
@@ -121,6 +125,11 @@ class Steering:
         self._pass = threading.local()  # state of the forward pass under way in each thread
         self._sites: dict[tuple[int, torch.dtype, torch.device, int], Site] = {}
 
+    @property
+    def installed(self) -> bool:
+        """Whether all hooks that the plan needs are on the model."""
+        return bool(self._handles) or not self.plan.sites
+
     def __enter__(self) -> Self:
         if self._handles:
             raise ToneError("This steering is already in force.", "Make another one to add to it.")
@@ -144,7 +153,7 @@ class Steering:
 
     def __exit__(self, *_: object) -> None:
         if self.plan.sites:
-            unwatch(self.model)
+            unwatch(self.model, _refuse)
             compile_stance.leave()
         for handle in self._handles:
             handle.remove()
