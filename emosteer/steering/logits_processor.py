@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from emosteer._util.numbers import is_finite_number
 from emosteer.errors import IncompatibleModelError, InputError, ToneError
 from emosteer.layers import input_device
+from emosteer.models.presence import suspended
 from emosteer.models.token_positions import CACHES
 from emosteer.steering.affect import Affect
 from emosteer.steering.hooks import Steering, unsteered
@@ -163,7 +164,7 @@ class _Branch(threading.local):
 
     def __init__(self, model: PreTrainedModel, plan: Plan, attention_mask: Tensor | None) -> None:
         self._model = model
-        self._steering = Steering(model, plan)
+        self._steering = Steering(model, plan, copies=True)
         self._attention_mask = attention_mask
         self._prepare = cast("Callable[..., dict[str, Any]]", model.prepare_inputs_for_generation)
         self._parameters = inspect.signature(model.forward).parameters
@@ -200,7 +201,7 @@ class _Branch(threading.local):
             **{name: value for name, value in options.items() if name in self._parameters},
             **cache,
         )
-        with torch.no_grad(), self._steering:
+        with torch.no_grad(), suspended(keep=outer), self._steering:
             output = self._model(**inputs, return_dict=True)
         # A cache that cannot be reordered, such as the state of RWKV, is not kept: every pass reads all tokens.
         cache = {name: output[name] for name in CACHES if hasattr(output.get(name), "reorder_cache")}

@@ -152,13 +152,15 @@ def test_the_delta_takes_the_dtype_of_the_stream(arch, dtype):
     assert torch.equal(stream_of(steered[1])[:, 1:], stream_of(plain[1])[:, 1:] + delta.to(dtype))
 
 
-@pytest.mark.parametrize("tone", [{"joy": 2.0}, [{"joy": 2.0}]], ids=["one tone", "a tone a row"])
-def test_one_steering_serves_passes_of_different_dtypes_and_batches(tone):
+@pytest.mark.parametrize(
+    ("tone", "batches"), [({"joy": 2.0}, (3, 1, 2)), ([{"joy": 2.0}] * 2, (2,))], ids=["one tone", "a tone a row"]
+)
+def test_one_steering_serves_passes_of_different_dtypes_and_batches(tone, batches):
     model, twin = copy.deepcopy(built("llama")), copy.deepcopy(built("llama"))
     vectors, delta = exact(made_for("llama"), 1)
     with emosteer.steer(model, vectors, tone):
         for dtype in (torch.float32, torch.bfloat16, torch.float32):
-            for rows in (3, 1, 2):
+            for rows in batches:
                 ids = some_ids(9, rows=rows)
                 steered = block_outputs("llama", model.to(dtype), ids)[1]
                 plain = block_outputs("llama", twin.to(dtype), ids)[1]
