@@ -201,7 +201,7 @@ def check_blocks(model: PreTrainedModel) -> None:
 
     handles = [block.register_forward_hook(partial(record, i)) for i, block in enumerate(decoder_layers(model))]
     try:
-        run_blocks(model, torch.zeros((1, 3), dtype=torch.long))
+        run_blocks(model, torch.zeros((1, 3), dtype=torch.long, device="cpu"))
     finally:
         for handle in handles:
             handle.remove()

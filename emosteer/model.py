@@ -15,6 +15,7 @@ from emosteer.models.fingerprint import base_model_of
 from emosteer.models.generation import answer_options, check_length, until_end
 from emosteer.models.messages import Messages, last_message, message_spans, parsed, template_options, tones_of
 from emosteer.models.seeded_sampling import drawing
+from emosteer.models.side_pass import evaluating, side_pass
 from emosteer.models.streaming import streamed
 from emosteer.reading.emotion_reading import EmotionReading, read
 from emosteer.reading.explain import Explanation, answer_ids, choices
@@ -60,7 +61,8 @@ class SteeredModel:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, vectors: EmotionVectors) -> None:
         vectors.check_model(model)
-        check_blocks(model)
+        with side_pass(model):
+            check_blocks(model)
         self.model = model
         self.tokenizer = tokenizer
         self.vectors = vectors
@@ -202,6 +204,7 @@ class SteeredModel:
             )
         with (
             self.steer(emotion, scope=scope, schedule=schedule, operation=operation),
+            evaluating(self.model),
             drawing(seed, self.model, inputs) as drawn,
         ):
             return self.model.generate(**drawn)  # type: ignore[operator]  # typed as a Tensor or Module by torch
@@ -258,7 +261,7 @@ class SteeredModel:
         options = answer_options(self.model, self.tokenizer, length, options)
 
         def generate(options: dict[str, Any]) -> Any:
-            with steering, drawing(seed, self.model, options) as drawn:
+            with steering, evaluating(self.model), drawing(seed, self.model, options) as drawn:
                 return self.model.generate(**inputs, **drawn)  # type: ignore[operator]
 
         if stream:

@@ -24,6 +24,7 @@ from emosteer.errors import InputError
 from emosteer.eval.fluency import nats_of_tokens, prompt_tokens
 from emosteer.layers import input_device
 from emosteer.models.fingerprint import base_model_of
+from emosteer.models.side_pass import side_pass
 from emosteer.vectors.emotion_vectors import EmotionVectors
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def generate_cells(
     about = _about(steered, sampling, seed) if cache else {}
     by_key: dict[tuple[Cell, str, int], Answer] = {}
     bar = tqdm(total=sum(map(len, batches)), desc="Answering", unit="answer", disable=None if progress else True)
-    with bar:
+    with bar, side_pass(steered.model):  # no tone but that of the cells
         for batch in batches:
             first = batch[0].cell
             options = dict(ways[first.way]) if first.way else {}
@@ -221,10 +222,10 @@ def _answer(
     tokenizer, length = speaker.tokenizer, max(len(row.tokens) for row in batch)
     device = input_device(speaker.model)
     padding = 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
-    ids = torch.full((len(batch), length), padding)
+    ids = torch.full((len(batch), length), padding, dtype=torch.long, device="cpu")
     mask = torch.zeros_like(ids)
     for i, row in enumerate(batch):
-        ids[i, length - len(row.tokens) :] = torch.tensor(row.tokens)
+        ids[i, length - len(row.tokens) :] = torch.tensor(row.tokens, dtype=torch.long, device="cpu")
         mask[i, length - len(row.tokens) :] = 1
     inputs: dict[str, Any] = {"input_ids": ids.to(device), "attention_mask": mask.to(device), "pad_token_id": padding}
     tones = [row.tone for row in batch]

@@ -212,7 +212,7 @@ def _summand(block: nn.Module, output: Tensor, width: int) -> tuple[Parameter, f
     """
     import torch
 
-    signs = torch.randint(2, (width,), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    signs = torch.randint(2, (width,), generator=torch.Generator("cpu").manual_seed(0), device="cpu") * 2 - 1
     probe, summand = signs.to(output), None
     for parameter in block.parameters():
         if not parameter.shape == output.shape[2:] == probe.shape:  # some models have several streams
@@ -257,5 +257,5 @@ def _some_ids(model: PreTrainedModel) -> Tensor:
     import torch
 
     weight = cast("Tensor", model.get_input_embeddings().weight)
-    draw = torch.Generator().manual_seed(0)
-    return torch.randint(int(weight.shape[0]), (1, 4), generator=draw).to(weight.device)
+    draw = torch.Generator("cpu").manual_seed(0)
+    return torch.randint(int(weight.shape[0]), (1, 4), generator=draw, dtype=torch.long, device="cpu").to(weight.device)

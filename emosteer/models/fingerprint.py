@@ -70,7 +70,8 @@ def _fingerprint(model: PreTrainedModel) -> str | None:
         if type(parameter.detach()) is not torch.Tensor:
             return None  # packed in a tensor subclass, for example by torchao
         flat = parameter.detach().reshape(-1)
-        indices = torch.linspace(0, len(flat) - 1, 16).long().clamp(max=len(flat) - 1)  # float32 may round up
+        indices = torch.linspace(0, len(flat) - 1, 16, dtype=torch.float32, device="cpu").long()
+        indices = indices.clamp(max=len(flat) - 1)  # float32 may round up
         sample = flat[indices.to(flat.device)].to(torch.bfloat16)
         digest.update(name.encode() + sample.cpu().view(torch.int16).numpy().astype("<i2").tobytes())
     return digest.hexdigest()

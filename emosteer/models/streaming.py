@@ -36,7 +36,7 @@ def streamed(
     failure: list[BaseException] = []
 
     def halted(ids: Tensor, _scores: Tensor) -> Tensor:
-        return torch.full((ids.shape[0],), stop.is_set(), device=ids.device)
+        return torch.full((ids.shape[0],), stop.is_set(), dtype=torch.bool, device=ids.device)
 
     criteria = [halted, *options.get("stopping_criteria", ())]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from emosteer.errors import InputError
 from emosteer.layers import decoder_layers, hidden_of
 from emosteer.models import compile_stance
-from emosteer.models.presence import Presence, present
+from emosteer.models.presence import Presence, present, suspended
 from emosteer.vectors.types import Readout
 
 if TYPE_CHECKING:
@@ -16,7 +18,14 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
     from transformers import PreTrainedModel
 
-__all__ = ["Trace"]
+__all__ = ["Trace", "unrecorded"]
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Suspend all recording in a `with` block; tones stay in force."""
+    with suspended(keep=[owner for owner in present() if not isinstance(owner, Trace)]):
+        yield
 
 
 class Trace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from emosteer._util.numbers import is_finite_number
 from emosteer.errors import ToneError, warn
@@ -71,15 +72,16 @@ def mix(vectors: EmotionVectors, affect: Affect) -> dict[str, float]:
     radius = min(1.0, math.hypot(affect.valence, affect.arousal))
     if not radius:
         return {}
-    ratings = torch.tensor([(vectors.info[name].valence, vectors.info[name].arousal) for name in rated]).double()
+    exact: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
+    ratings = torch.tensor([(vectors.info[name].valence, vectors.info[name].arousal) for name in rated], **exact)
     standard = (ratings - ratings.mean(0)) / ratings.std(0, correction=0)
     if not bool(torch.isfinite(standard).all()) or abs(float((standard[:, 0] * standard[:, 1]).mean())) > 0.999:
         raise ToneError("The human ratings of these emotions lie on one line.", "Name emotions instead.")
-    correlation = standard.T @ standard / len(standard) + RIDGE * torch.eye(2, dtype=torch.float64)
-    point = torch.tensor([affect.valence, AROUSAL * affect.arousal]).double()
+    correlation = standard.T @ standard / len(standard) + RIDGE * torch.eye(2, **exact)
+    point = torch.tensor([affect.valence, AROUSAL * affect.arousal], **exact)
     strengths = standard @ torch.linalg.solve(correlation, point)
     layers = sorted({layer for name in rated for layer in vectors.dose(name).layers})
-    zero = torch.zeros(vectors.hidden_size)
+    zero = torch.zeros(vectors.hidden_size, dtype=torch.float32, device="cpu")
     rows = [torch.cat([delta.get(layer, zero) for layer in layers]) for delta in map(vectors.deltas, rated)]
     deltas = torch.stack(rows).double()
     strengths *= LENGTH * radius * float(deltas.norm(dim=1).mean()) / float((strengths @ deltas).norm())

@@ -234,7 +234,7 @@ class Steering:
         """Return gains `[batch or 1, tokens, columns]` on the CPU; the answer begins at token `answer` of the pass."""
         import torch
 
-        positions = torch.arange(-answer, steered.shape[1] - answer, dtype=torch.float32)
+        positions = torch.arange(-answer, steered.shape[1] - answer, dtype=torch.float32, device="cpu")
         ones = torch.ones_like(positions)
         scopes = {"all": ones, "prompt": positions < 0, "generated": positions >= 0}
         columns = [

@@ -174,7 +174,7 @@ def _additive(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]]) -> Pla
         for column in row:
             for layer, delta in _deltas(vectors, column).items():
                 if layer not in table:
-                    table[layer] = torch.zeros(len(rows), len(curves), vectors.hidden_size)
+                    table[layer] = torch.zeros(len(rows), len(curves), vectors.hidden_size, dtype=torch.float32, device="cpu")
                 table[layer][r, curves.index(column.curve)] += delta
     return Plan({layer: Site(table[layer]) for layer in sorted(table)}, curves)
 
@@ -188,7 +188,8 @@ def _settling(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]], operat
     sites: dict[int, Site] = {}
     for layer in sorted({layer for row in rows for column in row for layer in column.dose.layers}):
         index = vectors.layers.index(layer)
-        read, level, hold = torch.zeros(*shape, vectors.hidden_size), torch.zeros(shape), torch.zeros(shape)
+        read = torch.zeros(*shape, vectors.hidden_size, dtype=torch.float32, device="cpu")
+        level, hold = read.new_zeros(shape), read.new_zeros(shape)
         for r, row in enumerate(rows):
             for column in row:
                 if layer not in column.dose.layers:

@@ -148,7 +148,7 @@ class Vocabulary:
         bonus = self._bonus.repeat_interleave(copies, 0).to(scores)
         bonus = bonus.scatter(1, ids[:, self._length :], 0.0)
         favoured = self._plausible(self._plausible(scores) + bonus)
-        toned = torch.tensor(self._toned, device=scores.device).repeat_interleave(copies).unsqueeze(1)
+        toned = torch.tensor(self._toned, dtype=torch.bool, device=scores.device).repeat_interleave(copies).unsqueeze(1)
         return torch.where(toned, favoured, scores)  # a row without a tone keeps the plain model's scores
 
     def _plausible(self, scores: Tensor) -> Tensor:

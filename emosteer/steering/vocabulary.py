@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from emosteer.layers import decoder_layers, hidden_of, input_device, with_hidden
+from emosteer.models.side_pass import side_pass
 from emosteer.steering.affect import Affect
-from emosteer.steering.hooks import unsteered
 from emosteer.steering.tones import Tone, named
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def vocabulary(model: PreTrainedModel, vectors: EmotionVectors, tones: Sequence[
 
     mixtures = [named(vectors, tone) for tone in tones]
     names = sorted(set().union(*mixtures))
-    strengths = torch.tensor([[float(mixture.get(name, 0)) for name in names] for mixture in mixtures])
+    strengths = torch.tensor(
+        [[float(mixture.get(name, 0)) for name in names] for mixture in mixtures], dtype=torch.float32, device="cpu"
+    )
     directions = torch.stack([vectors.directions[name][-1] for name in names])
     scores: Tensor = strengths @ _logits_of(model, directions * vectors.residual_norm[-1])
     return scores
@@ -63,7 +65,7 @@ def _logits_of(model: PreTrainedModel, streams: Tensor) -> Tensor:
 
     handle = decoder_layers(model)[-1].register_forward_hook(replace)
     try:
-        with torch.no_grad(), unsteered():
+        with torch.no_grad(), side_pass(model):
             ids = torch.zeros((len(both), 1), dtype=torch.long, device=input_device(model))
             logits = model(input_ids=ids, use_cache=False).logits[:, -1].float().cpu()
     finally:
