@@ -366,14 +366,17 @@ class SteeredModel:
         Raises:
             InputError: It is empty or longer than the model's context, or the tokenizer has no chat template.
         """
+        import torch
+
         messages = parsed(self.tokenizer, message)
-        encoding: Any = self.tokenizer.apply_chat_template(
-            messages,
-            add_generation_prompt=True,
-            return_tensors="pt",
-            return_dict=True,
-            **template_options(self.tokenizer, messages),
-        )
+        with torch.device("cpu"):  # the caller may have set another default
+            encoding: Any = self.tokenizer.apply_chat_template(
+                messages,
+                add_generation_prompt=True,
+                return_tensors="pt",
+                return_dict=True,
+                **template_options(self.tokenizer, messages),
+            )
         check_length(self.model, encoding["input_ids"].shape[1])
         on_device: BatchEncoding = encoding.to(input_device(self.model))
         return on_device
