@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emosteer.errors import InputError
+from emosteer.models.token_positions import virtual_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -18,8 +19,23 @@ __all__ = ["answer_options", "check_length", "context_length", "until_end"]
 
 
 def context_length(model: PreTrainedModel) -> int:
-    """Return the maximum number of tokens that a model reads; recurrent models have no limit."""
-    return getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None) or sys.maxsize
+    """Return the maximum number of tokens that a model reads; recurrent models have no limit.
+
+    Scaled rotary embeddings reach further than the positions of the config, or as far: some configs name the scaled
+    number, some the original one. An adapter's virtual tokens take room.
+    """
+    config = model.config.get_text_config(decoder=True)
+    positions = getattr(config, "max_position_embeddings", None)
+    if not positions:
+        return sys.maxsize
+    rotary = getattr(config, "rope_parameters", None) or {}
+    kinds = [rotary, *(kind for kind in rotary.values() if isinstance(kind, dict))]  # some have one for each layer type
+    scaled = (
+        int(kind["factor"] * (kind.get("original_max_position_embeddings") or positions))
+        for kind in kinds
+        if kind.get("factor")
+    )
+    return max([positions, *scaled]) - virtual_tokens(model)
 
 
 def check_length(model: PreTrainedModel, tokens: int) -> None:

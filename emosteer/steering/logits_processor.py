@@ -21,7 +21,7 @@ from emosteer._util.numbers import is_finite_number
 from emosteer.errors import IncompatibleModelError, InputError, ToneError
 from emosteer.layers import input_device
 from emosteer.models.presence import suspended
-from emosteer.models.token_positions import CACHES
+from emosteer.models.token_positions import CACHES, virtual_tokens
 from emosteer.steering.affect import Affect
 from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import Plan, plan
@@ -84,7 +84,8 @@ class EmotionLogitsProcessor:
     Raises:
         ToneError: An emotion is unknown, or a strength is not a finite number up to ±10.
         InputError: Another argument is invalid.
-        IncompatibleModelError: The vectors belong to a model of another shape, or the model has an encoder.
+        IncompatibleModelError: The vectors belong to a model of another shape, or the model has an encoder or
+            virtual tokens.
     """
 
     def __init__(
@@ -102,6 +103,11 @@ class EmotionLogitsProcessor:
         if model.config.is_encoder_decoder:
             raise IncompatibleModelError(
                 f"{type(model).__name__} has an encoder, whose input a logits processor does not see.",
+                "Use emosteer.steer.",
+            )
+        if virtual_tokens(model):
+            raise IncompatibleModelError(
+                "The model has an adapter with virtual tokens before the prompt, which a logits processor does not see.",
                 "Use emosteer.steer.",
             )
         if method not in ("contrast", "bias"):
