@@ -70,6 +70,15 @@ class SteeredModel:
         self._fitting = threading.Lock()
         self._streams: set[Callable[[], None]] = set()  # what ends each answer that is being streamed
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy, also one by pickle, has a lock and streams of its own.
+        return {name: value for name, value in vars(self).items() if name not in ("_fitting", "_streams")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._fitting = threading.Lock()
+        self._streams = set()
+
     @classmethod
     def from_pretrained(
         cls, model: str | Path, *, vectors: str | Path | EmotionVectors, **options: Any

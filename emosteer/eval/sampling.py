@@ -230,9 +230,7 @@ def _answer(
     inputs: dict[str, Any] = {"input_ids": ids.to(device), "attention_mask": mask.to(device), "pad_token_id": padding}
     tones = [row.tone for row in batch]
     emotion = tones if any(tones) else None
-    with torch.random.fork_rng():
-        torch.manual_seed(draw)
-        output = speaker.generate(**inputs, emotion=emotion, **options, **sampling)[:, length:].tolist()
+    output = speaker.generate(**inputs, emotion=emotion, seed=draw, **options, **sampling)[:, length:].tolist()
     config = speaker.model.generation_config
     stop = config.eos_token_id if config else None
     stops = {stop} if isinstance(stop, int) else set(stop or ())

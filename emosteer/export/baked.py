@@ -68,10 +68,12 @@ def bake(
         ToneError: The tone is not the same for all rows, an emotion or a layer does not exist, or a strength is not a
             finite number up to ±10.
         IncompatibleModelError: The vectors belong to a model of another shape, the architecture has no bias that does
-            what steering does, or the weights are quantised, offloaded, or on several devices.
+            what steering does, the model is wrapped in an adapter, or the weights are quantised, offloaded, or on
+            several devices.
     """
     import torch
 
+    _check_class(model)
     vectors.check_model(model)
     deltas = constant(vectors, tone, layers=layers, scope="all", done="baked")  # a bias acts on every token
     _check_weights(model)
@@ -100,6 +102,16 @@ def bake(
     baked.config.emosteer_baked = [*getattr(model.config, "emosteer_baked", ()), record]
     baked.train(model.training)
     return baked
+
+
+def _check_class(model: PreTrainedModel) -> None:
+    from transformers import PreTrainedModel
+
+    if not isinstance(model, PreTrainedModel):
+        raise IncompatibleModelError(
+            f"{type(model).__name__} is a wrapper around a model, such as an adapter, which a bias cannot hold.",
+            "Merge the adapter into the model first (model.merge_and_unload()), and bake the model that comes out.",
+        )
 
 
 def _check_weights(model: PreTrainedModel) -> None:

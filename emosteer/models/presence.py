@@ -25,7 +25,7 @@ from types import FrameType
 from typing import Any
 from weakref import ref
 
-from emosteer.errors import warn
+from emosteer.errors import InputError, warn
 
 GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
@@ -90,6 +90,9 @@ class Presence:
                 "in its caller meanwhile. If that is meant, make it a context manager with contextlib."
             )
         return True
+
+    def __reduce__(self) -> Any:
+        raise InputError(f"A model cannot be pickled while a {self._name} is open on it.", "Leave the block first.")
 
     def _warn(self, message: str) -> None:
         if not self._warned:

@@ -134,10 +134,11 @@ def _prompt_of(model: PreTrainedModel, arguments: Mapping[str, Any]) -> Prompt:
 
 def _inferred_mask(model: PreTrainedModel, ids: Tensor, arguments: Mapping[str, Any]) -> Tensor | None:
     """Return the mask that `generate` infers from padding tokens if it is given none, or None if it infers none."""
-    config = arguments.get("generation_config") or model.generation_config
 
     def token(name: str) -> Any:
-        return arguments.get(name, getattr(config, name, getattr(model.generation_config, name, None)))
+        configs = arguments.get("generation_config"), model.generation_config
+        own = (getattr(config, name, None) for config in configs)
+        return arguments[name] if name in arguments else next((value for value in own if value is not None), None)
 
     padding, ends = token("pad_token_id"), token("eos_token_id")
     ends = ends if isinstance(ends, (list, tuple)) else [ends]
