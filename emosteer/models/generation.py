@@ -25,7 +25,7 @@ def context_length(model: PreTrainedModel) -> int:
     number, some the original one. An adapter's virtual tokens take room.
     """
     config = model.config.get_text_config(decoder=True)
-    positions = getattr(config, "max_position_embeddings", None)
+    positions: int | None = getattr(config, "max_position_embeddings", None)
     if not positions:
         return sys.maxsize
     rotary = getattr(config, "rope_parameters", None) or {}

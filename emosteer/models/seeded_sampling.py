@@ -48,7 +48,7 @@ def drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) -
         for module, own_state in zip(accelerators, states[1:], strict=True):
             module.set_rng_state(own_state, *which)
 
-    devices = ["cpu", *(device for _ in accelerators)]
+    devices = [torch.device("cpu"), *(device for _ in accelerators)]
     own = [torch.Generator(source).manual_seed(seed).get_state() for source in devices]
     outer: list[list[Tensor]] = []  # the global state, while it is replaced
 

@@ -142,9 +142,8 @@ def _inferred_mask(model: PreTrainedModel, ids: Tensor, arguments: Mapping[str, 
 
     padding, ends = token("pad_token_id"), token("eos_token_id")
     ends = ends if isinstance(ends, (list, tuple)) else [ends]
-    if padding is None or padding in ends or ids.ndim != 2 or ids.is_floating_point() or not bool((ids == padding).any()):
-        return None
-    return ids.ne(padding).long()
+    known = padding is not None and padding not in ends and ids.ndim == 2 and not ids.is_floating_point()
+    return ids.ne(padding).long() if known and bool((ids == padding).any()) else None
 
 
 def virtual_tokens(model: PreTrainedModel) -> int:
@@ -154,7 +153,7 @@ def virtual_tokens(model: PreTrainedModel) -> int:
         model: The model of peft, or while that generates the model inside it, which then prepares its inputs with it.
     """
     speaker = getattr(getattr(model, "prepare_inputs_for_generation", None), "__self__", None)
-    adapter = getattr(speaker, "active_peft_config", None)
+    adapter: Any = getattr(speaker, "active_peft_config", None)
     return int(adapter.num_virtual_tokens) if getattr(adapter, "is_prompt_learning", False) else 0
 
 

@@ -130,31 +130,46 @@ class Steering:
         self._sites: dict[tuple[int, torch.dtype, torch.device, int], Site] = {}
 
     def __enter__(self) -> Self:
-        if self._handles:
+        if self.installed and self.plan.sites:
             raise ToneError("This steering is already in force.", "Make another one to add to it.")
+        self.install()
         if self.plan.sites:
-            blocks = decoder_layers(self.model)
-            compile_stance.enter()  # first, because torch refuses it inside compiled code
-            watch(self.model, _refuse)
-            try:
-                self._handles.append(
-                    decoder(self.model).register_forward_pre_hook(self._before, prepend=True, with_kwargs=True)
-                )
-                if virtual_tokens(self._spoken):
-                    self._handles.append(self._spoken.register_forward_pre_hook(self._virtual))
-                    self._handles.append(self._spoken.register_forward_hook(self._virtual, always_call=True))
-                for layer in self.plan.sites:
-                    # Prepended, so that other hooks read the same output as the next block.
-                    hook = partial(self._after, layer)
-                    self._handles.append(blocks[layer].register_forward_hook(hook, prepend=True))
-            except BaseException:
-                self.__exit__()
-                raise
             self._presence.enter()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._presence.leave()
+        self.remove()
+
+    @property
+    def installed(self) -> bool:
+        """Whether all hooks that the plan needs are on the model."""
+        return bool(self._handles) or not self.plan.sites
+
+    def install(self) -> None:
+        """Put the hooks on the model, where they do nothing except in blocks of `acting`."""
+        if not self.plan.sites:
+            return
+        blocks = decoder_layers(self.model)
+        compile_stance.enter()  # first, because torch refuses it inside compiled code
+        watch(self.model, _refuse)
+        try:
+            self._handles.append(
+                decoder(self.model).register_forward_pre_hook(self._before, prepend=True, with_kwargs=True)
+            )
+            if virtual_tokens(self._spoken):
+                self._handles.append(self._spoken.register_forward_pre_hook(self._virtual))
+                self._handles.append(self._spoken.register_forward_hook(self._virtual, always_call=True))
+            for layer in self.plan.sites:
+                # Prepended, so that other hooks read the same output as the next block.
+                hook = partial(self._after, layer)
+                self._handles.append(blocks[layer].register_forward_hook(hook, prepend=True))
+        except BaseException:
+            self.remove()
+            raise
+
+    def remove(self) -> None:
+        """Take the hooks off the model."""
         if self.plan.sites:
             unwatch(self.model)
             compile_stance.leave()
@@ -163,6 +178,15 @@ class Steering:
         self._handles.clear()
         self._sites.clear()
         self._pass = threading.local()
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """Let the installed hooks act in a `with` block."""
+        self._presence.enter()
+        try:
+            yield
+        finally:
+            self._presence.leave()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # a model copied inside the block carries the hooks along; they end with this block
@@ -197,7 +221,7 @@ class Steering:
             return
         if call is not None and not call.length:
             call.length = start + length
-        mask = kwargs.get("attention_mask")
+        mask: Any = kwargs.get("attention_mask")
         if getattr(mask, "ndim", 0) == 2:
             mask = mask[:, virtual:]
         else:  # as for static caches: use the mask of generate, expanded for beams
@@ -222,13 +246,12 @@ class Steering:
         Raises:
             ToneError: There is not.
         """
-        tones = self.plan.rows
-        if tones is None:
+        if (tones := self.plan.rows) is None:
             return
-        given = call.rows if call is not None else None if self._copies else batch
-        if given is not None and tones != given:
-            raise ToneError(f"There are {tones} tones for a batch of {given} rows.", "Give one for each row.")
         copies_of_each(tones, batch)
+        given = call.rows if call is not None else None if self._copies else batch
+        if given not in (None, tones):
+            raise ToneError(f"There are {tones} tones for a batch of {given} rows.", "Give one for each row.")
 
     def _gain(self, steered: Tensor, answer: int) -> Tensor:
         """Return gains `[batch or 1, tokens, columns]` on the CPU; the answer begins at token `answer` of the pass."""

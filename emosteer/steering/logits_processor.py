@@ -107,7 +107,7 @@ class EmotionLogitsProcessor:
             )
         if virtual_tokens(model):
             raise IncompatibleModelError(
-                "The model has an adapter with virtual tokens before the prompt, which a logits processor does not see.",
+                "The model's adapter puts virtual tokens before the prompt, which a logits processor does not see.",
                 "Use emosteer.steer.",
             )
         if method not in ("contrast", "bias"):

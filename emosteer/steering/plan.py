@@ -174,7 +174,9 @@ def _additive(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]]) -> Pla
         for column in row:
             for layer, delta in _deltas(vectors, column).items():
                 if layer not in table:
-                    table[layer] = torch.zeros(len(rows), len(curves), vectors.hidden_size, dtype=torch.float32, device="cpu")
+                    table[layer] = torch.zeros(
+                        len(rows), len(curves), vectors.hidden_size, dtype=torch.float32, device="cpu"
+                    )
                 table[layer][r, curves.index(column.curve)] += delta
     return Plan({layer: Site(table[layer]) for layer in sorted(table)}, curves)
 

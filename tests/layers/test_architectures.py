@@ -23,7 +23,18 @@ from emosteer import layers
 from emosteer.errors import IncompatibleModelError, InputError, ToneError
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, with_hidden
 from tests.conftest import few, small_concepts, tiny_model, tiny_tokenizer
-from tests.layers.architectures import UNBUILT, built, check, config, is_causal, is_told, model_types, row, shrunk, summary
+from tests.layers.architectures import (
+    UNBUILT,
+    built,
+    check,
+    config,
+    is_causal,
+    is_told,
+    model_types,
+    row,
+    shrunk,
+    summary,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers warns about half of its own default configs
 
@@ -109,7 +120,7 @@ EITHER = [
 @quickly(EITHER)
 def test_a_class_that_can_be_either_is_refused_as_an_encoder(model_type):
     assert is_told(model_type)
-    with pytest.raises(IncompatibleModelError, match="in both directions.*is_decoder=True"):
+    with pytest.raises(IncompatibleModelError, match=r"in both directions.*is_decoder=True"):
         decoder_layers(built(config(model_type)))
     assert shrunk(model_type).config.is_decoder
     assert is_causal(shrunk(model_type))

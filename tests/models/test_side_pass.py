@@ -14,9 +14,8 @@ from emosteer.errors import InputError
 from emosteer.eval import nats_per_token
 from emosteer.eval.alignment.states import word_states
 from emosteer.eval.sampling import Cell, generate_cells
-from emosteer.extraction.extractor import extract
+from emosteer.extraction.extractor import Corpus, extract
 from emosteer.extraction.linear_map import Reading
-from emosteer.extraction.extractor import Corpus
 from emosteer.importing import load
 from emosteer.layers import decoder_layers
 from emosteer.models.activations import collect
@@ -179,7 +178,7 @@ def test_batches_of_different_sizes_in_one_monitor_are_one_clear_error(steered):
 def test_modes_are_put_back_after_an_error_and_when_threads_overlap():
     model = nn.Sequential(nn.Dropout(), nn.Linear(2, 2))
     model[1].eval()
-    with pytest.raises(KeyboardInterrupt), evaluating(model):
+    with pytest.raises(KeyboardInterrupt), evaluating(model):  # noqa: PT012
         assert not any(module.training for module in model.modules())
         raise KeyboardInterrupt
     assert [module.training for module in model.modules()] == [True, True, False]

@@ -1,4 +1,4 @@
-"""Adapters that put learned vectors before the tokens: these are no part of the text, which is steered as without them."""
+"""Adapters that put learned vectors before the tokens: the text is steered as without them."""
 
 from __future__ import annotations
 
@@ -135,10 +135,13 @@ def test_explanations_and_answers_of_a_wrapped_model(kind):
     length = prompt["input_ids"].shape[1]
     answer = steered.generate(**prompt, emotion=FEAR, scope="generated", **GREEDY)
     assert answer[0, length:].tolist() == said_by_hand(model, kind, prompt["input_ids"], "generated", 0)
-    with by_hand(
-        model.get_base_model().model.layers, deltas(FEAR), gain=places(kind, length, "generated", 0)
-    ), torch.no_grad():
-        ids = torch.cat([prompt["input_ids"], torch.tensor([tiny_tokenizer()("Yes", add_special_tokens=False).input_ids])], 1)
+    with (
+        by_hand(model.get_base_model().model.layers, deltas(FEAR), gain=places(kind, length, "generated", 0)),
+        torch.no_grad(),
+    ):
+        ids = torch.cat(
+            [prompt["input_ids"], torch.tensor([tiny_tokenizer()("Yes", add_special_tokens=False).input_ids])], 1
+        )
         logits = model(input_ids=ids).logits[0, -4:-1].softmax(-1)
     expected = [float(row[token]) for row, token in zip(logits, ids[0, -3:].tolist(), strict=True)]
     assert steered.explain("Well?", "Yes", emotion=FEAR, scope="generated").toned == pytest.approx(expected, rel=1e-4)
@@ -153,5 +156,5 @@ def test_virtual_tokens_take_room_in_the_context():
 
 @pytest.mark.parametrize("kind", ["prompt tuning", "prefix tuning"])
 def test_a_logits_processor_refuses_what_it_does_not_see(kind):
-    with pytest.raises(IncompatibleModelError, match=r"virtual tokens.*emosteer\.steer"):
+    with pytest.raises(IncompatibleModelError, match=r"virtual tokens before.*emosteer\.steer"):
         emosteer.EmotionLogitsProcessor(adapted(kind), vectors(), FEAR)
