@@ -119,9 +119,10 @@ def _recording(name: str, own: Any, of_class: Callable[..., Any], check: Check) 
 def _prompt_of(model: PreTrainedModel, arguments: Mapping[str, Any]) -> Prompt:
     names = ("inputs_embeds", "input_ids", "inputs")
     tokens = next((arguments[name] for name in names if arguments.get(name) is not None), None)
-    rows = None if tokens is None else int(tokens.shape[0])
     if model.config.is_encoder_decoder:
-        return Prompt(0, None, rows)
+        read = arguments.get(model.main_input_name) if tokens is None else tokens  # of speech, its features
+        return Prompt(0, None, None if read is None else len(read))
+    rows = None if tokens is None else len(tokens)
     mask = arguments.get("attention_mask")
     length = 1 if tokens is None else int(tokens.shape[1])  # without a prompt, generate starts from one token
     if mask is not None:
