@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from emosteer.errors import IncompatibleModelError
 from emosteer.export.constant import constant
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, with_hidden
+from emosteer.models.token_positions import virtual_tokens
 from emosteer.steering.affect import Affect
 from emosteer.steering.tones import Tone, named
 
@@ -109,8 +110,10 @@ def _check_class(model: PreTrainedModel) -> None:
 
     if not isinstance(model, PreTrainedModel):
         raise IncompatibleModelError(
-            f"{type(model).__name__} is a wrapper around a model, such as an adapter, which a bias cannot hold.",
-            "Merge the adapter into the model first (model.merge_and_unload()), and bake the model that comes out.",
+            f"{type(model).__name__} is a wrapper around a model, and a bias cannot hold what it adds.",
+            _INSTEAD
+            if virtual_tokens(model)
+            else "Bake the model inside; merge an adapter first (merge_and_unload()).",
         )
 
 

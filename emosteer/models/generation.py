@@ -30,12 +30,13 @@ def context_length(model: PreTrainedModel) -> int:
         return sys.maxsize
     rotary = getattr(config, "rope_parameters", None) or {}
     kinds = [rotary, *(kind for kind in rotary.values() if isinstance(kind, dict))]  # some have one for each layer type
-    scaled = (
-        int(kind["factor"] * (kind.get("original_max_position_embeddings") or positions))
-        for kind in kinds
-        if kind.get("factor")
-    )
-    return max([positions, *scaled]) - virtual_tokens(model)
+    reach = positions
+    for kind in kinds:
+        original = kind.get("original_max_position_embeddings") or positions
+        # In Llama 3 the factor is one of frequencies, and the number of the config the scaled one.
+        if kind.get("factor") and not (kind.get("rope_type") == "llama3" and original < positions):
+            reach = max(reach, int(kind["factor"] * original))
+    return reach - virtual_tokens(model)
 
 
 def check_length(model: PreTrainedModel, tokens: int) -> None:

@@ -16,7 +16,7 @@ from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
 LLAMA3 = {
     "rope_type": "llama3",
-    "factor": 8.0,
+    "factor": 32.0,
     "low_freq_factor": 1.0,
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,

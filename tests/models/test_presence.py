@@ -48,7 +48,6 @@ def heard(say, steer):
 @pytest.fixture(autouse=True)
 def left_as_it_was(model):
     yield
-    gc.collect()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert "generate" not in vars(model)
     assert present() == ()

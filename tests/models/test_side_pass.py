@@ -22,7 +22,7 @@ from emosteer.models.activations import collect
 from emosteer.models.side_pass import evaluating
 from emosteer.reading.fit import fit_readout
 from emosteer.steering.vocabulary import vocabulary
-from tests.conftest import in_threads, small_concepts, tiny_config, tiny_model, tiny_tokenizer
+from tests.conftest import few, in_threads, small_concepts, tiny_config, tiny_model, tiny_tokenizer
 
 JOY = {"joy": 2.0}
 
@@ -99,7 +99,7 @@ def in_training(steered):
         steered.model.eval()
 
 
-@pytest.mark.parametrize("around", [in_a_tone, monitored, in_training])
+@pytest.mark.parametrize("around", few([in_a_tone, monitored, in_training], in_a_tone, in_training))
 @pytest.mark.parametrize("name", MEASURES)
 def test_a_measure_is_that_of_the_plain_model_to_the_bit(steered, name, around, tmp_path):
     expected = MEASURES[name](steered, tmp_path)

@@ -64,7 +64,7 @@ def said_by_hand(model, kind: str, ids, scope: str, ramp: int) -> list[int]:
     return ids[0, begin:].tolist()
 
 
-@pytest.mark.parametrize("steered", ["adapted model", "model inside"])
+@pytest.mark.parametrize("steered", few(["adapted model", "model inside"], "adapted model"))
 @pytest.mark.parametrize(("scope", "ramp"), [("all", 0), ("prompt", 0), ("generated", 0), ("all", 4)])
 @each_kind
 def test_positions_are_those_of_the_text(kind, scope, ramp, steered):
