@@ -7,12 +7,15 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from emosteer._util.names import is_repo_id
 from emosteer.errors import IncompatibleModelError, warn
 from emosteer.layers import decoder_layers, hidden_size
+from emosteer.models.weights import modules_below, sampled, tensors_of
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
 
 __all__ = ["BaseModel", "base_model_of", "check_same"]
@@ -45,35 +48,63 @@ class BaseModel:
 
 def base_model_of(model: PreTrainedModel) -> BaseModel:
     """Return the description of a model for vector files."""
-    config = model.config
+    config, blocks = model.config, decoder_layers(model)
     name = str(getattr(config, "name_or_path", "") or "")
     return BaseModel(
         model_type=config.model_type,
-        num_hidden_layers=len(decoder_layers(model)),
+        num_hidden_layers=len(blocks),
         hidden_size=hidden_size(model),
         repo_id=name if is_repo_id(name) and not Path(name).exists() else None,
         revision=getattr(config, "_commit_hash", None),
         weights_variant=getattr(config, "weights_variant", None),
-        fingerprint=_fingerprint(model),
+        fingerprint=_fingerprint(blocks),
     )
 
 
-def _fingerprint(model: PreTrainedModel) -> str | None:
-    """Hash 16 weights of each of up to 64 parameters, rounded to bfloat16 so that a cast does not change the hash."""
+@dataclass(frozen=True)
+class _Sample:
+    """The parameters that a fingerprint is taken of.
+
+    Args:
+        identity: Of all modules and tensors of the blocks.
+        names: Names of the parameters.
+        places: Their places in `tensors_of`.
+    """
+
+    identity: tuple[int, ...]
+    names: tuple[bytes, ...]
+    places: tuple[int, ...]
+
+
+_samples: WeakKeyDictionary[nn.Module, _Sample] = WeakKeyDictionary()  # by blocks, while these are the same
+
+
+def _fingerprint(blocks: nn.ModuleList) -> str | None:
+    """Hash 16 weights of each of up to 64 parameters, rounded to bfloat16 so that a cast does not change the hash.
+
+    The weights are read at every call, since writing through `parameter.data`, as PEFT does to merge an adapter, leaves
+    no trace to tell that they changed. Which of them to read is looked up once.
+    """
     import torch
 
-    parameters = sorted(decoder_layers(model).named_parameters())
-    digest = hashlib.sha256()
-    for name, parameter in parameters[:: max(1, len(parameters) // 64)][:64]:
-        if parameter.device.type == "meta" or parameter.dtype not in (torch.float64, torch.float32, torch.bfloat16):
+    modules = modules_below(blocks)
+    tensors = tensors_of(modules)
+    sample, identity = _samples.get(blocks), (*map(id, modules), *map(id, tensors))
+    if sample is None or sample.identity != identity:
+        parameters = sorted(blocks.named_parameters())
+        chosen = parameters[:: max(1, len(parameters) // 64)][:64]
+        place = {id(tensor): i for i, tensor in enumerate(tensors)}
+        names = tuple(name.encode() for name, _ in chosen)
+        sample = _samples[blocks] = _Sample(identity, names, tuple(place[id(parameter)] for _, parameter in chosen))
+    weights = [tensors[place] for place in sample.places]
+    for weight in weights:
+        if weight.device.type == "meta" or weight.dtype not in (torch.float64, torch.float32, torch.bfloat16):
             return None  # offloaded, packed, or float16, which rounds to bfloat16 differently
-        if type(parameter.detach()) is not torch.Tensor:
+        if type(weight) is not torch.nn.Parameter and type(weight.detach()) is not torch.Tensor:
             return None  # packed in a tensor subclass, for example by torchao
-        flat = parameter.detach().reshape(-1)
-        indices = torch.linspace(0, len(flat) - 1, 16, dtype=torch.float32, device="cpu").long()
-        indices = indices.clamp(max=len(flat) - 1)  # float32 may round up
-        sample = flat[indices.to(flat.device)].to(torch.bfloat16)
-        digest.update(name.encode() + sample.cpu().view(torch.int16).numpy().astype("<i2").tobytes())
+    digest = hashlib.sha256()
+    for name, values in zip(sample.names, sampled(weights), strict=True):
+        digest.update(name + values)
     return digest.hexdigest()
 
 

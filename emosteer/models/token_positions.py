@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ __all__ = ["Prompt", "after_sink", "answering", "prompt", "tokens_before", "unwa
 
 CACHES = ("past_key_values", "cache_params", "state", "mems")  # names of the cache among architectures
 
-Check = Callable[["PreTrainedModel", str, Mapping[str, Any]], None]
+Check = Callable[["PreTrainedModel", str, Mapping[str, Any]], Mapping[str, Any] | None]
 
 
 @dataclass
@@ -39,25 +39,27 @@ class Prompt:
         mask: `[rows, tokens]`, 0 for padding, or None.
         rows: Number of rows that `generate` was given, or None if it was given no tokens.
         virtual: Number of virtual tokens that an adapter puts before the prompt.
+        until_end: Closed when the call ends, with an error or without; None afterwards.
     """
 
     length: int
     mask: Tensor | None
     rows: int | None = None
     virtual: int = 0
+    until_end: ExitStack | None = None
 
 
 @dataclass
 class _Watch:
-    replaced: dict[str, Any]  # method name → the instance attribute that it replaces, or None
-    watchers: int = 0
+    checks: list[Check] = field(default_factory=list)  # one for each watcher
+    replaced: dict[str, Any] = field(default_factory=dict)  # method name → the instance attribute, or None
 
 
 prompt: ContextVar[Prompt | None] = ContextVar("emosteer_prompt", default=None)
 """The prompt of the `generate` that runs in this context; None outside `generate`."""
 
 _watched: WeakKeyDictionary[PreTrainedModel, _Watch] = WeakKeyDictionary()
-_lock = threading.Lock()
+_lock = threading.RLock()  # garbage collection may end a watch at any time
 
 
 @contextmanager
@@ -67,10 +69,18 @@ def answering(length: int) -> Iterator[None]:
     Args:
         length: Number of tokens of the prompt, which has no padding.
     """
-    token = prompt.set(Prompt(length, None, rows=1))
-    try:
+    with _running(Prompt(length, None, rows=1)):
         yield
+
+
+@contextmanager
+def _running(call: Prompt) -> Iterator[None]:
+    token = prompt.set(call)
+    try:
+        with ExitStack() as call.until_end:
+            yield
     finally:
+        call.until_end = None
         prompt.reset(token)
 
 
@@ -79,39 +89,39 @@ def watch(model: PreTrainedModel, check: Check) -> None:
 
     Args:
         model: The model, which gets a `generate` of its own.
-        check: Called before each run with the model, the method's name and its arguments; raises to refuse the run.
+        check: Called before each run with the model, the method's name and its arguments; raises to refuse the run, or
+            returns keyword arguments to run it with instead.
     """
     with _lock:
-        if model not in _watched:
-            names = [name for name in ("generate", "init_continuous_batching") if hasattr(type(model), name)]
-            _watched[model] = _Watch({name: model.__dict__.get(name) for name in names})
-            for name, own in _watched[model].replaced.items():
+        watched = _watched.setdefault(model, _Watch())
+        watched.checks.append(check)
+        for name in ("generate", "init_continuous_batching") if not watched.replaced else ():
+            if hasattr(type(model), name):
+                watched.replaced[name] = own = model.__dict__.get(name)
                 # A bound method, so that a copy of the model gets one bound to the copy.
-                setattr(model, name, MethodType(_recording(name, own, getattr(type(model), name), check), model))
-        _watched[model].watchers += 1
+                setattr(model, name, MethodType(_recording(name, own, getattr(type(model), name)), model))
 
 
-def unwatch(model: PreTrainedModel) -> None:
-    """Undo one `watch`; the last one restores the model's own methods."""
+def unwatch(model: PreTrainedModel, check: Check) -> None:
+    """Undo one `watch` with this check; the last one restores the model's own methods."""
     with _lock:
-        _watched[model].watchers -= 1
-        if not _watched[model].watchers:
+        _watched[model].checks.remove(check)
+        if not _watched[model].checks:
             for name, own in _watched.pop(model).replaced.items():
                 delattr(model, name)
                 if own is not None:
                     setattr(model, name, own)
 
 
-def _recording(name: str, own: Any, of_class: Callable[..., Any], check: Check) -> Callable[..., Any]:
+def _recording(name: str, own: Any, of_class: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(of_class)
     def method(self: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
         arguments = dict(zip(("inputs", "generation_config"), args, strict=False)) | kwargs
-        check(self, name, arguments)
-        token = prompt.set(_prompt_of(self, arguments))
-        try:
+        watched = _watched.get(self)  # None in a copy of a watched model
+        for check in dict.fromkeys(watched.checks if watched else ()):
+            kwargs |= check(self, name, arguments) or {}
+        with _running(_prompt_of(self, arguments)):
             return own(*args, **kwargs) if own is not None else of_class(self, *args, **kwargs)
-        finally:
-            prompt.reset(token)
 
     return method
 

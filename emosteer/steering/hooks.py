@@ -171,7 +171,7 @@ class Steering:
     def remove(self) -> None:
         """Take the hooks off the model."""
         if self.plan.sites:
-            unwatch(self.model)
+            unwatch(self.model, _refuse)
             compile_stance.leave()
         for handle in self._handles:
             handle.remove()

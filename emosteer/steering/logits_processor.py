@@ -14,19 +14,22 @@ from __future__ import annotations
 import inspect
 import math
 import threading
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from emosteer._util.numbers import is_finite_number
 from emosteer.errors import IncompatibleModelError, InputError, ToneError
 from emosteer.layers import input_device
 from emosteer.models.presence import suspended
-from emosteer.models.token_positions import CACHES, virtual_tokens
+from emosteer.models.token_positions import CACHES, prompt, unwatch, virtual_tokens, watch
 from emosteer.steering.affect import Affect
 from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import Plan, plan
-from emosteer.steering.tones import Tone, copies_of_each
-from emosteer.steering.vocabulary import vocabulary
+from emosteer.steering.tones import Tone
+from emosteer.steering.vocabulary import RowTable, vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,8 +67,13 @@ class EmotionLogitsProcessor:
     processor. Its caches last until the next call of `generate`, or until it is deleted. Pass the whole text to
     `generate` as `input_ids`, even beside a cache that holds its beginning, because the processor sees only ids.
 
+    As long as a processor exists, the model's `generate` tells it when a call begins and ends: its hooks are on the
+    model, and models compiled with `torch.compile` run eagerly, from the first token of a call to its end.
+
     `generate` runs its own processors before those it is given. Tokens that they forbid stay forbidden, but a
-    repetition penalty would apply to the plain scores alone: put such a processor in the list, after this one.
+    repetition penalty would apply to the plain scores alone: put such a processor in the list, after this one. Put one
+    that forbids tokens (a grammar, a list of answers) before this one, because after it, it may forbid all that are
+    left. `generate` then ends with an `InputError`.
 
     Args:
         model: The model that generates, as passed to `emosteer.steer`.
@@ -126,7 +134,11 @@ class EmotionLogitsProcessor:
             )
         self._plain = _Branch(model, Plan({}), attention_mask)
         self._toned = _Branch(model, toned, attention_mask) if toned.deltas and method == "contrast" else None
-        self._bias = BIAS * vocabulary(model, vectors, tones) if toned.deltas and method == "bias" else None
+        biased = bool(toned.deltas) and method == "bias"
+        self._bias = RowTable(BIAS * vocabulary(model, vectors, tones)) if biased else None
+        generating = self._plain.generating
+        watch(generating, _guarded)
+        weakref.finalize(self, unwatch, generating, _guarded).atexit = False
 
     def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
         """Return the scores in the tone.
@@ -155,10 +167,37 @@ class EmotionLogitsProcessor:
         return guided.masked_fill(forbidden | (plain < least), -math.inf)
 
     def _biased(self, scores: Tensor) -> Tensor:
-        if self._bias is None:
-            return scores
-        copies = copies_of_each(len(self._bias), len(scores))
-        return scores + self._bias.repeat_interleave(copies, 0).to(scores)
+        return scores if self._bias is None else scores + self._bias.like(scores)
+
+
+@dataclass(frozen=True)
+class _Guard:
+    """A logits processor that checks that some token is left.
+
+    Args:
+        beams: Rows of each prompt, one of which must go on.
+    """
+
+    beams: int
+
+    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+        if bool((scores == -math.inf).view(-1, self.beams * scores.shape[1]).all(1).any()):
+            raise InputError(
+                "No token is left: a logits processor after EmotionLogitsProcessor forbids all that it left.",
+                "Put it before EmotionLogitsProcessor in logits_processor.",
+            )
+        return scores
+
+
+def _guarded(model: PreTrainedModel, method: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return processors that end with a check, if others follow one that rules tokens out."""
+    processors = list(arguments.get("logits_processor") or ())
+    ours = [isinstance(processor, EmotionLogitsProcessor) for processor in processors]
+    if method != "generate" or True not in ours or all(ours[ours.index(True) :]):
+        return None
+    config = arguments.get("generation_config") or model.generation_config
+    beams = arguments.get("num_beams") or getattr(config, "num_beams", None) or 1
+    return {"logits_processor": [*processors, _Guard(beams)]}
 
 
 class _Branch(threading.local):
@@ -171,6 +210,7 @@ class _Branch(threading.local):
     def __init__(self, model: PreTrainedModel, plan: Plan, attention_mask: Tensor | None) -> None:
         self._model = model
         self._steering = Steering(model, plan, copies=True)
+        self.generating = self._steering.model  # without the wrappers around it
         self._attention_mask = attention_mask
         self._prepare = cast("Callable[..., dict[str, Any]]", model.prepare_inputs_for_generation)
         self._parameters = inspect.signature(model.forward).parameters
@@ -207,8 +247,13 @@ class _Branch(threading.local):
             **{name: value for name, value in options.items() if name in self._parameters},
             **cache,
         )
-        with torch.no_grad(), suspended(keep=outer), self._steering:
-            output = self._model(**inputs, return_dict=True)
+        with ExitStack() as this_pass:
+            if not self._steering.installed:  # until the call of generate ends; it acts in the passes of this branch
+                self._steering.install()
+                call = prompt.get()
+                ((call and call.until_end) or this_pass).callback(self._steering.remove)
+            with torch.no_grad(), suspended(keep=outer), self._steering.acting():
+                output = self._model(**inputs, return_dict=True)
         # A cache that cannot be reordered, such as the state of RWKV, is not kept: every pass reads all tokens.
         cache = {name: output[name] for name in CACHES if hasattr(output.get(name), "reorder_cache")}
         if cache:

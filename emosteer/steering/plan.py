@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from emosteer.errors import ToneError
@@ -11,7 +12,7 @@ from emosteer.schedules import Schedule, keyframes, product, window
 from emosteer.steering.affect import Affect
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.thermostat import Held, Thermostat
-from emosteer.steering.tones import Keyframes, Tone, ToneLike, Turns, checked, named
+from emosteer.steering.tones import Keyframes, Tone, ToneLike, Turns, strengths
 from emosteer.vectors.emotion_vectors import EmotionVectors
 from emosteer.vectors.types import SCOPES, Dose
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 SETTLING = ("ablate", "project")  # operations that set components instead of adding deltas
 
-__all__ = ["Curve", "Plan", "plan"]
+__all__ = ["Curve", "Plan", "plan", "rows_of"]
 
 
 class Curve(NamedTuple):
@@ -94,7 +95,7 @@ def plan(
     if layers is not None:
         _check_layers(vectors, layers)
     options = _Options(vectors, layers, scope, schedule, operation)
-    columns = [list(options.columns(row)) for row in _rows(tone)]
+    columns = [list(options.columns(row)) for row in rows_of(tone)]
     sites = _settling(vectors, columns, operation) if operation in SETTLING else _additive(vectors, columns)
     return replace(sites, rows=len(columns) if isinstance(tone, Sequence) else None, operation=operation)
 
@@ -139,14 +140,14 @@ class _Options:
                 "Keyframes are a schedule of their own, for a tone that is added.",
                 "Leave schedule and operation out, or give one tone with schedule=.",
             )
-            for emotion, strengths in tone.strengths(self.vectors).items():
-                column = self._column(emotion, 1.0, keyframes(strengths))
-                if any(strengths.values()):
+            for emotion, frames in tone.strengths(self.vectors).items():
+                column = self._column(emotion, 1.0, keyframes(frames))
+                if any(frames.values()):
                     yield column
         else:
-            for emotion, strength in named(self.vectors, tone).items():
+            for emotion, strength in strengths(self.vectors, tone).items():
                 # Even at strength 0, so that a misspelt emotion is always an error.
-                column = self._column(emotion, checked(emotion, strength), self.schedule)
+                column = self._column(emotion, strength, self.schedule)
                 if column.strength or self.operation == "project":  # where 0 is the level of neutral text
                     yield column
 
@@ -169,16 +170,15 @@ def _additive(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]]) -> Pla
     import torch
 
     curves = tuple(dict.fromkeys(column.curve for row in rows for column in row))
-    table: dict[int, Tensor] = {}
+    layers = sorted({layer for row in rows for column in row for layer in column.dose.layers})
+    shape = len(layers), len(rows), len(curves), vectors.hidden_size
+    table = torch.zeros(shape, dtype=torch.float32, device="cpu")
     for r, row in enumerate(rows):
         for column in row:
-            for layer, delta in _deltas(vectors, column).items():
-                if layer not in table:
-                    table[layer] = torch.zeros(
-                        len(rows), len(curves), vectors.hidden_size, dtype=torch.float32, device="cpu"
-                    )
-                table[layer][r, curves.index(column.curve)] += delta
-    return Plan({layer: Site(table[layer]) for layer in sorted(table)}, curves)
+            deltas = _deltas(vectors, column)
+            places = [layers.index(layer) for layer in deltas]
+            table[places, r, curves.index(column.curve)] += torch.stack(list(deltas.values()))
+    return Plan(dict(zip(layers, map(Site, table.unbind()), strict=True)), curves)
 
 
 def _settling(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]], operation: str) -> Plan:
@@ -190,8 +190,8 @@ def _settling(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]], operat
     sites: dict[int, Site] = {}
     for layer in sorted({layer for row in rows for column in row for layer in column.dose.layers}):
         index = vectors.layers.index(layer)
-        read = torch.zeros(*shape, vectors.hidden_size, dtype=torch.float32, device="cpu")
-        level, hold = read.new_zeros(shape), read.new_zeros(shape)
+        zeros = partial(torch.zeros, dtype=torch.float32, device="cpu")
+        read, level, hold = zeros((*shape, vectors.hidden_size)), zeros(shape), zeros(shape)
         for r, row in enumerate(rows):
             for column in row:
                 if layer not in column.dose.layers:
@@ -214,8 +214,12 @@ def _deltas(vectors: EmotionVectors, column: _Column) -> dict[int, Tensor]:
     return vectors.deltas(column.emotion, replace(column.dose, dose=column.strength * column.dose.dose))
 
 
-def _rows(tone: ToneLike | Thermostat | Turns) -> list[Tone | Affect | Keyframes | Thermostat | Turns]:
-    """Return the tone of each row, or a single one that all rows share."""
+def rows_of(tone: ToneLike | Thermostat | Turns) -> list[Tone | Affect | Keyframes | Thermostat | Turns]:
+    """Return the tone of each row, or a single one that all rows share.
+
+    Raises:
+        ToneError: It is not a tone.
+    """
     if tone is None or isinstance(tone, (Mapping, Affect, Keyframes, Thermostat, Turns)):
         return [tone or {}]
     if isinstance(tone, str) or not isinstance(tone, Sequence):

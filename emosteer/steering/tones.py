@@ -19,7 +19,7 @@ LIMIT = 10.0
 Tone = Mapping[str, float]
 """Emotion → strength in calibrated doses: 1.0 is the strongest tone that reads naturally, negative steers away."""
 
-__all__ = ["LIMIT", "LOUD", "Keyframes", "Tone", "ToneLike", "Turns", "checked", "copies_of_each", "named"]
+__all__ = ["LIMIT", "LOUD", "Keyframes", "Tone", "ToneLike", "Turns", "checked", "copies_of_each", "named", "strengths"]
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Keyframes:
 
     def strengths(self, vectors: EmotionVectors) -> dict[str, dict[float, float]]:
         """Return emotion → position → strength, for every emotion named at any position."""
-        tones = {position: named(vectors, tone) for position, tone in self.tones.items()}
+        tones = {position: strengths(vectors, tone) for position, tone in self.tones.items()}
         return {
-            emotion: {position: checked(emotion, tone.get(emotion, 0.0)) for position, tone in tones.items()}
+            emotion: {position: tone.get(emotion, 0.0) for position, tone in tones.items()}
             for emotion in dict.fromkeys(emotion for tone in tones.values() for emotion in tone)
         }
 
@@ -124,18 +124,52 @@ def copies_of_each(tones: int, rows: int) -> int:
     return copies
 
 
-def checked(emotion: str, value: object) -> float:
+class _Checked(float):
+    """A strength that has passed `checked`, and need not be told of again."""
+
+
+def checked(emotion: str, value: object, *, factor: float = 1.0, affect: Affect | None = None) -> float:
     """Return a strength that a model can be steered with; warn if it is beyond ±`LOUD`.
 
+    Args:
+        emotion: Of which.
+        value: What the caller gave. A strength that was returned from here is returned as it is.
+        factor: What a recipe multiplies it by.
+        affect: The affect that it is a part of, if the caller gave one.
+
     Raises:
-        ToneError: The value is not a finite number up to ±`LIMIT`.
+        ToneError: The value is not a finite number, or beyond ±`LIMIT` with or without the factor.
     """
-    strength = finite_strength(emotion, value)
-    if abs(strength) > LIMIT:
-        raise ToneError(
-            f"The strength of {emotion!r} is {strength:g}, beyond ±{LIMIT:g}, where no language is left.",
-            "1.0 is the calibrated dose.",
+    if isinstance(value, _Checked):
+        return value
+    written = finite_strength(emotion, value)
+    strength, hint = written * factor, "1.0 is the calibrated dose."
+    said = (
+        f"The strength of {emotion!r} is {written:g}" if affect is None else f"{affect} takes {written:g} {emotion!r}"
+    )
+    if abs(strength) > abs(written):
+        said, hint = (
+            f"{said} times {factor:g} by the recipe",
+            f"{hint} The recipe takes up to ±{LIMIT / abs(factor):.3g}.",
         )
-    if abs(strength) > LOUD:
-        warn(f"The strength of {emotion!r} is {strength:g}: beyond ±{LOUD:g} doses text falls apart.")
-    return strength
+    if max(abs(written), abs(strength)) > LIMIT:
+        raise ToneError(f"{said}, beyond ±{LIMIT:g}, where no language is left.", hint)
+    if max(abs(written), abs(strength)) > LOUD:
+        warn(f"{said}: beyond ±{LOUD:g} doses text falls apart.")
+    return _Checked(strength)
+
+
+def strengths(vectors: EmotionVectors, tone: Tone | Affect | None, factor: float = 1.0) -> dict[str, float]:
+    """Return a tone as emotions and strengths that have passed `checked`.
+
+    Args:
+        vectors: The vectors of the emotions.
+        tone: The tone.
+        factor: What a recipe multiplies it by.
+
+    Raises:
+        ToneError: A strength cannot be given, or an affect cannot be mixed from these vectors.
+    """
+    affect = tone if isinstance(tone, Affect) else None
+    tones = named(vectors, tone).items()
+    return {emotion: checked(emotion, value, factor=factor, affect=affect) for emotion, value in tones}

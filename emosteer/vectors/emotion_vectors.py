@@ -105,11 +105,11 @@ class EmotionVectors:
             ToneError: There is no such emotion.
         """
         dose = dose or self.dose(emotion)
-        row = {layer: i for i, layer in enumerate(self.layers)}
-        return {
-            layer: self.directions[emotion][row[layer]] * (dose.dose * weight * float(self.residual_norm[row[layer]]))
-            for layer, weight in zip(dose.layers, dose.weights, strict=True)
-        }
+        rows, norms = [self.layers.index(layer) for layer in dose.layers], self.residual_norm.tolist()
+        sizes = [dose.dose * weight * norms[row] for row, weight in zip(rows, dose.weights, strict=True)]
+        directions = self.directions[emotion][rows]
+        deltas = directions * directions.new_tensor(sizes).unsqueeze(-1)
+        return dict(zip(dose.layers, deltas.unbind(), strict=True))
 
     def summary(self) -> dict[str, Any]:
         """Return what the set holds as plain data: what `emosteer info --json` prints."""

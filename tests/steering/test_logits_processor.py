@@ -8,17 +8,21 @@ float64.
 from __future__ import annotations
 
 import copy
+import gc
+import io
 import math
 import threading
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, LogitsProcessorList, T5Config, T5ForConditionalGeneration
 from transformers import RepetitionPenaltyLogitsProcessor as RepetitionPenalty
 
 import emosteer
 from emosteer.errors import EmosteerError, IncompatibleModelError, InputError, ToneError
+from emosteer.models import compile_stance
 from emosteer.steering.logits_processor import BIAS
 from emosteer.vectors.shipped import shipped_folder
 from tests.conftest import few, in_threads
@@ -30,6 +34,7 @@ from tests.oracle import (
     every_architecture,
     expected_logits,
     four_architectures,
+    hooks_on,
     left_as_it_was,
     made_for,
     padded,
@@ -286,6 +291,59 @@ def test_a_repetition_penalty_that_comes_after_it_takes_from_the_toned_scores():
     assert torch.equal(found, generate("llama", ids, None, oracle("llama", [JOY]), RepetitionPenalty(1.5)))
 
 
+# Constraints, which belong before it.
+
+
+class Only:
+    """A constraint: of the whole vocabulary only these tokens."""
+
+    def __init__(self, *tokens: int) -> None:
+        self.tokens = list(tokens)
+
+    def __call__(self, _ids, scores):
+        rest = torch.ones(scores.shape[1], dtype=torch.bool)
+        rest[self.tokens] = False
+        return scores.masked_fill(rest, -math.inf)
+
+
+def unlikely(arch: str, ids) -> int:
+    return int(expected_logits(arch, ids, None)[0, -1].argmin())
+
+
+@pytest.mark.parametrize("decoding", [{}, {"do_sample": True}, {"num_beams": 2}], ids=["greedy", "sampled", "beams"])
+@pytest.mark.parametrize("method", ["contrast", "bias"])
+def test_a_constraint_that_forbids_all_that_it_left_is_an_error_and_none_before_it(method, decoding):
+    model, ids = built("llama"), some_ids(8)
+    only, ours = Only(unlikely("llama", ids)), processor("llama", JOY, method=method)
+    with left_as_it_was(model, ids), pytest.raises(InputError, match=r"No token is left.*Put it before Emotion"):
+        generate("llama", ids, None, ours, only, **decoding)
+    assert generate("llama", ids, None, only, ours, **decoding)[0, 8:].tolist() == only.tokens * 8
+
+
+@pytest.mark.parametrize("inside", [None, FEAR], ids=["alone", "in a tone"])
+def test_a_row_without_a_token_is_found_at_every_door(inside):
+    model, vectors, ids = built("llama"), made_for("llama"), some_ids(8, rows=2)
+    ours, only = processor("llama", JOY), Only(unlikely("llama", ids[:1]))
+    steered = emosteer.SteeredModel(model, SimpleNamespace(pad_token_id=0), vectors)
+    short = {"input_ids": ids, "max_new_tokens": 4, "pad_token_id": 0}
+    for options in ({}, {"seed": 1}, {"recipe": "natural"}):
+        with pytest.raises(InputError, match="No token is left"):
+            steered.generate(emotion=inside, logits_processor=[ours, only], do_sample=True, **options, **short)
+    found = steered.generate(emotion=inside or JOY, recipe="natural", logits_processor=[only], **short)
+    assert found[:, 8:].tolist() == [only.tokens * 4] * 2  # a recipe comes after the caller's processors
+
+
+def test_a_beam_that_ends_while_another_goes_on_is_no_error():
+    ids, steps = some_ids(8), []
+
+    def ends_the_second_beam(_ids, scores):
+        steps.append(scores)
+        return scores if len(steps) == 1 else scores.index_fill(0, torch.tensor([1]), -math.inf)
+
+    found = generate("llama", ids, None, processor("llama", JOY), ends_the_second_beam, num_beams=2)
+    assert found.shape[1] > 9
+
+
 # What it costs, and what it remembers.
 
 
@@ -326,6 +384,103 @@ def test_a_token_costs_the_passes_that_the_docstring_says_each_of_one_token(arch
     assert plain[:2] == [8, 1]
     assert len(fed) == (1 + extra) * 8
     assert sorted(fed) == [1] * 7 * (1 + extra) + [8] * (1 + extra)
+
+
+def counted(monkeypatch, owner, name: str) -> list:
+    calls: list = []
+    was = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *args, **kwargs: calls.append(args) or was(*args, **kwargs))
+    return calls
+
+
+@pytest.mark.parametrize("outer", [None, FEAR], ids=["alone", "in a tone"])
+def test_hooks_and_the_stance_of_torch_are_set_once_in_a_call_of_generate(outer, monkeypatch):
+    model, ids, ours = built("llama"), some_ids(8), processor("llama", JOY, plausibility=0)
+    hooks = [counted(monkeypatch, nn.Module, f"register_forward_{kind}") for kind in ("hook", "pre_hook")]
+    stances = counted(monkeypatch, torch.compiler, "set_stance")
+    counts = []
+    for tokens in (2, 8):
+        for calls in (*hooks, stances):
+            calls.clear()
+        with emosteer.steer(model, made_for("llama"), outer):
+            generate("llama", ids, None, ours, max_new_tokens=tokens, min_new_tokens=tokens)
+        counts.append(tuple(map(len, (*hooks, stances))))
+    own, around = (2, 1), ((4, 1) if outer else (0, 0))  # joy is steered after two blocks, fear and joy after all four
+    assert counts == [(own[0] + around[0], own[1] + around[1], 1)] * 2
+
+
+def test_nothing_is_left_on_the_model_after_a_call_after_an_error_or_after_the_processor(monkeypatch):
+    model, ids = copy.deepcopy(built("llama")), some_ids(8)
+    stances = counted(monkeypatch, compile_stance, "leave"), counted(monkeypatch, compile_stance, "enter")
+    attributes = set(vars(model))
+
+    def balanced() -> bool:
+        return len(stances[0]) == len(stances[1]) > 0 and not compile_stance._stances
+
+    with left_as_it_was(model, ids):
+        ours = emosteer.EmotionLogitsProcessor(model, made_for("llama"), JOY)
+        seen = []
+
+        def look(_ids, scores):
+            seen.append(len([hook for *_, hooks in hooks_on(model) for hook in hooks]))
+            if len(seen) == 6:
+                raise KeyboardInterrupt
+            return scores
+
+        options = {"do_sample": False, "max_new_tokens": 4, "pad_token_id": 0, "logits_processor": [ours, look]}
+        hooks = hooks_on(model)
+        model.generate(ids, **options)
+        assert hooks_on(model) == hooks
+        assert balanced()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            model.generate(ids, **options)
+        assert hooks_on(model) == hooks
+        assert balanced()
+        assert min(seen) > 0  # they were there while it ran
+        ours(ids, torch.zeros(1, 400))  # outside of generate for one pass
+        assert hooks_on(model) == hooks
+        del caught, options, ours
+        gc.collect()
+        assert set(vars(model)) == attributes
+
+
+def test_a_model_can_be_copied_and_pickled_while_a_processor_is_made_for_it():
+    model, ids = copy.deepcopy(built("llama")), some_ids(8)
+    ours = emosteer.EmotionLogitsProcessor(model, made_for("llama"), JOY)
+    expected = generate("llama", ids)
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    for other in (copy.deepcopy(model), torch.load(file, weights_only=False)):
+        options = {"do_sample": False, "max_new_tokens": 8, "pad_token_id": 0}
+        assert torch.equal(other.generate(ids, **options), expected)
+        assert other.generate.__self__ is other
+    assert ours is not None
+
+
+@pytest.mark.parametrize("method", ["contrast", "bias"])
+def test_processors_and_blocks_end_in_any_order(method):
+    model, ids = built("llama"), some_ids(8)
+    with left_as_it_was(model, ids):
+        first = processor("llama", JOY, method=method)
+        block = emosteer.steer(model, made_for("llama"), FEAR)
+        with block:
+            second = processor("llama", CALM, method=method)
+            del first
+            generate("llama", ids, None, second)
+        generate("llama", ids, None, second)
+        with pytest.raises(ToneError, match="Continuous batching"), block:
+            model.init_continuous_batching()
+        del second
+    assert "generate" not in vars(model)
+
+
+def test_a_bias_is_spread_over_the_batch_once():
+    ours, scores = processor("llama", [JOY, FEAR], method="bias", plausibility=0.1), torch.randn(4, 400)
+    ours(some_ids(5, rows=4), scores)
+    table = ours._bias.like(scores)
+    ours(some_ids(6, rows=4), scores)
+    assert ours._bias.like(scores) is table
 
 
 @pytest.mark.parametrize("arch", ["llama", "gemma3_text", "rwkv"])

@@ -117,9 +117,27 @@ MUTANTS = (
     ),
     Mutant(
         "said words favoured again",
-        "bonus.scatter(1, ids[:, self._length :], 0.0)",
-        "bonus.scatter(1, ids[:, :0], 0.0)",
+        "said = ids[:, self._length :]",
+        "said = ids[:, :0]",
         "steering/test_recipes.py::test_a_recipe_decodes_as_by_hand",
+    ),
+    Mutant(
+        "said words no longer avoided",
+        "bonus.gather(1, said).clamp(max=0)",
+        "0 * bonus.gather(1, said)",
+        "steering/test_recipes.py::test_what_a_negative_strength_avoids_stays_avoided_once_it_was_said",
+    ),
+    Mutant(
+        "vocabulary of another head",
+        "kept is None or kept.state != state",
+        "kept is None",
+        "steering/test_vocabulary.py::test_a_model_that_changed_is_asked_again",
+    ),
+    Mutant(
+        "hooks anew at every token",
+        "((call and call.until_end) or this_pass)",
+        "this_pass",
+        "steering/test_logits_processor.py::test_hooks_and_the_stance_of_torch_are_set_once_in_a_call_of_generate",
     ),
     Mutant(
         "guidance from the wrong end",
@@ -147,8 +165,8 @@ MUTANTS = (
     ),
     Mutant(
         "fingerprint of the dtype",
-        "flat[indices.to(flat.device)].to(torch.bfloat16)",
-        "flat[indices.to(flat.device)].contiguous()",
+        "values.to(torch.bfloat16).cpu()",
+        "values.cpu()",
         "vectors/test_emotion_vectors.py::test_the_fingerprint_is_of_the_weights_whatever_their_dtype",
     ),
     Mutant(
@@ -213,8 +231,8 @@ MUTANTS = (
     ),
     Mutant(
         "dose in other units",
-        "* (dose.dose * weight * float(self.residual_norm[row[layer]]))",
-        "* (dose.dose * weight)",
+        "[dose.dose * weight * norms[row] for row, weight in",
+        "[dose.dose * weight for row, weight in",
         "vectors/test_emotion_vectors.py::test_deltas_are_dose_times_weight_times_norm_times_direction",
     ),
     Mutant(
