@@ -73,11 +73,13 @@ def register_layers(model_type: str, path: str) -> None:
             pass, and returns the residual stream `[batch, tokens, d_model]` or a tuple that begins with it.
 
     Raises:
-        InputError: The model type is registered already.
+        InputError: The model type is registered already, with another path.
     """
-    if model_type in _paths:
-        raise InputError(f"The layers of {model_type!r} are registered already, as {_paths[model_type]!r}.")
-    _paths[model_type] = path
+    if _paths.setdefault(model_type, path) != path:
+        raise InputError(
+            f"The layers of {model_type!r} are registered already, as {_paths[model_type]!r}.",
+            "Restart Python to register others.",
+        )
 
 
 def decoder(model: PreTrainedModel) -> nn.Module:
@@ -103,8 +105,10 @@ def decoder(model: PreTrainedModel) -> nn.Module:
         module = model.base_model
     while (inner := cast("Any", module).get_decoder() if hasattr(module, "get_decoder") else module) is not module:
         module = inner  # an encoder-decoder model inside a multimodal one
-    bidirectional = getattr(model.config, "is_decoder", None) is False and not model.config.is_encoder_decoder
-    if bidirectional and not any(getattr(part, "is_causal", False) for part in module.modules()):
+    encoder = getattr(model.config, "is_decoder", None) is False and not model.config.is_encoder_decoder
+    # Of the classes that can be either, some part asks for `is_decoder`; the others are causal by themselves.
+    parts = list(module.modules()) if encoder else []
+    if any(hasattr(part, "is_decoder") for part in parts) and not any(getattr(p, "is_causal", False) for p in parts):
         raise IncompatibleModelError(
             f"{type(model).__name__} reads its text in both directions: its config says that it is not a decoder.",
             "If it was trained to write, load it with is_decoder=True.",
@@ -201,7 +205,7 @@ def check_blocks(model: PreTrainedModel) -> None:
 
     handles = [block.register_forward_hook(partial(record, i)) for i, block in enumerate(decoder_layers(model))]
     try:
-        run_blocks(model, torch.zeros((1, 3), dtype=torch.long))
+        run_blocks(model, torch.zeros((1, 3), dtype=torch.long, device="cpu"))
     finally:
         for handle in handles:
             handle.remove()

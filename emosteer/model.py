@@ -13,6 +13,7 @@ from emosteer.models.answers import Answer, Asked, Stream
 from emosteer.models.generation import answer_options, prompt_of, text_prompt
 from emosteer.models.messages import Messages, tones_of
 from emosteer.models.seeded_sampling import drawing
+from emosteer.models.side_pass import evaluating, side_pass
 from emosteer.models.thoughts import Thoughts
 from emosteer.reading.explain import Explanation, answer_ids, choices
 from emosteer.reading.reader import Reader
@@ -58,8 +59,12 @@ class SteeredModel(Reader):
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, vectors: EmotionVectors) -> None:
         super().__init__(model, tokenizer, vectors)
-        check_blocks(model)
+        with side_pass(model):
+            check_blocks(model)
         self._streams: set[Callable[[], None]] = set()  # what ends each answer that is being streamed
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_streams": set()}  # those of a copy are its own
 
     @classmethod
     def from_pretrained(
@@ -160,6 +165,7 @@ class SteeredModel(Reader):
             )
         with (
             self.steer(emotion, layers=layers, scope=scope, schedule=schedule, operation=operation),
+            evaluating(self.model),
             drawing(seed, self.model, options) as drawn,
         ):
             return self.model.generate(**drawn)  # type: ignore[operator]  # typed as a Tensor or Module by torch
@@ -274,7 +280,7 @@ class SteeredModel(Reader):
         asked = Asked(self.model, self.tokenizer, ids, options)
 
         def generate(options: Mapping[str, Any]) -> Any:
-            with steering, drawing(seed, self.model, options) as drawn:
+            with steering, evaluating(self.model), drawing(seed, self.model, options) as drawn:
                 return self.model.generate(**prompt, **drawn)  # type: ignore[operator]
 
         if stream:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from emosteer.errors import InputError
 from emosteer.layers import input_device
+from emosteer.models.side_pass import side_pass
 from emosteer.models.thoughts import Thoughts
-from emosteer.steering.hooks import unsteered
 
 if TYPE_CHECKING:
     from emosteer.model import Messages, SteeredModel
@@ -75,7 +75,7 @@ def nats_of_tokens(
     nats = [math.nan] * len(answers)
     # Rows of about equal length, so that little is padded.
     order = sorted((i for i, answer in enumerate(answers) if answer), key=lambda i: len(prompts[i]) + len(answers[i]))
-    with unsteered():
+    with side_pass(steered.model):
         for begin in range(0, len(order), BATCH):
             rows = order[begin : begin + BATCH]
             means = _batch_means(steered, [prompts[i] for i in rows], [answers[i] for i in rows])
@@ -93,10 +93,10 @@ def _batch_means(
     rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
     length, first = max(map(len, rows)), min(map(len, prompts))
     device = input_device(steered.model)
-    ids = torch.zeros(len(rows), length, dtype=torch.long)
+    ids = torch.zeros(len(rows), length, dtype=torch.long, device="cpu")
     mask, targets = torch.zeros_like(ids), torch.full_like(ids, -100)
     for i, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
-        ids[i, : len(row)] = torch.tensor(row)
+        ids[i, : len(row)] = torch.tensor(row, dtype=torch.long, device="cpu")
         mask[i, : len(row)] = 1
         targets[i, len(prompt) : len(row)] = ids[i, len(prompt) : len(row)]
     with torch.inference_mode():

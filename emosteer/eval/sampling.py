@@ -26,6 +26,7 @@ from emosteer.eval.cache import described, digest_of, model_digest, own_decoding
 from emosteer.eval.fluency import nats_of_tokens, prompt_tokens
 from emosteer.eval.language import ENGLISH, instruction
 from emosteer.layers import input_device
+from emosteer.models.side_pass import side_pass
 from emosteer.steering.recipes import RECIPES
 from emosteer.vectors.emotion_vectors import EmotionVectors
 
@@ -146,7 +147,7 @@ def generate_cells(
     about = _about(steered, sampling, seed) if cache else None
     by_key: dict[tuple[Cell, str, int], Answer] = {}
     bar = tqdm(total=sum(map(len, batches)), desc="Answering", unit="answer", disable=None if progress else True)
-    with bar:
+    with bar, side_pass(steered.model):  # no tone but that of the cells
         for batch in batches:
             first = batch[0].cell
             options = dict(ways[first.way]) if first.way else {}
@@ -253,17 +254,15 @@ def _answer(
     tokenizer, length = speaker.tokenizer, max(len(row.tokens) for row in batch)
     device = input_device(speaker.model)
     padding = 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
-    ids = torch.full((len(batch), length), padding)
+    ids = torch.full((len(batch), length), padding, dtype=torch.long, device="cpu")
     mask = torch.zeros_like(ids)
     for i, row in enumerate(batch):
-        ids[i, length - len(row.tokens) :] = torch.tensor(row.tokens)
+        ids[i, length - len(row.tokens) :] = torch.tensor(row.tokens, dtype=torch.long, device="cpu")
         mask[i, length - len(row.tokens) :] = 1
     inputs: dict[str, Any] = {"input_ids": ids.to(device), "attention_mask": mask.to(device), "pad_token_id": padding}
     tones = [row.tone for row in batch]
     emotion = tones if any(tones) else None
-    with torch.random.fork_rng():
-        torch.manual_seed(draw)
-        output = speaker.generate(**inputs, emotion=emotion, **options, **sampling)[:, length:].tolist()
+    output = speaker.generate(**inputs, emotion=emotion, seed=draw, **options, **sampling)[:, length:].tolist()
     config = options.get("generation_config") or speaker.model.generation_config
     stop = options.get("eos_token_id", config.eos_token_id if config else None)
     stops = {stop} if isinstance(stop, int) else set(stop or ())

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from emosteer.errors import IncompatibleModelError
 from emosteer.export.constant import constant
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, with_hidden
+from emosteer.models.token_positions import virtual_tokens
 from emosteer.steering.affect import Affect
 from emosteer.steering.tones import Tone, named
 
@@ -68,10 +69,12 @@ def bake(
         ToneError: The tone is not the same for all rows, an emotion or a layer does not exist, or a strength is not a
             finite number up to ±10.
         IncompatibleModelError: The vectors belong to a model of another shape, the architecture has no bias that does
-            what steering does, or the weights are quantised, offloaded, or on several devices.
+            what steering does, the model is wrapped in an adapter, or the weights are quantised, offloaded, or on
+            several devices.
     """
     import torch
 
+    _check_class(model)
     vectors.check_model(model)
     deltas = constant(vectors, tone, layers=layers, scope="all", done="baked")  # a bias acts on every token
     _check_weights(model)
@@ -100,6 +103,18 @@ def bake(
     baked.config.emosteer_baked = [*getattr(model.config, "emosteer_baked", ()), record]
     baked.train(model.training)
     return baked
+
+
+def _check_class(model: PreTrainedModel) -> None:
+    from transformers import PreTrainedModel
+
+    if not isinstance(model, PreTrainedModel):
+        raise IncompatibleModelError(
+            f"{type(model).__name__} is a wrapper around a model, and a bias cannot hold what it adds.",
+            _INSTEAD
+            if virtual_tokens(model)
+            else "Bake the model inside; merge an adapter first (merge_and_unload()).",
+        )
 
 
 def _check_weights(model: PreTrainedModel) -> None:
@@ -212,7 +227,7 @@ def _summand(block: nn.Module, output: Tensor, width: int) -> tuple[Parameter, f
     """
     import torch
 
-    signs = torch.randint(2, (width,), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    signs = torch.randint(2, (width,), generator=torch.Generator("cpu").manual_seed(0), device="cpu") * 2 - 1
     probe, summand = signs.to(output), None
     for parameter in block.parameters():
         if not parameter.shape == output.shape[2:] == probe.shape:  # some models have several streams
@@ -257,5 +272,5 @@ def _some_ids(model: PreTrainedModel) -> Tensor:
     import torch
 
     weight = cast("Tensor", model.get_input_embeddings().weight)
-    draw = torch.Generator().manual_seed(0)
-    return torch.randint(int(weight.shape[0]), (1, 4), generator=draw).to(weight.device)
+    draw = torch.Generator("cpu").manual_seed(0)
+    return torch.randint(int(weight.shape[0]), (1, 4), generator=draw, dtype=torch.long, device="cpu").to(weight.device)

@@ -11,6 +11,7 @@ from emosteer._util import layout, strict_json
 from emosteer._util.atomic import new_folder
 from emosteer._util.names import is_repo_id
 from emosteer.errors import IncompatibleModelError, InputError
+from emosteer.layers import decoder_layers, hidden_size
 from emosteer.vectors import storage
 from emosteer.vectors.emotion_vectors import EmotionVectors
 
@@ -77,15 +78,18 @@ def write_endpoint(vectors: str | Path, folder: str | Path, *, model: str | Path
 
 def _check_shape(folder: Path, base: BaseModel) -> None:
     """Check that the model has the shape that the vectors are for."""
+    import torch
     from huggingface_hub.errors import StrictDataclassError
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config(decoder=True)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        with torch.device("meta"):  # without weights
+            model = AutoModelForCausalLM.from_config(config)
     except (OSError, StrictDataclassError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"The folder {folder} holds no model that transformers reads: {reason}") from error
-    layers, width = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)
+    layers, width = len(decoder_layers(model)), hidden_size(model)  # what a config counts may be something else
     if (layers, width) != (base.num_hidden_layers, base.hidden_size):
         raise IncompatibleModelError(
             f"These vectors are for {base.num_hidden_layers} layers of width {base.hidden_size}, "

@@ -7,7 +7,6 @@ with the JSON of every request. It answers an exception with its message, as `{"
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 
 from emosteer import Affect, SteeredModel
 from emosteer.errors import InputError
+from emosteer.models.generation import context_length
 from emosteer.models.seeded_sampling import drawing
 
 # Name → smallest and largest value.
@@ -84,8 +84,7 @@ class EndpointHandler:
 
     def _options(self, asked: Mapping[str, Any], tokens: int) -> dict[str, Any]:
         """Return the options for `generate`. The answer is limited to the rest of the context."""
-        config = self.steered.model.config.get_text_config(decoder=True)
-        context = getattr(config, "max_position_embeddings", None) or sys.maxsize  # recurrent models know no limit
+        context = context_length(self.steered.model)
         room = context - tokens
         if not tokens or room < 1:
             raise InputError(f"The inputs have {tokens} tokens, expected 1 to {context - 1}.")

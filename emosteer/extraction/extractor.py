@@ -11,6 +11,7 @@ from emosteer._util import strict_json
 from emosteer.concepts import ConceptSet
 from emosteer.errors import ConceptError, InputError, ToneError
 from emosteer.extraction.methods import METHODS, Method
+from emosteer.layers import decoder_layers
 from emosteer.models.activations import Passage, Progress, collect
 from emosteer.models.fingerprint import base_model_of
 from emosteer.vectors.emotion_vectors import EmotionVectors
@@ -68,10 +69,7 @@ def extract(
     if not concepts.emotions:
         raise ConceptError(f"The concept set {concepts.name!r} has no emotions.")
     corpus = Corpus.of(concepts)
-    kept = (
-        tuple(range(model.config.get_text_config(decoder=True).num_hidden_layers)) if layers is None else tuple(layers)
-    )
-    kept = tuple(sorted(set(kept)))
+    kept = tuple(sorted(set(range(len(decoder_layers(model))) if layers is None else layers)))
     if not kept:
         raise ToneError("No layer is to be kept.", "Name at least one, or leave layers out for all.")
     if twins := corpus.twins(corpus.all):
@@ -186,13 +184,13 @@ def directions_from(states: Tensor, rows: Sequence[int], corpus: Corpus, method:
     """Compute unit directions `[n_emotions, n_layers, d_model]` from the texts in some of the rows."""
     import torch
 
-    labels = torch.tensor([corpus.labels[row] for row in rows])
+    labels = torch.tensor([corpus.labels[row] for row in rows], dtype=torch.long, device="cpu")
     n = len(corpus.emotions)
     chosen = states[list(rows)]
     if n > 1:
         chosen, labels = chosen[labels < n], labels[labels < n]
     classes = max(n, 2)  # a lone emotion is contrasted with neutral text
-    result = torch.empty(n, states.shape[1], states.shape[2])
+    result = states.new_empty(n, states.shape[1], states.shape[2])
     for layer in range(states.shape[1]):
         layer_states = chosen[:, layer]
         directions = method(layer_states, labels, classes)
@@ -225,7 +223,7 @@ def principal_components(centred: Tensor, variance: float) -> Tensor:
     _, singular, components = torch.linalg.svd(centred.transpose(0, 1), full_matrices=False)
     share = (singular**2).cumsum(-1) / (singular**2).sum(-1, keepdim=True).clamp_min(1e-30)
     needed = (share < variance).sum(-1) + 1
-    used = torch.arange(int(needed.max())) < needed.unsqueeze(-1)
+    used = torch.arange(int(needed.max()), device=needed.device) < needed.unsqueeze(-1)
     kept: Tensor = components[:, : int(needed.max())] * used.unsqueeze(-1)
     return kept
 

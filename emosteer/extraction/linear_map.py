@@ -160,18 +160,19 @@ def held_out(source: Reading, target: Reading, feeds: Sequence[int], fit: Fit = 
     import torch
 
     corpus = target.corpus
-    labels, generator = torch.tensor(corpus.labels), torch.Generator().manual_seed(SEED)
+    labels = torch.tensor(corpus.labels, dtype=torch.long, device="cpu")
+    generator = torch.Generator("cpu").manual_seed(SEED)
     first, second = corpus.halves
     sent, sent_half = source.directions(corpus.all), source.directions(first)
     native, native_half = target.directions(corpus.all), target.directions(second)
     arrived = {name: torch.empty_like(native) for name in ("cosine", "shuffled_texts", "random_map", "halves")}
-    residual, total = torch.zeros(len(feeds)), torch.zeros(len(feeds))
-    folds = [torch.arange(fold, len(corpus.emotions), FOLDS) for fold in range(FOLDS)]
+    residual, total = source.states.new_zeros(len(feeds)), source.states.new_zeros(len(feeds))
+    folds = [torch.arange(fold, len(corpus.emotions), FOLDS, device="cpu") for fold in range(FOLDS)]
     fitted = [~torch.isin(labels, out) for out in folds]
-    shuffles = [torch.randperm(int(kept.sum()), generator=generator) for kept in fitted]
+    shuffles = [torch.randperm(int(kept.sum()), generator=generator, device="cpu") for kept in fitted]
     for layer, row in enumerate(feeds):
         x, y, basis = source.contrasts(row), target.contrasts(layer), target.basis[layer]
-        random = torch.randn(x.shape[1], y.shape[1], generator=generator)
+        random = torch.randn(x.shape[1], y.shape[1], generator=generator, dtype=torch.float32, device="cpu")
         for out, kept, order in zip(folds, fitted, shuffles, strict=True):
             matrix = fit(x[kept], y[kept])
             for name, directions, by in (

@@ -107,7 +107,7 @@ def transfer(
     feeds = same_depth(vectors.layers, vectors.base_model.num_hidden_layers, depth)
     measured = _summary(held_out(source, target, feeds), corpus.emotions)
     _require_carried(measured)
-    moved = torch.empty(len(vectors.emotions), depth, target.states.shape[2])
+    moved = target.states.new_empty(len(vectors.emotions), depth, target.states.shape[2])
     for layer, row in enumerate(feeds):
         sent = torch.stack([vectors.directions[name][row] for name in vectors.emotions])
         matrix = ridge_map(source.contrasts(row), target.contrasts(layer))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emosteer.errors import InputError, ToneError
 from emosteer.layers import decoder, decoder_layers, hidden_of, hidden_size, input_device
+from emosteer.models.generation import context_length
+from emosteer.models.side_pass import side_pass
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +87,7 @@ def collect(
     batch_size: int = 16,
     progress: bool | Progress = True,
 ) -> Activations:
-    """Read texts and pool the residual stream after each block.
+    """Read texts with the plain model, in evaluation mode, and pool the residual stream after each block.
 
     Content tokens are those of the text itself, without special tokens and without the first of the sequence, which is
     an attention sink of exceptional norm. Texts are batched by length and pooled while the model runs, so memory grows
@@ -125,19 +127,19 @@ def collect(
     if batch_size < 1:
         raise InputError(f"The batch size is {batch_size}, it must be at least 1.")
     encoded = [encode(tokenizer, text, model, f"Text {i}") for i, text in enumerate(texts)]
-    states = torch.empty(len(texts), len(layers), hidden_size(model))
-    norms = torch.empty(len(texts), len(layers))
+    states = torch.empty(len(texts), len(layers), hidden_size(model), dtype=torch.float32, device="cpu")
+    norms = torch.empty(len(texts), len(layers), dtype=torch.float32, device="cpu")
     device, padding = input_device(model), tokenizer.pad_token_id or 0
     order = sorted(range(len(texts)), key=lambda i: len(encoded[i].ids), reverse=True)  # the largest batch first
     bar = tqdm(total=len(texts), desc="Reading", unit="text", disable=None if progress is True else True, leave=False)
-    with bar, torch.inference_mode():
+    with bar, side_pass(model), torch.inference_mode():
         for begin in range(0, len(order), batch_size):
             rows = order[begin : begin + batch_size]
             length = len(encoded[rows[0]].ids)
-            ids = torch.full((len(rows), length), padding)
-            mask, content = torch.zeros_like(ids), torch.zeros(len(rows), length)
+            ids = torch.full((len(rows), length), padding, dtype=torch.long, device="cpu")
+            mask, content = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.float32)
             for row, i in enumerate(rows):
-                ids[row, : len(encoded[i].ids)] = torch.tensor(encoded[i].ids)
+                ids[row, : len(encoded[i].ids)] = torch.tensor(encoded[i].ids, dtype=torch.long, device="cpu")
                 mask[row, : len(encoded[i].ids)] = 1
                 content[row, encoded[i].content] = 1
             with suppress(_Finished), _pooled(blocks, layers, POOLINGS[pooling], content, states, norms, rows):
@@ -181,8 +183,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str | Passage, model: PreTr
         passage.text, add_special_tokens=passage.special_tokens, return_offsets_mapping=tokenizer.is_fast
     )
     ids: list[int] = encoding["input_ids"]
-    limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
-    if limit is not None and len(ids) > limit:
+    if len(ids) > (limit := context_length(model)):
         raise InputError(
             f"{name} has {len(ids)} tokens, the model reads at most {limit}: {passage.text[:40]!r}…",
             "Shorten or split it.",
@@ -226,7 +227,7 @@ def _pooled(
     import torch
 
     columns = {layer: [column for column, other in enumerate(layers) if other == layer] for layer in layers}
-    indices = torch.tensor(rows)
+    indices = torch.tensor(rows, dtype=torch.long, device="cpu")
     on_device: dict[torch.device, Tensor] = {}
     reader = threading.get_ident()
 

@@ -145,7 +145,7 @@ def _pieces(
     failure: list[BaseException] = []
 
     def halted(ids: Tensor, _scores: Tensor) -> Tensor:
-        return torch.full((ids.shape[0],), stop.is_set(), device=ids.device)
+        return torch.full((ids.shape[0],), stop.is_set(), dtype=torch.bool, device=ids.device)
 
     reply = asked.reply()
     options = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emosteer._util.numbers import is_whole_number
 from emosteer.errors import InputError
 from emosteer.layers import input_device
+from emosteer.models.token_positions import virtual_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,8 +38,24 @@ __all__ = [
 
 
 def context_length(model: PreTrainedModel) -> int:
-    """Return the maximum number of tokens that a model reads; recurrent models have no limit."""
-    return getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None) or sys.maxsize
+    """Return the maximum number of tokens that a model reads; recurrent models have no limit.
+
+    Scaled rotary embeddings reach further than the positions of the config, or as far: some configs name the scaled
+    number, some the original one. An adapter's virtual tokens take room.
+    """
+    config = model.config.get_text_config(decoder=True)
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if not positions:
+        return sys.maxsize
+    rotary = getattr(config, "rope_parameters", None) or {}
+    kinds = [rotary, *(kind for kind in rotary.values() if isinstance(kind, dict))]  # some have one for each layer type
+    reach = positions
+    for kind in kinds:
+        original = kind.get("original_max_position_embeddings") or positions
+        # In Llama 3 the factor is one of frequencies, and the number of the config the scaled one.
+        if kind.get("factor") and not (kind.get("rope_type") == "llama3" and original < positions):
+            reach = max(reach, int(kind["factor"] * original))
+    return reach - virtual_tokens(model)
 
 
 def check_length(model: PreTrainedModel, tokens: int) -> None:
@@ -106,9 +123,12 @@ def text_prompt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text
     Raises:
         InputError: It is no text, empty, or longer than the model's context.
     """
+    import torch
+
     if not isinstance(text, str) or not text.strip():
         raise InputError("There is no text to continue.", 'As complete("Once upon a time").')
-    tokens: BatchEncoding = tokenizer(text, return_tensors="pt", return_token_type_ids=False)
+    with torch.device("cpu"):  # the caller may have set another default
+        tokens: BatchEncoding = tokenizer(text, return_tensors="pt", return_token_type_ids=False)
     check_length(model, tokens["input_ids"].shape[1])
     return tokens.to(input_device(model))
 

@@ -42,17 +42,19 @@ def drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) -
         return
     seed = checked_seed(seed)
     device = input_device(model)
-    on_cuda = device.type == "cuda"
+    # An accelerator (CUDA, XPU, MPS, …) has a random state of its own.
+    accelerators = [] if device.type == "cpu" else [torch.get_device_module(device)]
+    which = [] if device.type == "mps" else [device]  # there is only one of that kind
 
     def state() -> list[Tensor]:
-        return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if on_cuda else [])]
+        return [torch.get_rng_state(), *(module.get_rng_state(*which) for module in accelerators)]
 
     def put(states: list[Tensor]) -> None:
         torch.set_rng_state(states[0])
-        if on_cuda:
-            torch.cuda.set_rng_state(states[1], device)
+        for module, own_state in zip(accelerators, states[1:], strict=True):
+            module.set_rng_state(own_state, *which)
 
-    devices = [torch.device("cpu"), *([device] if on_cuda else [])]
+    devices = [torch.device("cpu"), *(device for _ in accelerators)]
     own = [torch.Generator(source).manual_seed(seed).get_state() for source in devices]
     outer: list[list[Tensor]] = []  # the global state, while it is replaced
 

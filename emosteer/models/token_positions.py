@@ -2,7 +2,8 @@
 
 Positions come from the model's own cache, so that cached, uncached, chunked and rolled-back decoding agree. Only
 `generate` knows where the prompt ends, because its last chunk may be a single token. `watch` therefore wraps the
-model's `generate` to record it.
+model's `generate` to record it. Learned vectors that an adapter puts before the tokens are no part of the text: its
+first token is at position 0, and they are before it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-__all__ = ["Prompt", "after_sink", "answering", "prompt", "tokens_before", "unwatch", "watch"]
+__all__ = ["Prompt", "after_sink", "answering", "prompt", "tokens_before", "unwatch", "virtual_tokens", "watch"]
 
 CACHES = ("past_key_values", "cache_params", "state", "mems")  # names of the cache among architectures
 
@@ -36,11 +37,15 @@ class Prompt:
         length: Number of tokens, padding included, which is the position of the first token of the answer. For an
             encoder-decoder model 0 until its first pass, since `generate` may prepend a start token.
         mask: `[rows, tokens]`, 0 for padding, or None.
+        rows: Number of rows that `generate` was given, or None if it was given no tokens.
+        virtual: Number of virtual tokens that an adapter puts before the prompt.
         until_end: Closed when the call ends, with an error or without; None afterwards.
     """
 
     length: int
     mask: Tensor | None
+    rows: int | None = None
+    virtual: int = 0
     until_end: ExitStack | None = None
 
 
@@ -64,7 +69,7 @@ def answering(length: int) -> Iterator[None]:
     Args:
         length: Number of tokens of the prompt, which has no padding.
     """
-    with _running(Prompt(length, None)):
+    with _running(Prompt(length, None, rows=1)):
         yield
 
 
@@ -122,15 +127,45 @@ def _recording(name: str, own: Any, of_class: Callable[..., Any]) -> Callable[..
 
 
 def _prompt_of(model: PreTrainedModel, arguments: Mapping[str, Any]) -> Prompt:
-    if model.config.is_encoder_decoder:
-        return Prompt(0, None)
     names = ("inputs_embeds", "input_ids", "inputs")
-    ids = next((arguments[name] for name in names if arguments.get(name) is not None), None)
+    tokens = next((arguments[name] for name in names if arguments.get(name) is not None), None)
+    if model.config.is_encoder_decoder:
+        read = arguments.get(model.main_input_name) if tokens is None else tokens  # of speech, its features
+        return Prompt(0, None, None if read is None else len(read))
+    rows = None if tokens is None else len(tokens)
     mask = arguments.get("attention_mask")
-    length = 1 if ids is None else int(ids.shape[1])  # without a prompt, generate starts from one token
+    length = 1 if tokens is None else int(tokens.shape[1])  # without a prompt, generate starts from one token
     if mask is not None:
         length = max(length, int(mask.shape[1]))  # beside a cache, the ids may be only the new ones
-    return Prompt(length, mask)
+    else:
+        ids = next((arguments[name] for name in ("input_ids", "inputs") if arguments.get(name) is not None), None)
+        mask = None if ids is None else _inferred_mask(model, ids, arguments)
+    return Prompt(length, mask, rows, virtual_tokens(model))
+
+
+def _inferred_mask(model: PreTrainedModel, ids: Tensor, arguments: Mapping[str, Any]) -> Tensor | None:
+    """Return the mask that `generate` infers from padding tokens if it is given none, or None if it infers none."""
+
+    def token(name: str) -> Any:
+        configs = arguments.get("generation_config"), model.generation_config
+        own = (getattr(config, name, None) for config in configs)
+        return arguments[name] if name in arguments else next((value for value in own if value is not None), None)
+
+    padding, ends = token("pad_token_id"), token("eos_token_id")
+    ends = ends if isinstance(ends, (list, tuple)) else [ends]
+    known = padding is not None and padding not in ends and ids.ndim == 2 and not ids.is_floating_point()
+    return ids.ne(padding).long() if known and bool((ids == padding).any()) else None
+
+
+def virtual_tokens(model: PreTrainedModel) -> int:
+    """Return the number of learned vectors that an adapter puts before the tokens of the text, as prompt tuning does.
+
+    Args:
+        model: The model of peft, or while that generates the model inside it, which then prepares its inputs with it.
+    """
+    speaker = getattr(getattr(model, "prepare_inputs_for_generation", None), "__self__", None)
+    adapter: Any = getattr(speaker, "active_peft_config", None)
+    return int(adapter.num_virtual_tokens) if getattr(adapter, "is_prompt_learning", False) else 0
 
 
 def tokens_before(kwargs: Mapping[str, Any]) -> int | None:
@@ -154,7 +189,7 @@ def after_sink(start: int, tokens: int, mask: Any) -> tuple[Tensor, bool]:
     """Return which tokens of a pass come after the attention sink, the first real token of their row.
 
     Args:
-        start: Position of the first token of the pass.
+        start: Position of the first token of the pass, negative for virtual tokens.
         tokens: Number of tokens in the pass.
         mask: `[batch, positions]`, 0 for padding, or None.
 
@@ -164,7 +199,7 @@ def after_sink(start: int, tokens: int, mask: Any) -> tuple[Tensor, bool]:
     """
     import torch
 
-    positions = torch.arange(start, start + tokens).unsqueeze(0)
+    positions = torch.arange(start, start + tokens, device="cpu").unsqueeze(0)
     if mask is None:
         return positions > 0, False
     seen = mask[:, : start + tokens].to("cpu", torch.int)

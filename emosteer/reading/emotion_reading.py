@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from emosteer.layers import decoder, input_device
 from emosteer.models.activations import Passage, encode
+from emosteer.models.side_pass import side_pass
 from emosteer.reading.token_text import pieces
 from emosteer.reading.trace import Trace
 from emosteer.vectors.types import Readout
@@ -73,11 +74,11 @@ class EmotionReading:
 def read(
     readout: Readout, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str | Passage
 ) -> EmotionReading:
-    """Read the emotion in a text.
+    """Read the emotion in a text with the plain model, in evaluation mode.
 
     Args:
         readout: A readout fitted to the model.
-        model: The model, steered or not.
+        model: The model.
         tokenizer: Its tokenizer.
         text: The text, or a passage of one.
 
@@ -93,8 +94,9 @@ def token_scores(readout: Readout, model: PreTrainedModel, ids: Sequence[int]) -
     """Return the scores `[tokens, columns]` of one sequence of token ids, in one forward pass."""
     import torch
 
-    with Trace(readout, model) as trace, torch.inference_mode():
-        decoder(model)(input_ids=torch.tensor([ids], device=input_device(model)), use_cache=False)
+    read = torch.tensor([ids], dtype=torch.long, device=input_device(model))
+    with side_pass(model), Trace(readout, model) as trace, torch.inference_mode():
+        decoder(model)(input_ids=read, use_cache=False)
     return trace.scores[0]
 
 
@@ -112,7 +114,7 @@ def reading_of(
     """
     import torch
 
-    kept = torch.tensor(counts)
+    kept = torch.tensor(counts, dtype=torch.bool, device="cpu")
     counted = scores[kept].double()
     means = counted.mean(0).tolist()
     # A single token has no standard deviation, so that of neutral tokens is used.

@@ -10,8 +10,10 @@ from emosteer._util.numbers import is_finite_number
 from emosteer.errors import InputError
 from emosteer.layers import input_device
 from emosteer.models.generation import context_length
+from emosteer.models.side_pass import evaluating
 from emosteer.models.token_positions import answering
 from emosteer.reading.token_text import piece_after, pieces
+from emosteer.reading.trace import unrecorded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -139,8 +141,8 @@ def choices(
 
     if not is_finite_number(temperature) or temperature <= 0:
         raise InputError(f"The temperature is {temperature!r}, expected a positive number.")
-    ids = torch.tensor([[*prompt, *answer]], device=input_device(model))
-    with answering(len(prompt)), torch.inference_mode():
+    ids = torch.tensor([[*prompt, *answer]], dtype=torch.long, device=input_device(model))
+    with answering(len(prompt)), unrecorded(), evaluating(model), torch.inference_mode():
         mask = torch.ones_like(ids)
         kept = len(answer) + 1  # the last token of the prompt predicts the first of the answer
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=kept).logits[:, :-1].float()

@@ -72,7 +72,7 @@ def fit_readout(
         scores = torch.einsum("nld,ldc->nc", states[len(neutral) :] - center, weights)
         weights = torch.cat([weights, weights @ _axes_from_scores(scores, [info for _, info in rated])], -1)
     bias = -torch.einsum("ld,ldc->c", center, weights)
-    ones = torch.ones(len(bias))
+    ones = torch.ones_like(bias)
     axes = AXES if rated else ()
     uncalibrated = Readout(vectors.emotions, axes, dict(zip(layers, weights, strict=True)), bias, ones, ones)
     return _with_error_model(uncalibrated, model, tokenizer, neutral)
@@ -136,9 +136,9 @@ def _axes_from_scores(scores: Tensor, infos: Sequence[EmotionInfo]) -> Tensor:
     """
     import torch
 
-    ratings = torch.tensor([(info.valence, info.arousal) for info in infos], dtype=torch.float64)
+    ratings = torch.tensor([(info.valence, info.arousal) for info in infos], dtype=torch.float64, device="cpu")
     scores = scores.double()
     gram = scores.T @ scores
-    penalty = torch.eye(len(gram), dtype=torch.float64) * gram.diagonal().mean()
+    penalty = torch.eye(len(gram), dtype=torch.float64, device="cpu") * gram.diagonal().mean()
     solution: Tensor = torch.linalg.solve(gram + penalty, scores.T @ ratings)
     return solution.float()

@@ -14,7 +14,6 @@ from emosteer.models.messages import Messages, encoded, last_message, parsed
 from emosteer.reading.emotion_reading import EmotionReading, read
 from emosteer.reading.fit import fit_readout
 from emosteer.reading.trace import Trace
-from emosteer.steering.hooks import unsteered
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
@@ -45,6 +44,13 @@ class Reader:
         self._readout: Readout | None = None
         self._fitting = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_fitting"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._fitting = threading.Lock()  # a lock cannot be copied
+
     @property
     def readout(self) -> Readout:
         """The readout that emotion is read with: that of the vectors, or one fitted on 300 texts when first needed.
@@ -56,8 +62,7 @@ class Reader:
             if self._readout is None and made_for is not None and made_for == base_model_of(self.model).fingerprint:
                 self._readout = self.vectors.readout
             if self._readout is None:
-                with unsteered():
-                    self._readout = fit_readout(self.model, self.tokenizer, self.vectors)
+                self._readout = fit_readout(self.model, self.tokenizer, self.vectors)
             return self._readout
 
     def read(self, text: str | Messages, *, chat_template_kwargs: Mapping[str, Any] | None = None) -> EmotionReading:
@@ -73,9 +78,7 @@ class Reader:
         passage: str | Passage = (
             text if isinstance(text, str) else last_message(self.tokenizer, text, chat_template_kwargs)
         )
-        readout = self.readout
-        with unsteered():
-            return read(readout, self.model, self.tokenizer, passage)
+        return read(self.readout, self.model, self.tokenizer, passage)
 
     def monitor(self) -> Trace:
         """Return a context manager that records the scores of every token the model reads, while it generates.
@@ -100,6 +103,9 @@ class Reader:
             InputError: It is empty or longer than the model's context, the tokenizer has no chat template, or the
                 template does not take the messages.
         """
-        encoding = encoded(self.tokenizer, parsed(self.tokenizer, message), chat_template_kwargs)
+        import torch
+
+        with torch.device("cpu"):  # the caller may have set another default
+            encoding = encoded(self.tokenizer, parsed(self.tokenizer, message), chat_template_kwargs)
         check_length(self.model, encoding["input_ids"].shape[1])
         return encoding.to(input_device(self.model))

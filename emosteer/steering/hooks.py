@@ -4,8 +4,8 @@ A `Steering` registers one forward hook on each steered block and one pre-hook o
 pre-hook computes the gain of every token: 0 up to and including the first of each sequence, the attention sink, and
 after it what the plan's curves give for the token's position.
 
-A hook acts only where its `with` block was entered. `_active` is a context variable, so another thread or task that
-runs the same model at the same time is unaffected.
+A hook acts only where its `with` block holds (`emosteer.models.presence`), so another thread or task that runs the same
+model at the same time is unaffected.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -21,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Self
 from emosteer.errors import ToneError
 from emosteer.layers import decoder, decoder_layers, hidden_of, with_hidden
 from emosteer.models import compile_stance
-from emosteer.models.token_positions import after_sink, prompt, tokens_before, unwatch, watch
+from emosteer.models.presence import Presence, present, suspended
+from emosteer.models.token_positions import Prompt, after_sink, prompt, tokens_before, unwatch, virtual_tokens, watch
 from emosteer.schedules import Schedule
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.plan import Plan, plan
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
 __all__ = ["Steering", "steer", "unsteered"]
-
-_active: ContextVar[tuple[Steering, ...]] = ContextVar("emosteer_active", default=())
 
 
 def steer(
@@ -57,7 +55,9 @@ def steer(
             model.generate(**inputs)
 
     Tones of nested blocks add up. A tone applies in the thread or task that opened the block. A thread started inside
-    the block needs its context (`contextvars.copy_context().run`), as for every context variable.
+    the block needs its context (`contextvars.copy_context().run`), as for every context variable. A tone that a
+    generator opened applies while the generator runs, in whatever thread, and not in the code that iterates over it.
+    Whatever measures (`extract`, `calibrate`, `read`, …) measures the plain model, also inside the block.
 
     The answer begins where the prompt of `generate` ends. In forward passes outside `generate`, the first pass of a
     sequence is the prompt.
@@ -70,7 +70,8 @@ def steer(
         vectors: Vectors made for the model.
         tone: Emotion → strength in calibrated doses (1.0 is the strongest tone that still reads naturally, 0 is off and
             bit-identical to the plain model, negative steers away), an `Affect`, `Keyframes`, or a list with one of
-            them for each row of the batch.
+            them for each row of the batch: of what `generate` is given (its beams and returned sequences have the tone
+            of their row), or of a forward pass outside it.
         layers: Layers to steer after, instead of those of the dose.
         scope: Tokens to steer, instead of those of the dose: `"all"`, `"prompt"` or `"generated"`. The first token of
             a sequence, the attention sink, is never steered.
@@ -93,18 +94,15 @@ def steer(
 
 
 @contextmanager
-def unsteered(*but: Steering) -> Iterator[tuple[Steering, ...]]:
-    """Suspend all steering in a `with` block, and yield the steerings that it suspends.
-
-    Args:
-        *but: Installed steerings that act in the block all the same.
-    """
-    outer = _active.get()
-    token = _active.set(but)
-    try:
+def unsteered() -> Iterator[tuple[Steering, ...]]:
+    """Suspend all steering and recording in a `with` block, and yield the steerings that it suspends."""
+    outer = _steerings()
+    with suspended():
         yield outer
-    finally:
-        _active.reset(token)
+
+
+def _steerings() -> tuple[Steering, ...]:
+    return tuple(owner for owner in present() if isinstance(owner, Steering))
 
 
 class Steering:
@@ -114,44 +112,64 @@ class Steering:
         model: The model.
         plan: The plan; an empty one installs nothing.
         control: Sets the strengths of the plan's columns as the answer grows, for a thermostat.
+        copies: Whether consecutive rows of a pass outside `generate` may share a tone, being beams of one prompt.
     """
 
-    def __init__(self, model: PreTrainedModel, plan: Plan, control: Control | None = None) -> None:
+    def __init__(
+        self, model: PreTrainedModel, plan: Plan, control: Control | None = None, *, copies: bool = False
+    ) -> None:
         self.plan = plan
         self.control = control
         self.model = _unwrapped(model)
+        self._spoken = model  # its wrapper, which may put virtual tokens before the prompt
+        self._copies = copies
+        self._presence = Presence(self, "tone")
         self._operation = OPERATIONS[plan.operation]
         self._handles: list[RemovableHandle] = []
         self._pass = threading.local()  # state of the forward pass under way in each thread
         self._sites: dict[tuple[int, torch.dtype, torch.device, int], Site] = {}
+
+    def __enter__(self) -> Self:
+        if self.installed and self.plan.sites:
+            raise ToneError("This steering is already in force.", "Make another one to add to it.")
+        self.install()
+        if self.plan.sites:
+            self._presence.enter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._presence.leave()
+        self.remove()
 
     @property
     def installed(self) -> bool:
         """Whether all hooks that the plan needs are on the model."""
         return bool(self._handles) or not self.plan.sites
 
-    def __enter__(self) -> Self:
-        if self._handles:
-            raise ToneError("This steering is already in force.", "Make another one to add to it.")
-        if self.plan.sites:
-            blocks = decoder_layers(self.model)
-            compile_stance.enter()  # first, because torch refuses it inside compiled code
-            watch(self.model, _refuse)
-            try:
-                self._handles.append(
-                    decoder(self.model).register_forward_pre_hook(self._before, prepend=True, with_kwargs=True)
-                )
-                for layer in self.plan.sites:
-                    # Prepended, so that other hooks read the same output as the next block.
-                    hook = partial(self._after, layer)
-                    self._handles.append(blocks[layer].register_forward_hook(hook, prepend=True))
-            except BaseException:
-                self.__exit__()
-                raise
-            _active.set((*_active.get(), self))
-        return self
+    def install(self) -> None:
+        """Put the hooks on the model, where they do nothing except in blocks of `acting`."""
+        if not self.plan.sites:
+            return
+        blocks = decoder_layers(self.model)
+        compile_stance.enter()  # first, because torch refuses it inside compiled code
+        watch(self.model, _refuse)
+        try:
+            self._handles.append(
+                decoder(self.model).register_forward_pre_hook(self._before, prepend=True, with_kwargs=True)
+            )
+            if virtual_tokens(self._spoken):
+                self._handles.append(self._spoken.register_forward_pre_hook(self._virtual))
+                self._handles.append(self._spoken.register_forward_hook(self._virtual, always_call=True))
+            for layer in self.plan.sites:
+                # Prepended, so that other hooks read the same output as the next block.
+                hook = partial(self._after, layer)
+                self._handles.append(blocks[layer].register_forward_hook(hook, prepend=True))
+        except BaseException:
+            self.remove()
+            raise
 
-    def __exit__(self, *_: object) -> None:
+    def remove(self) -> None:
+        """Take the hooks off the model."""
         if self.plan.sites:
             unwatch(self.model, _refuse)
             compile_stance.leave()
@@ -160,17 +178,29 @@ class Steering:
         self._handles.clear()
         self._sites.clear()
         self._pass = threading.local()
-        _active.set(tuple(steering for steering in _active.get() if steering is not self))
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """Let the installed hooks act in a `with` block."""
+        self._presence.enter()
+        try:
+            yield
+        finally:
+            self._presence.leave()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # a model copied inside the block carries the hooks along; they end with this block
+
+    def _virtual(self, module: nn.Module, args: tuple[Any, ...], *output: Any) -> None:
+        """Count the virtual tokens of the pass of an adapter that begins, and forget them when it ends."""
+        self._pass.virtual = 0 if output else virtual_tokens(self._spoken)
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
         """Compute the gain of each column at each token of this pass.
 
         torch omits `kwargs` if another thread removes the hook during the pass, which then stays unsteered.
         """
-        if kwargs is None or self not in _active.get():
+        if kwargs is None or not self._presence.here():
             return
         inputs = (kwargs.get("input_ids"), *args[:1], kwargs.get("inputs_embeds"))
         tokens = next((tensor for tensor in inputs if tensor is not None), None)
@@ -181,20 +211,26 @@ class Steering:
             start = getattr(state, "end", 1)
         state.end = start + length
         state.gains = {}
-        if start and length == 1 and self.plan.steady and not getattr(state, "waiting", False):
+        call = prompt.get()
+        self._check_rows(tokens.shape[0], call)
+        # Positions are those of the text: an adapter's virtual tokens come before 0.
+        virtual = call.virtual if call is not None and call.virtual else getattr(state, "virtual", 0)
+        start -= virtual
+        if start > 0 and length == 1 and self.plan.steady and not getattr(state, "waiting", False):
             state.gain = None  # the common case, one more token of every row: every gain is 1
             return
-        call = prompt.get()
         if call is not None and not call.length:
             call.length = start + length
-        mask = kwargs.get("attention_mask")
-        if getattr(mask, "ndim", 0) != 2:  # as for static caches: use the mask of generate, expanded for beams
+        mask: Any = kwargs.get("attention_mask")
+        if getattr(mask, "ndim", 0) == 2:
+            mask = mask[:, virtual:]
+        else:  # as for static caches: use the mask of generate, expanded for beams
             mask = None
             if call is not None and call.mask is not None and start < call.length:
                 mask = call.mask.repeat_interleave(max(1, tokens.shape[0] // call.mask.shape[0]), 0)
         steered, state.waiting = after_sink(start, length, mask)
-        if start == 0 or not hasattr(state, "prompt"):
-            state.prompt = start or length
+        if start <= 0 or not hasattr(state, "prompt"):
+            state.prompt = start if start > 0 else start + length
         answer = (state.prompt if call is None else call.length) - start
         gain = self._gain(steered, answer)
         if self.control is not None:
@@ -204,11 +240,24 @@ class Steering:
                 gain = gain * self.control.gain(tokens, answer)
         state.gain = gain
 
+    def _check_rows(self, batch: int, call: Prompt | None) -> None:
+        """Check that there is a tone for each row of what `generate` was given, or else of this pass.
+
+        Raises:
+            ToneError: There is not.
+        """
+        if (tones := self.plan.rows) is None:
+            return
+        copies_of_each(tones, batch)
+        given = call.rows if call is not None else None if self._copies else batch
+        if given not in (None, tones):
+            raise ToneError(f"There are {tones} tones for a batch of {given} rows.", "Give one for each row.")
+
     def _gain(self, steered: Tensor, answer: int) -> Tensor:
         """Return gains `[batch or 1, tokens, columns]` on the CPU; the answer begins at token `answer` of the pass."""
         import torch
 
-        positions = torch.arange(-answer, steered.shape[1] - answer, dtype=torch.float32)
+        positions = torch.arange(-answer, steered.shape[1] - answer, dtype=torch.float32, device="cpu")
         ones = torch.ones_like(positions)
         scopes = {"all": ones, "prompt": positions < 0, "generated": positions >= 0}
         columns = [
@@ -218,7 +267,7 @@ class Steering:
 
     def _after(self, layer: int, module: nn.Module, args: Any, output: Any) -> Any:
         """Apply the operation to a block's output."""
-        if self not in _active.get():
+        if not self._presence.here():
             return None
         hidden = hidden_of(output, module)
         try:
@@ -261,7 +310,7 @@ def _unwrapped(model: PreTrainedModel) -> PreTrainedModel:
 
 def _refuse(model: PreTrainedModel, method: str, arguments: Mapping[str, Any]) -> None:
     """Raise if a method of the model is about to run in a way that cannot be steered as asked."""
-    steerings = [steering for steering in _active.get() if steering.model is model]
+    steerings = [steering for steering in _steerings() if steering.model is model]
     if steerings and method == "init_continuous_batching":
         raise ToneError(
             "Continuous batching runs the model in a thread of its own, in which no tone is in force.",

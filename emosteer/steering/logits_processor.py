@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from emosteer._util.numbers import is_finite_number
 from emosteer.errors import IncompatibleModelError, InputError, ToneError
 from emosteer.layers import input_device
-from emosteer.models.token_positions import CACHES, prompt, unwatch, watch
+from emosteer.models.presence import suspended
+from emosteer.models.token_positions import CACHES, prompt, unwatch, virtual_tokens, watch
 from emosteer.steering.affect import Affect
 from emosteer.steering.hooks import Steering, unsteered
 from emosteer.steering.plan import Plan, plan
@@ -91,7 +92,8 @@ class EmotionLogitsProcessor:
     Raises:
         ToneError: An emotion is unknown, or a strength is not a finite number up to ±10.
         InputError: Another argument is invalid.
-        IncompatibleModelError: The vectors belong to a model of another shape, or the model has an encoder.
+        IncompatibleModelError: The vectors belong to a model of another shape, or the model has an encoder or
+            virtual tokens.
     """
 
     def __init__(
@@ -109,6 +111,11 @@ class EmotionLogitsProcessor:
         if model.config.is_encoder_decoder:
             raise IncompatibleModelError(
                 f"{type(model).__name__} has an encoder, whose input a logits processor does not see.",
+                "Use emosteer.steer.",
+            )
+        if virtual_tokens(model):
+            raise IncompatibleModelError(
+                "The model's adapter puts virtual tokens before the prompt, which a logits processor does not see.",
                 "Use emosteer.steer.",
             )
         if method not in ("contrast", "bias"):
@@ -202,7 +209,7 @@ class _Branch(threading.local):
 
     def __init__(self, model: PreTrainedModel, plan: Plan, attention_mask: Tensor | None) -> None:
         self._model = model
-        self._steering = Steering(model, plan)
+        self._steering = Steering(model, plan, copies=True)
         self.generating = self._steering.model  # without the wrappers around it
         self._attention_mask = attention_mask
         self._prepare = cast("Callable[..., dict[str, Any]]", model.prepare_inputs_for_generation)
@@ -241,11 +248,11 @@ class _Branch(threading.local):
             **cache,
         )
         with ExitStack() as this_pass:
-            if not self._steering.installed:
+            if not self._steering.installed:  # until the call of generate ends; it acts in the passes of this branch
+                self._steering.install()
                 call = prompt.get()
-                with unsteered():  # installed until the call of generate ends, in force in the passes of this branch
-                    ((call and call.until_end) or this_pass).enter_context(self._steering)
-            with torch.no_grad(), unsteered(*outer, self._steering):
+                ((call and call.until_end) or this_pass).callback(self._steering.remove)
+            with torch.no_grad(), suspended(keep=outer), self._steering.acting():
                 output = self._model(**inputs, return_dict=True)
         # A cache that cannot be reordered, such as the state of RWKV, is not kept: every pass reads all tokens.
         cache = {name: output[name] for name in CACHES if hasattr(output.get(name), "reorder_cache")}

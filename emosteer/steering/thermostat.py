@@ -85,7 +85,7 @@ class Control:
         self._readout, self._model = readout, model
         self._lead: list[int] = list(tokenizer("")["input_ids"])  # special tokens before every text
         self._columns = [readout.emotions.index(emotion) for emotion in thermostat.levels]
-        self._levels = torch.tensor(list(thermostat.levels.values()), dtype=torch.float32)
+        self._levels = torch.tensor(list(thermostat.levels.values()), dtype=torch.float32, device="cpu")
         self._limit = thermostat.limit
         self._state = threading.local()
 
@@ -103,10 +103,10 @@ class Control:
         state = self._state
         if answer >= tokens or getattr(state, "rows", None) != rows:  # a prompt: a new answer
             state.rows, state.cache = rows, None
-            state.deficit = torch.zeros(rows, len(self._levels))
+            state.deficit = self._levels.new_zeros(rows, len(self._levels))
             state.strengths = []
             if self._lead:
-                self._read(torch.tensor([self._lead]).expand(rows, -1))
+                self._read(torch.tensor([self._lead], dtype=torch.long, device="cpu").expand(rows, -1))
         start = (START * self._levels).clamp(-self._limit, self._limit)
         for column in range(max(0, answer + len(state.strengths)), tokens):
             scores = self._read(ids[:, column : column + 1])

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emosteer.errors import ToneError, warn
+from emosteer.models.token_positions import prompt
 from emosteer.schedules import keyframes
 from emosteer.steering.affect import Affect, mix
 from emosteer.vectors.algebra import finite_strength
@@ -105,18 +106,21 @@ def named(vectors: EmotionVectors, tone: Tone | Affect | None) -> Tone:
 def copies_of_each(tones: int, rows: int) -> int:
     """Return how many consecutive rows of a batch share each tone.
 
-    Beams and returned sequences are adjacent: row 0 k times, row 1 k times, …
+    Beams and returned sequences are adjacent: row 0 k times, row 1 k times, … Inside `generate`, there must be as many
+    tones as rows that it was given.
 
     Args:
         tones: Number of tones.
         rows: Number of rows in the batch.
 
     Raises:
-        ToneError: The rows cannot be divided evenly among the tones.
+        ToneError: The rows cannot be divided evenly among the tones, or they are not those that were given.
     """
+    call = prompt.get()
+    given = None if call is None or tones == 1 else call.rows
     copies, remainder = divmod(rows, tones)
-    if remainder or not copies:
-        raise ToneError(f"There are {tones} tones for a batch of {rows} rows.", "Give one for each row.")
+    if remainder or not copies or given not in (None, tones):
+        raise ToneError(f"There are {tones} tones for a batch of {given or rows} rows.", "Give one for each row.")
     return copies
 
 

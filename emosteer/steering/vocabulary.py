@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from emosteer.layers import decoder_layers, hidden_of, input_device, with_hidden
+from emosteer.models.side_pass import side_pass
 from emosteer.models.weights import head_state
 from emosteer.steering.affect import Affect
-from emosteer.steering.hooks import unsteered
 from emosteer.steering.tones import Tone, copies_of_each, named
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _probe(model: PreTrainedModel, streams: Tensor) -> list[Tensor]:
 
     handle = decoder_layers(model)[-1].register_forward_hook(replace)
     try:
-        with torch.no_grad(), unsteered():
+        with torch.no_grad(), side_pass(model):
             ids = torch.zeros((len(both), 1), dtype=torch.long, device=input_device(model))
             inputs = {"input_ids": ids, **({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})}
             logits = model(**inputs, use_cache=False).logits[:, -1].float()

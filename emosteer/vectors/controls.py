@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from emosteer.layers import decoder_layers, hidden_of, run_blocks
+from emosteer.models.side_pass import side_pass
 
 if TYPE_CHECKING:
     import torch
@@ -31,15 +32,16 @@ def residual_norms(model: PreTrainedModel, generator: torch.Generator) -> Tensor
 
     blocks = decoder_layers(model)
     vocabulary = cast("Tensor", model.get_input_embeddings().weight).shape[0]
-    tokens = torch.randint(vocabulary, (1, TOKENS), generator=generator)
-    norms = torch.zeros(len(blocks))
+    tokens = torch.randint(vocabulary, (1, TOKENS), generator=generator, dtype=torch.long, device="cpu")
+    norms = torch.zeros(len(blocks), dtype=torch.float32, device="cpu")
 
     def measure(layer: int, block: nn.Module, _args: Any, output: Any) -> None:
         norms[layer] = hidden_of(output, block)[0, 1:].float().norm(dim=-1).mean()
 
     handles = [block.register_forward_hook(partial(measure, layer), prepend=True) for layer, block in enumerate(blocks)]
     try:
-        run_blocks(model, tokens)
+        with side_pass(model):
+            run_blocks(model, tokens)
     finally:
         for handle in handles:
             handle.remove()
@@ -52,4 +54,5 @@ def random_units(rows: int, width: int, generator: torch.Generator) -> Tensor:
     """Draw rows of unit length, uniform on the sphere, `[rows, width]`."""
     import torch
 
-    return torch.nn.functional.normalize(torch.randn(rows, width, generator=generator), dim=-1)
+    drawn = torch.randn(rows, width, generator=generator, dtype=torch.float32, device="cpu")
+    return torch.nn.functional.normalize(drawn, dim=-1)

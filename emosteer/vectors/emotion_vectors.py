@@ -265,7 +265,7 @@ class EmotionVectors:
 
         from emosteer.vectors.controls import random_units, residual_norms
 
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         base = base_model_of(model)
         norms = residual_norms(model, generator)
         directions = {name: random_units(len(norms), base.hidden_size, generator) for name in emotions}
@@ -278,7 +278,7 @@ class EmotionVectors:
 
         from emosteer.vectors.controls import random_units
 
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         shape = len(vectors.layers), vectors.hidden_size
         directions = {name: random_units(*shape, generator) for name in vectors.emotions}
         return replace(

@@ -284,6 +284,30 @@ def test_quantised_weights_are_refused(vectors):
         emosteer.bake(model, vectors, {"joy": 1.0})
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of peft
+@pytest.mark.filterwarnings("ignore:These vectors were made from")
+@pytest.mark.parametrize("way", ["lora", "prompt tuning", "torch.compile", "load_adapter"])
+def test_a_wrapped_model_is_refused_and_the_merged_one_is_baked(way, vectors):
+    peft = pytest.importorskip("peft")
+    model = tiny_model()
+    lora = peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    if way == "torch.compile":
+        wrapped = torch.compile(model, backend="eager")
+    elif way == "load_adapter":
+        wrapped = model
+        model.add_adapter(lora)
+    else:
+        config = lora if way == "lora" else peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+        wrapped = peft.get_peft_model(model, config)
+    with pytest.raises(
+        IncompatibleModelError, match="emosteer.steer" if way == "prompt tuning" else r"[Mm]erge.*merge_and_unload"
+    ) as error:
+        emosteer.bake(wrapped, vectors, {"joy": 1.0})
+    assert "\n" not in str(error.value)
+    if way == "lora":
+        assert emosteer.bake(wrapped.merge_and_unload(), vectors, {"joy": 1.0})
+
+
 def test_offloaded_weights_are_refused(vectors):
     model = tiny_model()
     model.model.layers[2].to("meta")

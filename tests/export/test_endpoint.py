@@ -23,6 +23,7 @@ import emosteer
 from emosteer.errors import FormatError, IncompatibleModelError, InputError
 from emosteer.export import write_endpoint
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
+from tests.layers.architectures import shrunk
 from tests.oracle import added, deltas
 
 SERVER = """
@@ -236,6 +237,15 @@ def test_what_does_not_belong_together_leaves_no_folder(saved, tmp_path):
     with pytest.raises(InputError, match="is there already"):
         write_endpoint(saved / "vectors", saved / "vectors", model="user/name")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "other"]
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers, about its own default configs
+@pytest.mark.parametrize("model_type", ["longcat_flash", "deepseek_v4"])
+def test_a_model_has_the_shape_of_its_blocks_whatever_its_config_counts(model_type, tmp_path):
+    model = shrunk(model_type)
+    model.config.save_pretrained(tmp_path / "model")
+    emosteer.EmotionVectors.random(model, ["joy"]).save_pretrained(tmp_path / "vectors")
+    assert write_endpoint(tmp_path / "vectors", tmp_path / "out", model=tmp_path / "model") is None
 
 
 def test_a_copy_that_breaks_off_leaves_no_folder(saved, tmp_path, monkeypatch):

@@ -96,8 +96,6 @@ def sizes(fields: dict[str, Any]) -> dict[str, Any]:
             changed[name] = [small(name, values[i]) for i in rows]
     tokens = [n for n in fields if re.fullmatch(r".*(token_id|token_index)", n) and isinstance(fields[n], int)]
     changed.update({name: i for i, name in enumerate(tokens) if fields[name] >= 20})
-    if "is_decoder" in fields:
-        changed["is_decoder"] = True
     return changed
 
 
@@ -160,8 +158,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
 }
 
 
-def config(model_type: str) -> PreTrainedConfig:
-    """The default config of a model type, made small."""
+def config(model_type: str, **others: Any) -> PreTrainedConfig:
+    """The default config of a model type, made small, with other fields as given."""
     kind = CONFIG_MAPPING[model_type]
     try:
         changed = sizes(kind().to_dict())
@@ -171,12 +169,36 @@ def config(model_type: str) -> PreTrainedConfig:
         both = isinstance(value, dict) and isinstance(changed.get(name), dict)
         changed[name] = {**changed[name], **value} if both else value
     changed.pop("model_type", None)
-    return kind(**changed)
+    return kind(**{**changed, **others})
 
 
 def shrunk(model_type: str) -> PreTrainedModel:
-    """A small causal language model of a type, with random weights."""
-    small = config(model_type)
+    """A small causal language model of a type, with random weights, as its config comes or told to be a decoder."""
+    return built(config(model_type, is_decoder=True) if is_told(model_type) else config(model_type))
+
+
+@cache
+def is_told(model_type: str) -> bool:
+    """Whether a model of a type reads in both directions unless its config is told that it is a decoder."""
+    if getattr(config(model_type), "is_decoder", None) is not False or config(model_type).is_encoder_decoder:
+        return False
+    try:
+        model = built(config(model_type))
+    except AssertionError:  # it demands to be told
+        return True
+    return not is_causal(model)
+
+
+def is_causal(model: PreTrainedModel) -> bool:
+    """Whether what a model says to a token does not depend on those after it."""
+    read = inputs(model)
+    changed = {**read, "input_ids": read["input_ids"].clone()}
+    changed["input_ids"][:, -1] = 3
+    return torch.allclose(run(model, read)[:, :-1], run(model, changed)[:, :-1], atol=1e-5)
+
+
+def built(small: PreTrainedConfig) -> PreTrainedModel:
+    """The causal language model of a config, with random weights."""
     kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(small)]
     if not isinstance(small, kind.config_class):  # the decoder of something larger, which takes that part of the config
         small = small.get_text_config(decoder=True)
@@ -262,12 +284,14 @@ class Found:
         recorded: The blocks' outputs are the hidden states that transformers records: True, False, or None where it
             records none.
         generates: `generate` runs on the model at all.
+        causal: What it says to a token does not depend on those after it; None for an encoder-decoder model.
     """
 
     layers: int
     repeated: bool
     recorded: bool | None
     generates: bool
+    causal: bool | None
 
 
 def check(model: PreTrainedModel) -> Found:
@@ -304,7 +328,8 @@ def check(model: PreTrainedModel) -> Found:
     assert all(torch.equal(one.plain, other.plain) for one, other in zip(plain, again, strict=True))
     assert count_hooks(model) == hooks
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
-    return Found(len(blocks), len(plain) > len(blocks), is_recorded(model, read, plain), generates)
+    causal = None if model.config.is_encoder_decoder else is_causal(model)
+    return Found(len(blocks), len(plain) > len(blocks), is_recorded(model, read, plain), generates, causal)
 
 
 def assert_exact(plain: list[Call], steered: list[Call], layer: int, delta: Tensor) -> None:
@@ -399,6 +424,8 @@ def summary(rows: list[Row]) -> str:
     """The generated part of the page, as Markdown."""
     works = [one for one in rows if one.state == "works"]
     found = [one.found for one in works]
+    told = [one.model_type for one in works if is_told(one.model_type)]
+    both_ways = [one.model_type for one in works if one.found.causal is False]
     recorded, generate = sum(one.recorded is True for one in found), sum(one.generates for one in found)
     lines = [
         f"Of the {len(rows)} model types that transformers {transformers.__version__} maps to causal language models, "
@@ -409,9 +436,18 @@ def summary(rows: list[Row]) -> str:
         f"{recorded} record the same hidden states as are steered. `make architectures` runs this and writes this "
         "page.",
         "",
-        "## Model types that work",
+        "## Model types that work as their configs come",
         "",
-        ", ".join(f"`{one.model_type}`" for one in works),
+        _listed(one.model_type for one in works if one.model_type not in told),
+        "",
+        f"Of these, {_listed(both_ways)} read what they are given in both directions, as their configs come.",
+        "",
+        "## Model types that work once they are told to write",
+        "",
+        _listed(told),
+        "",
+        "These are encoders unless their config says otherwise: load them with `is_decoder=True`. As encoders they are "
+        "refused.",
         "",
         "## Model types that are left out",
         "",
@@ -428,6 +464,10 @@ def summary(rows: list[Row]) -> str:
     )
 
 
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
 def write_page(rows: list[Row], path: Path = PAGE) -> None:
     """Replace what stands between the marks."""
     begin, end = "<!-- architectures: begin -->", "<!-- architectures: end -->"
@@ -440,9 +480,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
     rows = walk()
-    table = Table("model type", "", "layers", "recorded", "generates", "why not")
+    table = Table("model type", "", "layers", "recorded", "generates", "causal", "why not")
     for model_type, state, reason, found in rows:
-        seen = (found.layers, found.recorded, found.generates) if found else ("", "", "")
+        seen = (found.layers, found.recorded, found.generates, found.causal) if found else ("", "", "", "")
         table.add_row(model_type, state, *map(str, seen), reason)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     if "--docs" in sys.argv[1:]:

@@ -22,8 +22,19 @@ import emosteer
 from emosteer import layers
 from emosteer.errors import IncompatibleModelError, InputError, ToneError
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, with_hidden
-from tests.conftest import few, tiny_model
-from tests.layers.architectures import UNBUILT, check, config, model_types, row, shrunk, summary
+from tests.conftest import few, small_concepts, tiny_model, tiny_tokenizer
+from tests.layers.architectures import (
+    UNBUILT,
+    built,
+    check,
+    config,
+    is_causal,
+    is_told,
+    model_types,
+    row,
+    shrunk,
+    summary,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers warns about half of its own default configs
 
@@ -67,7 +78,7 @@ SEEING = {
 QUICK = {
     "bloom", "cohere2", "deepseek_v3", "falcon_h1", "gemma3n_text", "glm4", "gpt2", "gpt_neox", "granitemoe",
     "llama", "longcat_flash", "mamba2", "mpt", "musicgen", "opt", "phi3", "qwen3_moe", "recurrent_gemma",
-    "rwkv", "xlnet", "bart", "fsmt", "t5", "florence2", "llava", "qwen3_vl",
+    "rwkv", "xlnet", "bart", "fsmt", "t5", "florence2", "llava", "qwen3_vl", "gpt_neox_japanese", "hrm_text", "bert",
 }
 # fmt: on
 
@@ -92,20 +103,35 @@ def test_nearly_every_type_can_be_built_and_steered():
     works = [one.model_type for one in rows if one.state == "works"]
     assert len(works) >= len(rows) - LEFT_OUT
     assert len(works) >= 150  # of 189 in transformers 5.23
+    assert {one.model_type for one in rows if one.found and is_told(one.model_type)} == set(EITHER)
+    assert {one.model_type for one in rows if one.found and one.found.causal is False} == {"xlm", "xlnet"}
     text = summary(rows)
     assert f"**{len(works)} are built here" in text
     assert all(f"`{one.model_type}`" in text for one in rows)
+
+
+# Either encoders or decoders, as their config says; every other class is causal by itself.
+EITHER = [
+    *("bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra", "ernie", "megatron-bert"),
+    *("rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+]
+
+
+@quickly(EITHER)
+def test_a_class_that_can_be_either_is_refused_as_an_encoder(model_type):
+    assert is_told(model_type)
+    with pytest.raises(IncompatibleModelError, match=r"in both directions.*is_decoder=True"):
+        decoder_layers(built(config(model_type)))
+    assert shrunk(model_type).config.is_decoder
+    assert is_causal(shrunk(model_type))
 
 
 @quickly(SEQ2SEQ)
 def test_the_decoder_of_an_encoder_decoder_model_is_steered(model_type):
     if model_type == "fsmt" and Version(transformers.__version__) < Version("5.17"):
         pytest.skip("its decoder is given the whole text at each step and cuts off what it has read already")
-    small = config(model_type)
-    if hasattr(small, "is_decoder"):
-        small.is_decoder = False  # as published: the encoder is none
     torch.manual_seed(0)
-    model = AutoModelForSeq2SeqLM.from_config(small).float().eval()
+    model = AutoModelForSeq2SeqLM.from_config(config(model_type)).float().eval()
     assert decoder_layers(model) is model.get_submodule(SEQ2SEQ[model_type])
     assert check(model).generates
 
@@ -197,7 +223,32 @@ def test_layers_are_registered_once(registry):
     with pytest.raises(InputError, match=r"'odd' are registered already, as 'model\.layers'"):
         emosteer.register_layers("odd", "model.blocks")
     with pytest.raises(InputError, match="registered already"):
-        emosteer.register_layers("xlm", "transformer.layer_norm2")
+        emosteer.register_layers("xlm", "transformer.layers")
+
+
+def test_the_same_registration_again_changes_nothing(registry):
+    """As in a notebook, whose cells are run twice."""
+    emosteer.register_layers("xlm", "transformer.layer_norm2")
+    before = dict(layers._paths)
+    for _ in range(2):
+        emosteer.register_layers("odd", "model.layers")
+    assert layers._paths == {**before, "odd": "model.layers"}
+
+
+@quickly(["longcat_flash", "hrm_text", "blt", "xlm", "gpt_neox_japanese"])
+def test_all_blocks_are_read_and_extracted_from_whatever_the_config_counts(model_type):
+    model = shrunk(model_type)
+    vectors = emosteer.extract(model, tiny_tokenizer(), small_concepts(), progress=False)
+    assert vectors.layers == tuple(range(len(decoder_layers(model))))
+    assert vectors.base_model.num_hidden_layers == len(decoder_layers(model))
+    assert all(bool(direction.isfinite().all()) for direction in vectors.directions.values())
+    emosteer.steer(model, vectors, {"joy": 1.0}, layers=[len(decoder_layers(model)) - 1])
+
+
+def test_a_class_that_is_causal_by_itself_needs_no_is_decoder():
+    model = shrunk("gpt_neox_japanese")
+    assert model.config.is_decoder is False
+    assert decoder_layers(model) is model.gpt_neox_japanese.layers
 
 
 @pytest.mark.parametrize("path", ["model.blocks", "model.norm", "lm_head"])

@@ -152,13 +152,15 @@ def test_the_delta_takes_the_dtype_of_the_stream(arch, dtype):
     assert torch.equal(stream_of(steered[1])[:, 1:], stream_of(plain[1])[:, 1:] + delta.to(dtype))
 
 
-@pytest.mark.parametrize("tone", [{"joy": 2.0}, [{"joy": 2.0}]], ids=["one tone", "a tone a row"])
-def test_one_steering_serves_passes_of_different_dtypes_and_batches(tone):
+@pytest.mark.parametrize(
+    ("tone", "batches"), [({"joy": 2.0}, (3, 1, 2)), ([{"joy": 2.0}] * 2, (2,))], ids=["one tone", "a tone a row"]
+)
+def test_one_steering_serves_passes_of_different_dtypes_and_batches(tone, batches):
     model, twin = copy.deepcopy(built("llama")), copy.deepcopy(built("llama"))
     vectors, delta = exact(made_for("llama"), 1)
     with emosteer.steer(model, vectors, tone):
         for dtype in (torch.float32, torch.bfloat16, torch.float32):
-            for rows in (3, 1, 2):
+            for rows in batches:
                 ids = some_ids(9, rows=rows)
                 steered = block_outputs("llama", model.to(dtype), ids)[1]
                 plain = block_outputs("llama", twin.to(dtype), ids)[1]
@@ -754,3 +756,53 @@ def test_tasks_that_take_turns_on_one_model_each_hear_their_own_tone():
 
     with left_as_it_was(model, ids):
         assert asyncio.run(main()) == [[True] * 6] * 3
+
+
+# Rows that are given, and their copies.
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 2}, {"do_sample": True, "num_return_sequences": 2}])
+@pytest.mark.parametrize("name", ["input_ids", "inputs", "inputs_embeds", "by position"])
+def test_tones_are_counted_against_the_rows_that_generate_is_given_not_against_its_copies(name, options):
+    model, ids = built("llama"), some_ids(6, rows=4)
+    given = model.get_input_embeddings()(ids).detach() if name == "inputs_embeds" else ids
+    args, inputs = ([given], {}) if name == "by position" else ([], {name: given})
+    options = {"attention_mask": torch.ones_like(ids), "max_new_tokens": 3, "pad_token_id": 0, **options}
+    with (
+        left_as_it_was(model, ids),
+        steer("llama", [JOY, FEAR]),
+        pytest.raises(ToneError, match=r"2 tones for a batch of 4 rows\. Give one for each row"),
+    ):
+        model.generate(*args, **inputs, **options)
+    with steer("llama", [JOY, FEAR, None, CALM]):
+        model.generate(*args, **inputs, **options)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 6])
+def test_a_pass_outside_generate_has_a_tone_for_each_of_its_rows(rows):
+    model, ids = built("llama"), some_ids(6, rows=rows)
+    with steer("llama", [JOY, FEAR]):
+        if rows == 2:
+            assert logits_of(model, ids).shape[0] == 2
+        else:
+            with pytest.raises(ToneError, match=f"2 tones for a batch of {rows} rows"):
+                logits_of(model, ids)
+
+
+@pytest.mark.parametrize("cache", ["static", "dynamic"])
+@pytest.mark.parametrize("told", ["by a mask", "by the padding token"])
+@two_architectures
+def test_padding_is_found_without_a_mask_where_generate_finds_it(arch, told, cache):
+    model, prompts = built(arch), [some_ids(8), some_ids(3)]
+    ids, mask = padded(prompts)
+    options = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "disable_compile": True}
+    options |= {"return_dict_in_generate": True, "output_logits": True}
+    with steer(arch, [FEAR, FEAR]):
+        output = model.generate(
+            ids,
+            **({"attention_mask": mask} if told == "by a mask" else {}),
+            cache_implementation=cache if cache == "static" else None,
+            **options,
+        )
+    for row, prompt in enumerate(prompts):
+        check_row(arch, output, row, prompt, FEAR)

@@ -57,7 +57,7 @@ MUTANTS = (
     ),
     Mutant(
         "other threads steered",
-        "if self not in _active.get():\n            return None",
+        "if not self._presence.here():\n            return None",
         "if False:\n            return None",
         "steering/test_hooks.py::test_a_copy_that_is_made_inside_the_block_is_steered_until_the_block_ends",
     ),

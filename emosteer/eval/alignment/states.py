@@ -134,7 +134,7 @@ def embedded_words(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, w
     rows = []
     with torch.inference_mode():
         for ids in _token_ids(tokenizer, words):
-            rows.append(table(torch.tensor(ids, device=input_device(model))).float().mean(0).cpu())
+            rows.append(table(torch.tensor(ids, dtype=torch.long, device=input_device(model))).float().mean(0).cpu())
     return np.asarray(torch.stack(rows))
 
 
