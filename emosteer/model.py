@@ -234,7 +234,8 @@ class SteeredModel(Reader):
         tone = tone_of_turns(self.tokenizer, message, emotion, inputs["input_ids"][0].tolist(), chat_template_kwargs)
         where: dict[str, Any] = {"layers": layers, "scope": scope, "schedule": schedule, "operation": operation}
         how: dict[str, Any] = {"recipe": recipe, "stream": stream, "details": details, "seed": seed}
-        return self._answer(inputs, tone, **where, **how, **options)
+        answer: str | Answer | Stream = self._answer(inputs, tone, **where, **how, **options)
+        return answer
 
     def complete(self, text: str, *, emotion: AnswerTone = None, **options: Any) -> Any:
         """Return the continuation of a text in a tone, without a chat template, as for a base model.
@@ -279,7 +280,7 @@ class SteeredModel(Reader):
         options = answer_options(self.model, self.tokenizer, len(ids), options, stream=stream)
         asked = Asked(self.model, self.tokenizer, ids, options)
 
-        def generate(options: Mapping[str, Any]) -> Any:
+        def generate(options: dict[str, Any]) -> Any:
             with steering, evaluating(self.model), drawing(seed, self.model, options) as drawn:
                 return self.model.generate(**prompt, **drawn)  # type: ignore[operator]
 

@@ -20,9 +20,21 @@ Messages = Sequence[Mapping[str, Any]]
 MARK = "\ufffc"
 """Content by which the place of a message is found."""
 
-_OURS = ("conversation", "tokenize", "return_tensors", "return_dict", "add_generation_prompt", "continue_final_message")
-_OURS += ("padding", "truncation", "max_length", "return_assistant_tokens_mask", "sanitize_control_tokens")
-_OURS += ("tokenizer_kwargs",)
+_OURS = (
+    "conversation",
+    "tokenize",
+    "return_tensors",
+    "return_dict",
+    "add_generation_prompt",
+    "continue_final_message",
+    "padding",
+    "truncation",
+    "max_length",
+    "return_assistant_tokens_mask",
+    "sanitize_control_tokens",
+    "tokenizer_kwargs",
+)
+"""Arguments of `apply_chat_template` that are no variables of a template."""
 
 __all__ = ["MARK", "Messages", "encoded", "last_message", "marked", "parsed", "rendered", "tones_of"]
 
@@ -197,7 +209,7 @@ def encoded(
 
 def is_continued(messages: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether the last message is the assistant's, so that the answer continues it."""
-    return messages[-1]["role"] == "assistant"
+    return bool(messages[-1]["role"] == "assistant")
 
 
 def template_options(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from emosteer.schedules import Schedule
 from emosteer.steering.operations import OPERATIONS, Site
 from emosteer.steering.plan import Plan, plan
 from emosteer.steering.thermostat import Control, Thermostat
+from emosteer.steering.thought_scope import ThoughtScope
 from emosteer.steering.tones import ToneLike, copies_of_each
 
 if TYPE_CHECKING:
@@ -111,12 +112,12 @@ class Steering:
     Args:
         model: The model.
         plan: The plan; an empty one installs nothing.
-        control: Sets the strengths of the plan's columns as the answer grows, for a thermostat.
+        control: Sets the strengths of the plan's columns as the answer grows: a thermostat, or a part of the reply.
         copies: Whether consecutive rows of a pass outside `generate` may share a tone, being beams of one prompt.
     """
 
     def __init__(
-        self, model: PreTrainedModel, plan: Plan, control: Control | None = None, *, copies: bool = False
+        self, model: PreTrainedModel, plan: Plan, control: Control | ThoughtScope | None = None, *, copies: bool = False
     ) -> None:
         self.plan = plan
         self.control = control
@@ -235,7 +236,7 @@ class Steering:
         gain = self._gain(steered, answer)
         if self.control is not None:
             if tokens.ndim != 2:
-                raise ToneError("A thermostat needs the token ids of the answer, this pass has embeddings.")
+                raise ToneError("This tone follows the token ids of the answer, and this pass has embeddings.")
             with unsteered():
                 gain = gain * self.control.gain(tokens, answer)
         state.gain = gain
@@ -322,5 +323,7 @@ def _refuse(model: PreTrainedModel, method: str, arguments: Mapping[str, Any]) -
         for name, default in (("num_beams", 1), *assisted, ("use_mtp", False)):
             if arguments.get(name, getattr(config, name, default)) not in (default, None):
                 raise ToneError(
-                    f"A thermostat follows one answer a row as it grows, {name} goes back and forth.", "Leave it out."
+                    "A thermostat, or a tone in the thoughts or the answer alone, follows one answer a row as it "
+                    f"grows, {name} goes back and forth.",
+                    "Leave it out.",
                 )

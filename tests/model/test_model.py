@@ -643,8 +643,8 @@ def test_an_error_in_the_worker_reaches_the_reader_after_the_pieces_before_it(st
 
 
 def test_an_option_that_generate_refuses_reaches_the_reader(steered):
-    with left_as_it_was(steered.model), pytest.raises(ValueError, match="top_p"):
-        list(steered.chat(MESSAGE, emotion=JOY, stream=True, do_sample=True, top_p=7.0, max_new_tokens=4))
+    with left_as_it_was(steered.model), pytest.raises(ValueError, match="temperature"):
+        list(steered.chat(MESSAGE, emotion=JOY, stream=True, do_sample=True, temperature=-1.0, max_new_tokens=4))
 
 
 def test_a_tokenizer_that_fails_while_streaming_does_not_leave_the_reader_waiting(lively):

@@ -283,7 +283,7 @@ def replace_config(model, **changes):
 
 def test_embeddings_cannot_be_read(steered):
     embeddings = steered.model.get_input_embeddings()(some_ids(7)).detach()
-    with refused("needs the token ids"):
+    with refused("follows the token ids"):
         steered.generate(emotion=HELD, inputs_embeds=embeddings, max_new_tokens=3)
 
 
