@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 
 from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
+from emosteer._util.progress import Meter, counted
 from emosteer.errors import InputError
 from emosteer.eval.fluency import nats_of_tokens, prompt_tokens
 from emosteer.layers import input_device
@@ -100,7 +102,7 @@ def generate_cells(
     temperature: float = 0.8,
     seed: int = 0,
     cache: Path | None = None,
-    progress: bool = True,
+    progress: bool | Meter = True,
 ) -> list[Answer]:
     """Sample the answers of cells, and score each under the plain model.
 
@@ -112,7 +114,8 @@ def generate_cells(
         temperature: Sampling temperature.
         seed: Seed of sampling, random directions and shuffling.
         cache: Folder that keeps finished batches.
-        progress: Whether to show a progress bar if standard error is a terminal.
+        progress: Whether to show progress on standard error, as for `collect`; or the count that the answers are part
+            of.
 
     Returns:
         One answer for each cell, prompt and number, in the order of the cells.
@@ -122,8 +125,6 @@ def generate_cells(
             by which to name a file of the cache.
         ToneError: An emotion or an option of a way is unknown.
     """
-    from tqdm.auto import tqdm
-
     speakers = {False: steered}
     if any(cell.control == "random" for cell in cells):
         random = EmotionVectors.random_like(steered.vectors, seed=seed)
@@ -132,20 +133,22 @@ def generate_cells(
     batches = _batches(_rows(steered, cells, seed))
     about = _about(steered, sampling, seed) if cache else {}
     by_key: dict[tuple[Cell, str, int], Answer] = {}
-    bar = tqdm(total=sum(map(len, batches)), desc="Answering", unit="answer", disable=None if progress else True)
-    with bar:
+    total = sum(map(len, batches))
+    shared = isinstance(progress, Meter)
+    with nullcontext(progress) if shared else Meter(f"Answering {counted(total, 'prompt')}", total, progress) as meter:
         for batch in batches:
             first = batch[0].cell
             options = dict(ways[first.way]) if first.way else {}
             file = cache / f"{_digest(about, batch, options)}.json" if cache else None
             answers = _load(file, batch) if file else None
+            kept = answers is not None
             if answers is None:
                 speaker = speakers[first.control == "random"]
                 answers = _answer(speaker, batch, options, sampling, _draw(batch, seed))
                 if file:
                     _save(file, answers)
             by_key.update({(answer.cell, answer.prompt, answer.seed): answer for answer in answers})
-            bar.update(len(batch))
+            meter.advance(len(batch), kept=kept)
     return [by_key[cell, prompt, number] for cell, asked in cells.items() for prompt, number in asked]
 
 

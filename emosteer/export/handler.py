@@ -6,7 +6,6 @@ with the JSON of every request. It answers an exception with its message, as `{"
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 import torch
 
 from emosteer import Affect, SteeredModel
+from emosteer._util import strict_json
+from emosteer._util.text import checked
 from emosteer.errors import InputError
 from emosteer.models.seeded_sampling import drawing
 
@@ -35,7 +36,7 @@ class EndpointHandler:
 
     def __init__(self, path: str = "") -> None:
         folder = Path(path) if path else Path(__file__).parent
-        settings = json.loads((folder / "endpoint.json").read_text(encoding="utf-8"))
+        settings = strict_json.loads((folder / "endpoint.json").read_bytes())
         model, self.most_tokens = settings["model"], settings["max_new_tokens"]
         options = {"revision": settings["revision"]} if model else {}
         vectors = folder / "vectors" / "vectors.safetensors"
@@ -67,6 +68,7 @@ class EndpointHandler:
         if not isinstance(inputs, (str, list)) or not inputs:
             raise InputError("The inputs are neither a text nor messages.", 'As "Once" or [{"role": …, "content": …}].')
         if isinstance(inputs, str):
+            inputs = checked(inputs, "The inputs")
             encoded = self.steered.tokenizer(inputs, return_tensors="pt").to(self.steered.model.device)
         else:
             encoded = self.steered.prompt(inputs)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from emosteer._util.text import checked
 from emosteer.errors import InputError
 from emosteer.models.activations import Passage
 
@@ -22,12 +23,13 @@ def parsed(tokenizer: PreTrainedTokenizerBase, conversation: str | Messages) -> 
     """Return the messages of a conversation without their tones; a string is a single message of the user.
 
     Raises:
-        InputError: There are no messages, the last one is empty, or the tokenizer has no chat template.
+        InputError: There are no messages, one is not text, the last one is empty, or the tokenizer has no chat
+            template.
     """
     turns: Messages = [{"role": "user", "content": conversation}] if isinstance(conversation, str) else conversation
     if not isinstance(turns, Sequence) or not turns or not all(map(_is_message, turns)):
         raise InputError("A conversation is a list of messages, each with a role and a text as content.")
-    messages = [{key: value for key, value in message.items() if key != "emotion"} for message in turns]
+    messages = [_checked(message) for message in turns]
     if not messages[-1]["content"].strip():
         raise InputError("The message is empty.")
     if not tokenizer.chat_template:
@@ -111,3 +113,12 @@ def message_spans(
 
 def _is_message(value: object) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("content"), str) and isinstance(value.get("role"), str)
+
+
+def _checked(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message without its tone; its texts are text, without a byte-order mark."""
+    return {
+        key: checked(value, f"The {key} of a message") if isinstance(value, str) else value
+        for key, value in message.items()
+        if key != "emotion"
+    }

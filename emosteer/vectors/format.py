@@ -251,8 +251,9 @@ def _header(stream: BinaryIO, size: int, name: str) -> tuple[dict[str, Any], int
     (length,) = struct.unpack("<Q", prefix)
     if length > MAX_HEADER or length > size - 8:
         _bad(name, f"its header would be {length} bytes long, in a file of {size}", "It may be cut off: copy it again.")
-    header = _parse(stream.read(length), f"the header of {name}")
-    if not isinstance(header, dict):
+    text = stream.read(length)
+    header = _parse(text, f"the header of {name}")
+    if not isinstance(header, dict) or not text.startswith(b"{"):  # no byte-order mark either: safetensors takes none
         _bad(name, "its header is not a JSON object")
     return header, 8 + length
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emosteer._util import strict_json
+from emosteer._util.text import checked
 from emosteer.layers import decoder_layers, input_device
 from emosteer.models.activations import collect
 from emosteer.models.fingerprint import base_model_of
@@ -38,7 +39,7 @@ class Run:
         permutations: Number of permutations for every p.
         seed: Seed of everything that is drawn.
         cache: Folder of cached states, or None.
-        progress: Whether to show progress bars if standard error is a terminal.
+        progress: Whether to show progress on standard error, as for `collect`.
     """
 
     steered: SteeredModel
@@ -93,7 +94,7 @@ def word_states(
         frame: Text with `{}` where the word goes.
         layers: Layers to read.
         cache: Folder of earlier states, by model, frame, layers and words; None keeps nothing.
-        progress: Whether to show a progress bar if standard error is a terminal.
+        progress: Whether to show progress on standard error, as for `collect`.
 
     Returns:
         `[n_words, n_layers, d_model]`, float32.
@@ -145,7 +146,7 @@ def word_shapes(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> Sta
 
 
 def _token_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> list[list[int]]:
-    return [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
+    return [tokenizer(f" {checked(word, 'A word')}", add_special_tokens=False)["input_ids"] for word in words]
 
 
 def _key(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, words: Sequence[str], *about: Any) -> str | None:

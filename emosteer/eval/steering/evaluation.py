@@ -168,7 +168,7 @@ def evaluate_steering(
         temperature: Sampling temperature.
         seed: Seed of sampling and controls.
         cache: Folder that keeps finished batches of answers, so that an interrupted measurement can resume.
-        progress: Whether to show a progress bar if standard error is a terminal.
+        progress: Whether to show progress on standard error, as for `collect`.
 
     Returns:
         The report.

@@ -111,10 +111,10 @@ def merged_over(theirs: bytes, ours: bytes, repo_id: str) -> bytes:
         InputError: One of the cards cannot be read or edited.
     """
     try:
-        text = merged(theirs.decode(), ours.decode())
+        text = merged(theirs.decode("utf-8-sig"), ours.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(str(error)) from error
-    if prose(ours.decode()) not in text:
+    if prose(ours.decode("utf-8-sig")) not in text:
         warn(
             f"The card of {repo_id} keeps its own text; what stands in README.md here outside of emosteer's part is "
             "not in it. Write it there, or let this card replace that one: --replace-card"
@@ -146,7 +146,7 @@ def existing(path: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The card {path} that is already there cannot be read ({error}).") from error
     metadata(text)
