@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from emosteer._util.text import decoded
+
 MAX_DEPTH = 64  # deeper than any of our files, and well below the recursion limit
 MAX_TOKENS = 200_000  # brackets and commas; each object costs memory, however few bytes it takes
 MAX_WIDE = 2 * 2**20  # bytes of a text with non-ASCII characters, each of which may take four bytes in memory
@@ -40,7 +42,7 @@ def loads(text: str | bytes) -> Any:
     if len(text.rstrip()) > MAX_WIDE and not text.isascii():  # before it is decoded
         raise ValueError(_TOO_WIDE)
     if isinstance(text, bytes):
-        text = _decoded(text)
+        text = decoded(text)
     if sum(map(text.count, "{[,")) > MAX_TOKENS:
         raise ValueError("it lists more than any set of vectors has")
     if len(text.rstrip()) > MAX_WIDE and "\\u" in text:
@@ -56,13 +58,6 @@ def loads(text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
     _check_inside(value)
     return value
-
-
-def _decoded(data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start + 1} of it is not text in UTF-8") from None
 
 
 def _check_inside(value: Any) -> None:

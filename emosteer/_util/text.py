@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 
 from emosteer.errors import InputError
@@ -10,30 +9,25 @@ from emosteer.errors import InputError
 BYTE_ORDER_MARK = "\ufeff"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_MARKED = {  # the longer marks first: that of UTF-32 begins as that of UTF-16 does
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 
 __all__ = ["BYTE_ORDER_MARK", "checked", "decoded"]
 
 
 def decoded(data: bytes) -> str:
-    """Decode a text: UTF-8, or UTF-16 or UTF-32 if it begins with the byte-order mark of one. The mark is left out.
+    """Decode a text in UTF-8. The byte-order mark that it may begin with is left out.
 
     Raises:
-        ValueError: The bytes are not such a text; the message completes "this is".
+        ValueError: The bytes are no such text; the message names the line.
     """
-    encoding = next((name for mark, name in _MARKED.items() if data.startswith(mark)), "utf-8-sig")
+    wrong = data.find(b"\0")
     try:
-        return data.decode(encoding)
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"not text in {encoding.removesuffix('-sig').upper()} (line {line}: byte 0x{data[error.start]:02x})"
-        ) from None
+        wrong = error.start
+    if wrong >= 0:
+        line = data[:wrong].count(b"\n") + 1
+        raise ValueError(f"line {line}: this is not text in UTF-8")
+    return text
 
 
 def checked(text: str, name: str) -> str:

@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 
 from emosteer._util import strict_json
 from emosteer._util.names import EMOTION_NAME, LANGUAGE
-from emosteer._util.text import decoded
 from emosteer.concepts.emotion import PARTS, Emotion, Neutral, Texts
 from emosteer.errors import ConceptError
 
@@ -47,7 +46,7 @@ def parse_json(data: bytes, where: str) -> Any:
         ConceptError: The file is not text or not valid JSON.
     """
     try:
-        return strict_json.loads(decoded(data))
+        return strict_json.loads(data)
     except ValueError as error:
         raise ConceptError(f"{where} is not a JSON file that can be read: {error}.") from None
 
