@@ -17,6 +17,7 @@ from emosteer.cli.options import (
     SteeredLayersOption,
     ValenceOption,
     VectorsArgument,
+    note_fallback,
     parse_layers,
     parse_tone,
 )
@@ -50,6 +51,7 @@ def export_gguf(
 
     tone = _tone(emotion, valence, arousal)
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)
+    note_fallback(loaded, tone)
     steered = write_gguf(loaded, tone, output, layers=parse_layers(layers))
     if as_json:
         print_json({"output": str(output), "layers": list(steered), "tone": _strengths(loaded, tone)})
@@ -98,6 +100,7 @@ def export_baked(
 
     tone = _tone(emotion, valence, arousal)
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)
+    note_fallback(loaded, tone)
     require_new(output)  # before minutes of loading
     with printing.err.status("Loading the model …"):
         parts = load_model(model)

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import emosteer
+from emosteer._util.text import checked
 from emosteer.cli import printing
+from emosteer.cli.printing import note
 from emosteer.errors import InputError
 from emosteer.models.loading import EMBEDDED
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel
-    from emosteer.steering import Affect
+    from emosteer.steering import Affect, Tone
+    from emosteer.vectors.emotion_vectors import EmotionVectors
+
+
+def text_of(parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """Return the text of an argument or option, also where the locale knows ASCII only and Python left bytes in it.
+
+    Raises:
+        InputError: It holds bytes that are not text.
+    """
+    if value is None:
+        return None
+    with suppress(UnicodeError):
+        value = os.fsencode(value).decode()
+    return checked(value, f"The {parameter.name}")
+
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="'embedded', a Hub id, a folder or a .gguf file.", show_default=True)
@@ -26,7 +45,9 @@ VectorsOption = Annotated[
 VectorsArgument = Annotated[
     str, typer.Argument(help="Folder or .safetensors file of vectors, or user/name on the Hub.", show_default=False)
 ]
-RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.", show_default=False)]
+RevisionOption = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit on the Hub.", callback=text_of, show_default=False)
+]
 SubfolderOption = Annotated[str | None, typer.Option(help="Of the repository, if it holds several sets.")]
 LimitOption = Annotated[int, typer.Option(min=1, help="Most to list.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
@@ -63,11 +84,15 @@ def parse_tone(emotions: list[str] | None, valence: float | None, arousal: float
         Emotion → strength, empty if nothing is given; or the point.
 
     Raises:
-        InputError: Both are given, or a strength is not a number.
+        InputError: Both are given, an emotion is given twice, or a strength is not a number.
     """
     from emosteer.steering import Affect
 
-    tone = dict(map(_parse_strength, emotions or ()))
+    tone: dict[str, float] = {}
+    for name, strength in map(_parse_strength, emotions or ()):
+        if name in tone:
+            raise InputError(f"{name} is given twice, with {tone[name]:g} and {strength:g}.", "Give it once.")
+        tone[name] = strength
     if valence is None and arousal is None:
         return tone
     if tone:
@@ -85,7 +110,7 @@ def _parse_strength(text: str) -> tuple[str, float]:
 
 def parse_names(text: str | None) -> list[str] | None:
     """Parse names separated by commas, as `joy,fear`; without text, return None."""
-    return [name.strip() for name in text.split(",")] if text else None
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def parse_strengths(text: str) -> tuple[float, ...]:
@@ -106,7 +131,7 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
     Raises:
         InputError: One of them is not a whole number.
     """
-    if not text:
+    if text is None:
         return None
     layers: list[int] = []
     for part in text.split(","):
@@ -140,7 +165,22 @@ def require_vectors(model: str, vectors: str | None) -> None:
     """
     if vectors is None and model != EMBEDDED:
         raise InputError(
-            f"Which vectors for {model}?", f"Name them with --vectors, or build them: emosteer extract --model {model}"
+            f"Which vectors for {model}?",
+            f"Name them with --vectors, or build them: emosteer extract --model {model} --output my-vectors",
+        )
+
+
+def note_fallback(vectors: EmotionVectors, tone: Tone | Affect) -> None:
+    """Say so if a tone uses the fallback dose, which was not measured."""
+    from emosteer.steering.tones import named
+
+    strengths = named(vectors, tone)
+    if lacking := [name for name in vectors.emotions if strengths.get(name) and name not in vectors.doses]:
+        note(
+            "Warning",
+            f"Not calibrated: {', '.join(lacking)}. Strength 1.0 is the fallback dose, which may be weak or strong; "
+            "emosteer calibrate measures it.",
+            "bold yellow",
         )
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 import emosteer
 from emosteer.cli import printing
-from emosteer.cli.options import JsonOption, ModelOption, SeedOption, TokensOption
+from emosteer.cli.options import JsonOption, ModelOption, SeedOption, TokensOption, text_of
 from emosteer.cli.printing import print_json, printable, shown
 from emosteer.embedded import MODEL_ID
 from emosteer.models.loading import EMBEDDED
@@ -58,7 +58,7 @@ class Answer:
 
 
 def quickstart(
-    question: Annotated[str | None, typer.Argument(help="What to ask.", show_default=False)] = None,
+    question: Annotated[str | None, typer.Argument(help="What to ask.", callback=text_of, show_default=False)] = None,
     model: ModelOption = EMBEDDED,
     strength: Annotated[float, typer.Option(help="Of each tone, in calibrated doses.")] = 1.0,
     build: Annotated[bool, typer.Option("--build", help="Build the vectors anew instead of loading them.")] = False,

@@ -18,11 +18,13 @@ from emosteer.cli.options import (
     TokensOption,
     ValenceOption,
     VectorsOption,
+    note_fallback,
     parse_layers,
     parse_tone,
     steered_model,
+    text_of,
 )
-from emosteer.cli.printing import print_json, printable
+from emosteer.cli.printing import note, print_json, printable
 from emosteer.errors import InputError
 from emosteer.steering import Affect
 
@@ -30,7 +32,7 @@ __all__ = ["steer"]
 
 
 def steer(
-    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    prompt: Annotated[str, typer.Argument(help="What to ask.", callback=text_of)],
     emotion: EmotionsOption = None,
     valence: ValenceOption = None,
     arousal: ArousalOption = None,
@@ -43,11 +45,15 @@ def steer(
     max_new_tokens: TokensOption = 200,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer a prompt in a tone."""
+    """Answer a prompt in a tone; without one, the plain model answers."""
     tone = parse_tone(emotion, valence, arousal)
     if recipe and layers:
         raise InputError("A recipe steers after the layers of the dose.", "Leave out --layers or --recipe.")
     steered = steered_model(model, vectors)
+    if tone:
+        note_fallback(steered.vectors, tone)
+    else:
+        note("Note", "No tone is given, so this is the plain model. For a tone: -e joy=0.8")
     sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     options: dict[str, Any] = {"seed": seed, "max_new_tokens": max_new_tokens, **sampling}
     by_recipe: dict[str, Any] = {"emotion": tone, "recipe": recipe} if recipe else {}
