@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from emosteer.errors import InputError
 
@@ -10,7 +11,7 @@ BYTE_ORDER_MARK = "\ufeff"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-__all__ = ["BYTE_ORDER_MARK", "checked", "decoded"]
+__all__ = ["BYTE_ORDER_MARK", "checked", "decoded", "recovered"]
 
 
 def decoded(data: bytes) -> str:
@@ -27,6 +28,13 @@ def decoded(data: bytes) -> str:
     if wrong >= 0:
         line = data[:wrong].count(b"\n") + 1
         raise ValueError(f"line {line}: this is not text in UTF-8")
+    return text
+
+
+def recovered(text: str) -> str:
+    """Return a text from the command line with the bytes decoded that a locale of ASCII left in it."""
+    with suppress(UnicodeError):
+        return text.encode(errors="surrogateescape").decode(errors="surrogateescape")
     return text
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import emosteer
-from emosteer._util.text import checked
+from emosteer._util.text import checked, recovered
 from emosteer.cli import printing
 from emosteer.cli.printing import note
 from emosteer.errors import InputError
@@ -29,11 +27,7 @@ def text_of(parameter: typer.CallbackParam, value: str | None) -> str | None:
     Raises:
         InputError: It holds bytes that are not text.
     """
-    if value is None:
-        return None
-    with suppress(UnicodeError):
-        value = os.fsencode(value).decode()
-    return checked(value, f"The {parameter.name}")
+    return None if value is None else checked(recovered(value), f"The {parameter.name}")
 
 
 ModelOption = Annotated[

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from emosteer._util.text import recovered
 from emosteer.cli.streams import holds_any_text
 
 SCHEMA = 1
@@ -59,14 +60,15 @@ def tinted(tokens: Sequence[str], scores: Sequence[float], strong: float) -> Tex
 
 def print_json(data: dict[str, Any]) -> None:
     """Print one JSON object, with the number of its schema, to standard output; in ASCII if that is all it can hold."""
-    text = json.dumps({"schema": SCHEMA, **data}, ensure_ascii=not holds_any_text(), indent=2)
+    text, any_text = recovered(json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False, indent=2)), holds_any_text()
     # JSON lets control characters beyond ASCII stand as they are, and a terminal obeys some of them.
-    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n")
+    stand = (c == "\n" or (c.isprintable() and (any_text or c.isascii())) for c in text)
+    sys.stdout.write("".join(c if kept else json.dumps(c)[1:-1] for c, kept in zip(text, stand, strict=True)) + "\n")
 
 
 def printable(text: str) -> str:
     """Replace the control characters that could move a terminal's cursor or colour what follows."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in recovered(text))
 
 
 def cell(value: float | None) -> str:
