@@ -10,7 +10,7 @@ import typer
 
 import emosteer
 from emosteer._util.text import checked, recovered
-from emosteer.cli import printing
+from emosteer.cli.loading import loading
 from emosteer.cli.printing import note
 from emosteer.errors import InputError
 from emosteer.models.loading import EMBEDDED
@@ -191,7 +191,7 @@ def steered_model(model: str, vectors: str | None) -> SteeredModel:
 
     require_vectors(model, vectors)
     loaded = emosteer.EmotionVectors.from_pretrained(vectors or shipped_folder())  # before minutes of loading a model
-    with printing.err.status(f"Loading {model} …"):
+    with loading(model):
         parts = load_model(model)
     return SteeredModel(*parts, loaded)
 
@@ -204,6 +204,6 @@ def steered_or_extracted(model: str, vectors: str | None, languages: Sequence[st
     if vectors is not None or model == EMBEDDED:
         return steered_model(model, vectors)
     concepts = emosteer.ConceptSet.load(",".join(dict.fromkeys(languages)))
-    with printing.err.status(f"Loading {model} …"):
+    with loading(model):
         parts = load_model(model)
     return SteeredModel(*parts, emosteer.extract(*parts, concepts))

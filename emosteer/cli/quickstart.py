@@ -16,6 +16,7 @@ from rich.text import Text
 
 import emosteer
 from emosteer.cli import printing
+from emosteer.cli.loading import loading
 from emosteer.cli.options import JsonOption, ModelOption, SeedOption, TokensOption, text_of
 from emosteer.cli.printing import print_json, printable, shown
 from emosteer.embedded import MODEL_ID
@@ -75,7 +76,7 @@ def quickstart(
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
     folder = shipped_folder() if model == EMBEDDED and not build else None
-    with printing.err.status(f"Loading {model} …"):
+    with loading(model):
         parts = load_model(model)
     if folder is None:
         folder = _built(*parts, anew=build)

@@ -50,10 +50,6 @@ def steer(
     if recipe and layers:
         raise InputError("A recipe steers after the layers of the dose.", "Leave out --layers or --recipe.")
     steered = steered_model(model, vectors)
-    if tone:
-        note_fallback(steered.vectors, tone)
-    else:
-        note("Note", "No tone is given, so this is the plain model. For a tone: -e joy=0.8")
     sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     options: dict[str, Any] = {"seed": seed, "max_new_tokens": max_new_tokens, **sampling}
     by_recipe: dict[str, Any] = {"emotion": tone, "recipe": recipe} if recipe else {}
@@ -62,7 +58,11 @@ def steer(
             text = steered.chat(prompt, **by_recipe, **options)
             asked = {"emotion": asdict(tone) if isinstance(tone, Affect) else tone, "recipe": recipe}
             print_json({"model": model, "prompt": prompt, **asked, **options, "answer": text.strip()})
-            return
-        for piece in steered.chat(prompt, stream=True, **by_recipe, **options):
-            printing.out.print(printable(piece), end="", markup=False, highlight=False)
-        printing.out.print()
+        else:
+            for piece in steered.chat(prompt, stream=True, **by_recipe, **options):
+                printing.out.print(printable(piece), end="", markup=False, highlight=False)
+            printing.out.print()
+    if tone:
+        note_fallback(steered.vectors, tone)
+    else:
+        note("Note", "No tone was given, so the plain model has answered. For a tone: -e joy=0.8")

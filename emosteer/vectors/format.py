@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from emosteer._util import strict_json
 from emosteer._util.layout import CONFIG_FILE, LIMITS, MAX_CONFIG, VECTORS_FILE
+from emosteer._util.names import misspelt_path
 from emosteer.errors import FormatError, ToneError
 from emosteer.vectors.config import Config
 
@@ -235,7 +236,8 @@ def _unreadable(file: Path, error: OSError | ValueError) -> FormatError:
         shown = ascii(shown)
     why = getattr(error, "strerror", None) or str(error)
     return FormatError(
-        f"{shown} cannot be read ({why}).", f"Vectors are a folder with a {VECTORS_FILE} in it, or that file."
+        f"{shown} cannot be read ({why}).",
+        misspelt_path(str(file)) or f"Vectors are a folder with a {VECTORS_FILE} in it, or that file.",
     )
 
 
