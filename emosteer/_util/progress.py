@@ -31,8 +31,8 @@ class Meter:
         self.shown = shown
         self._label, self._total, self._done, self._kept = label, total, 0, 0
         self._begun = self._told = clock()
-        self._lines, self._bar = shown, None
-        if shown and sys.stderr is not None and sys.stderr.isatty():
+        self._lines, self._bar = shown and sys.stderr is not None, None
+        if self._lines and sys.stderr.isatty():
             from tqdm.auto import tqdm
 
             self._lines, self._bar = False, tqdm(total=total, desc=label, bar_format=_BAR, leave=False)
@@ -53,7 +53,7 @@ class Meter:
         now = clock()
         if self._lines and self._done < self._total and now - self._told >= PACE:
             self._told = now
-            with suppress(OSError, AttributeError):  # nobody reads it any more: no reason to end the work
+            with suppress(OSError):  # nobody reads it any more: no reason to end the work
                 sys.stderr.write(f"{self._line(now - self._begun)}\n")
                 sys.stderr.flush()
         if self._done >= self._total:

@@ -30,6 +30,9 @@ def text_of(parameter: typer.CallbackParam, value: str | None) -> str | None:
     return None if value is None else checked(recovered(value), f"The {parameter.name}")
 
 
+MOST_LAYERS = 10_000
+"""More than any model has."""
+
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="'embedded', a Hub id, a folder or a .gguf file.", show_default=True)
 ]
@@ -45,7 +48,9 @@ RevisionOption = Annotated[
 SubfolderOption = Annotated[str | None, typer.Option(help="Of the repository, if it holds several sets.")]
 LimitOption = Annotated[int, typer.Option(min=1, help="Most to list.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-SeedOption = Annotated[int, typer.Option(help="For sampling; the same seed gives the same answer.")]
+SeedOption = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="For sampling; the same seed gives the same answer.")
+]
 TokensOption = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer.")]
 AnswersOption = Annotated[
     Path | None, typer.Option("--cache", help="Folder of finished answers; emosteer's own by default.")
@@ -123,7 +128,7 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
     """Parse layers, as `10-19` or `8,12,16` or both; without text, return None.
 
     Raises:
-        InputError: One of them is not a whole number.
+        InputError: One of them is not the number of a layer.
     """
     if text is None:
         return None
@@ -131,8 +136,8 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         try:
-            layers.extend(range(int(first), int(last if dash else first) + 1))
-        except ValueError:
+            layers.extend(range(int(first), min(int(last if dash else first), MOST_LAYERS) + 1))
+        except (ValueError, OverflowError):
             raise InputError(f"{text!r} does not name layers.", "For example: 10-19, or 8,12,16") from None
     return tuple(layers)
 

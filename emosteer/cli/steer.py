@@ -47,13 +47,13 @@ def steer(
 ) -> None:
     """Answer a prompt in a tone; without one, the plain model answers."""
     tone = parse_tone(emotion, valence, arousal)
-    if recipe and layers:
+    if recipe is not None and layers is not None:
         raise InputError("A recipe steers after the layers of the dose.", "Leave out --layers or --recipe.")
     steered = steered_model(model, vectors)
     sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     options: dict[str, Any] = {"seed": seed, "max_new_tokens": max_new_tokens, **sampling}
-    by_recipe: dict[str, Any] = {"emotion": tone, "recipe": recipe} if recipe else {}
-    with steered.steer(None if recipe else tone, layers=parse_layers(layers)):
+    by_recipe: dict[str, Any] = {} if recipe is None else {"emotion": tone, "recipe": recipe}
+    with steered.steer(tone if recipe is None else None, layers=parse_layers(layers)):
         if as_json:
             text = steered.chat(prompt, **by_recipe, **options)
             asked = {"emotion": asdict(tone) if isinstance(tone, Affect) else tone, "recipe": recipe}
