@@ -6,6 +6,7 @@ import codecs
 import io
 import os
 import sys
+from typing import TextIO, cast
 
 from emosteer._util.text import decoded
 from emosteer.errors import InputError
@@ -24,9 +25,9 @@ def prepare() -> None:
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
     codecs.register_error("emosteer", _alike)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="emosteer")
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="emosteer")
 
 
 def holds_any_text() -> bool:
@@ -55,10 +56,10 @@ def flush() -> None:
         BrokenPipeError: Nobody reads it.
         OSError: It cannot be written, to a full disk for example.
     """
-    for stream in (sys.stderr, sys.__stderr__, sys.stdout, sys.__stdout__):
+    streams = cast("tuple[TextIO | None, ...]", (sys.stderr, sys.__stderr__, sys.stdout, sys.__stdout__))
+    for stream in filter(None, streams):
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError:
             # What is left goes nowhere, or the interpreter would try again when it ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -66,7 +67,7 @@ def flush() -> None:
                 raise
 
 
-def _closed(name: str) -> io.TextIOBase:
+def _closed(name: str) -> TextIO:
     """Return a stream for one that is closed: it has nothing to read, and whoever should read the output has gone."""
     if name != "stdout":
         return open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8")  # noqa: PTH123

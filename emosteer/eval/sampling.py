@@ -134,8 +134,11 @@ def generate_cells(
     about = _about(steered, sampling, seed) if cache else {}
     by_key: dict[tuple[Cell, str, int], Answer] = {}
     total = sum(map(len, batches))
-    shared = isinstance(progress, Meter)
-    with nullcontext(progress) if shared else Meter(f"Answering {counted(total, 'prompt')}", total, progress) as meter:
+    with (
+        nullcontext(progress)
+        if isinstance(progress, Meter)
+        else Meter(f"Answering {counted(total, 'prompt')}", total, progress)
+    ) as meter:
         for batch in batches:
             first = batch[0].cell
             options = dict(ways[first.way]) if first.way else {}

@@ -67,7 +67,7 @@ CASES = [
         ("extract", "-m", "{model}", "-o", "{new}", "--no-calibrate", "--concepts", "{concepts}", option, value)
         for option, values in [
             ("--emotions", LISTS),
-            ("--layers", LAYERS),
+            ("--layers", LAYERS[:-1]),
             ("--method", ["", BYTES]),
             ("--pooling", ["", BYTES]),
             ("--calibration", FILES),
