@@ -24,7 +24,7 @@ PLAIN = 4
 
 SAMPLING: Mapping[str, Any] = {"max_new_tokens": 32, "temperature": 0.8}
 
-__all__ = ["SAMPLING", "Bench", "ScoredAnswer", "even_weights", "tones"]
+__all__ = ["SAMPLING", "Bench", "ScoredAnswer", "dealt", "even_weights", "tones"]
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Bench:
             InputError: All answers are empty.
         """
         cells = {
-            Cell(name, dose, "additive"): [(prompt, 0) for prompt in prompts[i :: len(doses)] or prompts]
+            Cell(name, dose, "additive"): [(prompt, 0) for prompt in share]
             for name, doses in levels.items()
-            for i, dose in enumerate(doses)
+            for dose, share in zip(doses, dealt(prompts, len(doses)), strict=True)
         }
         answers = self._generate(layers, cells)
         columns = self._steered.readout.emotions
@@ -142,6 +142,11 @@ def tones(steered: SteeredModel, answers: Sequence[Answer], *, progress: bool = 
         weights = torch.stack([readout.weights[layer] for layer in layers])
         scores[list(passages)] = (torch.einsum("nld,ldc->nc", states, weights) + readout.bias).numpy()
     return scores
+
+
+def dealt(prompts: Sequence[str], n: int) -> list[Sequence[str]]:
+    """Deal prompts out to n doses in turn; a dose for which none is left gets all of them."""
+    return [prompts[i::n] or prompts for i in range(n)]
 
 
 def even_weights(layers: Sequence[int]) -> tuple[float, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 from emosteer._util import strict_json
 from emosteer._util.progress import Meter, counted
 from emosteer._util.stats import resamples
-from emosteer.calibration.bench import PLAIN, SAMPLING, Bench, ScoredAnswer, even_weights
+from emosteer.calibration.bench import PLAIN, SAMPLING, Bench, ScoredAnswer, dealt, even_weights
 from emosteer.calibration.curves import FROM, CostFit, Samples, fit_costs, tone_rises, tones_at_cost
 from emosteer.calibration.results import Calibration, EmotionResult, Point, Window, sample_of
 from emosteer.errors import InputError
@@ -97,7 +97,9 @@ def calibrate(
     second = [prompt for prompt in asked if prompt not in first]
     windows = _windows(vectors.layers, vectors.base_model.num_hidden_layers)
     probing = spread(first, PROBED)
-    total = PLAIN * len(asked) + len(emotions) * (len(windows) * len(probing) + len(first) + len(second))
+    rounds = [(probing, PROBES)] * len(windows) + [(first, FIRST), (second, SECOND)]
+    shares = sum(len(share) for some, levels in rounds for share in dealt(some, len(levels)))
+    total = PLAIN * len(asked) + shares * len(emotions)
     with Meter(f"Answering {counted(total, 'prompt')}", total, progress) as meter:
         bench = Bench(steered, asked, seed, cache, meter)
         probes = dict.fromkeys(emotions, PROBES)

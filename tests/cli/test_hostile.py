@@ -5,13 +5,10 @@ from __future__ import annotations
 import io
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import emosteer
-from emosteer.reading.fit import fit_readout
 from tests.conftest import few, small_concepts, tiny_model, tiny_tokenizer
 
 BYTES = "caf\udce9"  # an argument with a byte that is not UTF-8
@@ -21,15 +18,13 @@ READ = ("-m", "{model}", "-v", "{vectors}")
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory) -> dict[str, Path]:
+def places(tmp_path_factory, reading_vectors) -> dict[str, Path]:
     """A model, vectors, texts and files that are none of these."""
     root = tmp_path_factory.mktemp("hostile")
     model, tokenizer = tiny_model(), tiny_tokenizer()
     for part in (model, tokenizer):
         part.save_pretrained(root / "model")
-    vectors = emosteer.EmotionVectors.random(model, ["joy", "fear", "calm"], seed=1)
-    readout = fit_readout(model, tokenizer, vectors, progress=False)
-    replace(vectors, readout=readout).save_pretrained(root / "vectors")
+    reading_vectors.save_pretrained(root / "vectors")
     (root / "concepts.json").write_text(json.dumps(small_concepts().to_dict()))
     (root / "empty").write_bytes(b"")
     (root / "bytes").write_bytes(bytes(range(256)) * 8)

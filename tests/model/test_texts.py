@@ -21,7 +21,6 @@ from emosteer.eval.judges import ClassifierJudge
 from emosteer.export.handler import EndpointHandler
 from emosteer.hub import Repository, push, search
 from emosteer.models.activations import Passage, collect
-from emosteer.reading.fit import fit_readout
 from tests.conftest import small_concepts, tiny_tokenizer
 
 HALVES = ["\ud83d", "caf\udce9 in two halves \ud83d\ude42"]
@@ -30,10 +29,8 @@ SHORT = {"max_new_tokens": 3, "do_sample": False}
 
 
 @pytest.fixture(scope="module")
-def steered(model, tokenizer):
-    vectors = emosteer.EmotionVectors.random(model, ["joy", "fear", "calm"], seed=1)
-    readout = fit_readout(model, tokenizer, vectors, progress=False)
-    return emosteer.SteeredModel(model, tokenizer, replace(vectors, readout=readout))
+def steered(model, tokenizer, reading_vectors):
+    return emosteer.SteeredModel(model, tokenizer, reading_vectors)
 
 
 @pytest.fixture(scope="module")
