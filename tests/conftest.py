@@ -7,6 +7,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
@@ -22,6 +23,7 @@ import emosteer
 from emosteer import cli
 from emosteer import embedded as embedded_model
 from emosteer.concepts import ConceptSet, Emotion, Neutral, Texts
+from emosteer.reading.fit import fit_readout
 from emosteer.vectors import storage
 from emosteer.vectors.packing import pack
 
@@ -153,6 +155,13 @@ def concepts():
 def vectors(model):
     """Random directions for the tiny model, with three emotions."""
     return emosteer.EmotionVectors.random(model, ["joy", "fear", "calm"], seed=1)
+
+
+@pytest.fixture(scope="session")
+def reading_vectors(model, tokenizer):
+    """Random directions for the tiny model, with a fitted readout."""
+    vectors = emosteer.EmotionVectors.random(model, ["joy", "fear", "calm"], seed=1)
+    return replace(vectors, readout=fit_readout(model, tokenizer, vectors, progress=False))
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from emosteer._util.text import decoded
+
 MAX_DEPTH = 64  # deeper than any of our files, and well below the recursion limit
 MAX_TOKENS = 200_000  # brackets and commas; each object costs memory, however few bytes it takes
 MAX_WIDE = 2 * 2**20  # bytes of a text with non-ASCII characters, each of which may take four bytes in memory
+
+_TOO_WIDE = "it is longer than text beyond ASCII may be"
 
 __all__ = ["canonical", "loads", "pretty"]
 
@@ -25,6 +29,8 @@ def pretty(value: object) -> str:
 def loads(text: str | bytes) -> Any:
     """Parse JSON, and refuse what the json module accepts beyond the standard or beyond the limits above.
 
+    A byte-order mark at the beginning of the bytes is left out.
+
     Args:
         text: A JSON document, as text or as bytes in UTF-8.
 
@@ -33,15 +39,17 @@ def loads(text: str | bytes) -> Any:
             large or an unpaired surrogate; is nested deeper than 64; has more than 200,000 brackets and commas; or
             has non-ASCII characters and more than 2 MiB.
     """
-    marks: list[Any] = ["{", "[", ",", "\\u"] if isinstance(text, str) else [b"{", b"[", b",", b"\\u"]
-    *structure, escapes = (text.count(mark) for mark in marks)
-    if sum(structure) > MAX_TOKENS:
+    if len(text.rstrip()) > MAX_WIDE and not text.isascii():  # before it is decoded
+        raise ValueError(_TOO_WIDE)
+    if isinstance(text, bytes):
+        text = decoded(text)
+    if sum(map(text.count, "{[,")) > MAX_TOKENS:
         raise ValueError("it lists more than any set of vectors has")
-    if len(text.rstrip()) > MAX_WIDE and (escapes or not text.isascii()):
-        raise ValueError("it is longer than text beyond ASCII may be")
+    if len(text.rstrip()) > MAX_WIDE and "\\u" in text:
+        raise ValueError(_TOO_WIDE)
     try:
         value = json.loads(
-            text.decode("utf-8") if isinstance(text, bytes) else text,
+            text,
             object_pairs_hook=_object,
             parse_constant=_constant,
             parse_float=_float,

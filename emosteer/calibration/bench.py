@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emosteer._util.progress import Meter
 from emosteer.errors import InputError
 from emosteer.eval.sampling import Answer, Cell, generate_cells
 from emosteer.models.activations import Passage, collect, encode
@@ -24,7 +25,7 @@ PLAIN = 4
 
 SAMPLING: Mapping[str, Any] = {"max_new_tokens": 32, "temperature": 0.8}
 
-__all__ = ["SAMPLING", "Bench", "ScoredAnswer", "even_weights", "tones"]
+__all__ = ["SAMPLING", "Bench", "ScoredAnswer", "dealt", "even_weights", "tones"]
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,14 @@ class Bench:
     """Generator of answers in tones, which compares them with plain answers to the same prompts."""
 
     def __init__(
-        self, steered: SteeredModel, prompts: Sequence[str], seed: int, cache: Path | None, progress: bool
+        self, steered: SteeredModel, prompts: Sequence[str], seed: int, cache: Path | None, meter: Meter
     ) -> None:
-        self._steered, self._options = steered, {"seed": seed, "cache": cache, "progress": progress, **SAMPLING}
-        self._progress, self.n_answers = progress, 0
+        self._steered, self._options = steered, {"seed": seed, "cache": cache, "progress": meter, **SAMPLING}
+        self._shown, self.n_answers = meter.shown, 0
         plain = Cell(None, 0.0, control="unsteered")
         asked = [(prompt, number) for prompt in prompts for number in range(PLAIN)]
         answers = self._generate(steered.vectors.layers, {plain: asked})
-        scores = tones(steered, answers, progress=progress)
+        scores = tones(steered, answers, progress=self._shown)
         self._plain: dict[str, tuple[float, np.ndarray]] = {}
         for prompt in prompts:
             rows = [i for i, answer in enumerate(answers) if answer.prompt == prompt and answer.nats is not None]
@@ -84,14 +85,14 @@ class Bench:
             InputError: All answers are empty.
         """
         cells = {
-            Cell(name, dose, "additive"): [(prompt, 0) for prompt in prompts[i :: len(doses)] or prompts]
+            Cell(name, dose, "additive"): [(prompt, 0) for prompt in share]
             for name, doses in levels.items()
-            for i, dose in enumerate(doses)
+            for dose, share in zip(doses, dealt(prompts, len(doses)), strict=True)
         }
         answers = self._generate(layers, cells)
         columns = self._steered.readout.emotions
         measured = []
-        for answer, scores in zip(answers, tones(self._steered, answers, progress=self._progress), strict=True):
+        for answer, scores in zip(answers, tones(self._steered, answers, progress=self._shown), strict=True):
             if answer.nats is None or answer.prompt not in self._plain or answer.cell.emotion is None:
                 continue
             nats, plain = self._plain[answer.prompt]
@@ -119,7 +120,7 @@ def tones(steered: SteeredModel, answers: Sequence[Answer], *, progress: bool = 
     Args:
         steered: The model, which reads without steering.
         answers: The answers.
-        progress: Whether to show a progress bar if standard error is a terminal.
+        progress: Whether to show progress on standard error, as for `collect`.
 
     Returns:
         `[n_answers, n_columns]` of the readout, in standard deviations of neutral text; NaN where there is nothing to
@@ -142,6 +143,11 @@ def tones(steered: SteeredModel, answers: Sequence[Answer], *, progress: bool = 
         weights = torch.stack([readout.weights[layer] for layer in layers])
         scores[list(passages)] = (torch.einsum("nld,ldc->nc", states, weights) + readout.bias).numpy()
     return scores
+
+
+def dealt(prompts: Sequence[str], n: int) -> list[Sequence[str]]:
+    """Deal prompts out to n doses in turn; a dose for which none is left gets all of them."""
+    return [prompts[i::n] or prompts for i in range(n)]
 
 
 def even_weights(layers: Sequence[int]) -> tuple[float, ...]:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from emosteer._util import strict_json
+from emosteer._util.progress import Meter, counted
 from emosteer._util.stats import resamples
-from emosteer.calibration.bench import SAMPLING, Bench, ScoredAnswer, even_weights
+from emosteer.calibration.bench import PLAIN, SAMPLING, Bench, ScoredAnswer, dealt, even_weights
 from emosteer.calibration.curves import FROM, CostFit, Samples, fit_costs, tone_rises, tones_at_cost
 from emosteer.calibration.results import Calibration, EmotionResult, Point, Window, sample_of
 from emosteer.errors import InputError
@@ -75,7 +76,7 @@ def calibrate(
         judge: Judge that measures the hit rate. Without one that knows the language there is none.
         seed: Seed of sampling. For all else but length and temperature, the model's generation config holds.
         cache: Folder that keeps finished batches of answers, so that an interrupted calibration can resume.
-        progress: Whether to show progress bars if standard error is a terminal.
+        progress: Whether to show progress on standard error, as for `collect`.
 
     Returns:
         The record, to `apply` to the vectors.
@@ -101,19 +102,23 @@ def calibrate(
     judge = next(iter(judges_of(language, [judge] if judge else [])[0]), None)
     first = spread(asked, max(1, len(asked) * 3 // 7))
     second = [prompt for prompt in asked if prompt not in first]
-    bench = Bench(steered, asked, seed, cache, progress)
-
     windows = _windows(vectors.layers, vectors.base_model.num_hidden_layers)
-    probes = dict.fromkeys(emotions, PROBES)
-    probed = [bench.ask(layers, probes, spread(first, PROBED)) for layers in windows]
-    chosen, compared = _compare(windows, probed, budget)
-    layers, weights, answers = windows[chosen], even_weights(windows[chosen]), probed[chosen]
-    pooled = _samples(answers, [0] * len(answers))
-    guess = _doses(pooled, fit_costs(pooled), budget, REACH)[0]
-    answers += bench.ask(layers, dict.fromkeys(emotions, _levels(guess, FIRST)), first)
-    samples = _of_emotions(answers, emotions)
-    each = _doses(samples, fit_costs(samples), budget, REACH)
-    answers += bench.ask(layers, {name: _levels(each[i], SECOND) for i, name in enumerate(emotions)}, second)
+    probing = spread(first, PROBED)
+    rounds = [(probing, PROBES)] * len(windows) + [(first, FIRST), (second, SECOND)]
+    shares = sum(len(share) for some, levels in rounds for share in dealt(some, len(levels)))
+    total = PLAIN * len(asked) + shares * len(emotions)
+    with Meter(f"Answering {counted(total, 'prompt')}", total, progress) as meter:
+        bench = Bench(steered, asked, seed, cache, meter)
+        probes = dict.fromkeys(emotions, PROBES)
+        probed = [bench.ask(layers, probes, probing) for layers in windows]
+        chosen, compared = _compare(windows, probed, budget)
+        layers, weights, answers = windows[chosen], even_weights(windows[chosen]), probed[chosen]
+        pooled = _samples(answers, [0] * len(answers))
+        guess = _doses(pooled, fit_costs(pooled), budget, REACH)[0]
+        answers += bench.ask(layers, dict.fromkeys(emotions, _levels(guess, FIRST)), first)
+        samples = _of_emotions(answers, emotions)
+        each = _doses(samples, fit_costs(samples), budget, REACH)
+        answers += bench.ask(layers, {name: _levels(each[i], SECOND) for i, name in enumerate(emotions)}, second)
 
     samples = _of_emotions(answers, emotions)
     fit = fit_costs(samples)

@@ -9,7 +9,6 @@ import warnings
 from typing import Any, NoReturn
 
 import typer
-from rich.text import Text
 
 from emosteer.cli import (
     calibrate,
@@ -19,14 +18,14 @@ from emosteer.cli import (
     hub,
     import_,
     info,
-    printing,
     quickstart,
     read,
     steer,
+    streams,
     transfer,
 )
 from emosteer.cli import eval as eval_
-from emosteer.cli.printing import printable
+from emosteer.cli.printing import note
 from emosteer.errors import EmosteerError, EmosteerWarning
 
 __all__ = ["app", "main"]
@@ -58,17 +57,22 @@ app.add_typer(export.app, name="export")
 
 def main() -> NoReturn:
     """Run the command line. An expected error is one line on standard error, and exit status 1."""
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a character
+    streams.prepare()
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes the optional arguments as *_
     _quieten()
     try:
-        app()
+        try:
+            app()
+        finally:
+            streams.flush()
     except EmosteerError as error:
-        printing.err.print(Text.assemble(("Error: ", "bold red"), printable(str(error))), soft_wrap=True)
+        note("Error", error, "bold red")
+        sys.exit(1)
+    except BrokenPipeError:  # whoever read the output has seen enough
         sys.exit(1)
     except OSError as error:  # a name that is too long, a disk that is full
         where = f"{error.filename}: " if error.filename else ""
-        printing.err.print(Text(f"Error: {printable(f'{where}{error.strerror or error}'[:500])}"), soft_wrap=True)
+        note("Error", f"{where}{error.strerror or error}"[:500], "bold red")
         sys.exit(1)
     except KeyboardInterrupt:  # before or after typer's own handling of it
         sys.exit(130)
@@ -91,4 +95,4 @@ def _quieten() -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
     if issubclass(category, EmosteerWarning):
-        printing.err.print(Text.assemble(("Warning: ", "bold yellow"), printable(str(message))), soft_wrap=True)
+        note("Warning", message, "bold yellow")

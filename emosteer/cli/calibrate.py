@@ -12,6 +12,7 @@ from rich.table import Table
 
 import emosteer
 from emosteer.cli import printing
+from emosteer.cli.loading import loading
 from emosteer.cli.options import (
     AnswersOption,
     JsonOption,
@@ -22,7 +23,7 @@ from emosteer.cli.options import (
     parse_names,
     require_folder,
 )
-from emosteer.cli.printing import cell, print_json, say, span
+from emosteer.cli.printing import cell, interruptible, print_json, say, span
 from emosteer.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,17 +73,19 @@ def calibrate(
             "Name another folder with --output, or calibrate all emotions.",
         )
     require_folder(folder, [CALIBRATION_FILE], kept=folder.resolve() == vectors.resolve())
-    with printing.err.status(f"Loading {model} …"):
+    with loading(model):
         parts = load_model(model)
-    calibration = emosteer.calibrate(
-        SteeredModel(*parts, loaded),
-        budget=budget,
-        emotions=names,
-        language=language,
-        judge=named_judge(judge) if judge else installed_judge(),
-        seed=seed,
-        cache=cache or answers_cache(),
-    )
+    answers = cache or answers_cache()
+    with interruptible(f"Finished answers are kept in {answers}; the same command goes on from there."):
+        calibration = emosteer.calibrate(
+            SteeredModel(*parts, loaded),
+            budget=budget,
+            emotions=names,
+            language=language,
+            judge=named_judge(judge) if judge else installed_judge(),
+            seed=seed,
+            cache=answers,
+        )
     save(loaded, calibration, folder)
     if as_json:
         print_json({**calibration.to_dict(), "output": str(folder)})
@@ -144,7 +147,8 @@ def print_calibration(calibration: Calibration) -> None:
     printing.out.print(table)
     printing.out.print(
         f"Layers {span(calibration.layers)}. Cost: nats a token above plain answers; ±: 95 %. "
-        "Tone: standard deviations of neutral text."
+        "Tone: standard deviations of neutral text. Hit rate: share of answers in which the judge hears the emotion. "
+        "Stopped: by the budget, at the limit of what was tried, or saturated, where more adds no tone."
     )
     language = calibration.about.get("language", ENGLISH)
     if calibration.about.get("judge") is None and same_language(language, [ENGLISH]):

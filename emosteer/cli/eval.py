@@ -24,7 +24,7 @@ from emosteer.cli.options import (
     steered_model,
     steered_or_extracted,
 )
-from emosteer.cli.printing import print_json
+from emosteer.cli.printing import interruptible, print_json
 from emosteer.errors import InputError, require
 
 if TYPE_CHECKING:
@@ -81,15 +81,17 @@ def eval_steering(
     grid |= {name: number for name, number in (("n_prompts", n_prompts), ("seeds", seeds)) if number}
     if strengths is not None:
         grid["strengths"] = parse_strengths(strengths)
-    report = evaluate_steering(
-        steered_model(model, vectors),
-        judges=[named_judge(name) for name in judge] if judge else None,
-        emotions=parse_names(emotions),
-        language=language,
-        seed=seed,
-        cache=cache or output / "cache",
-        **grid,
-    )
+    steered, answers = steered_model(model, vectors), cache or output / "cache"
+    with interruptible(f"Finished answers are kept in {answers}; the same command goes on from there."):
+        report = evaluate_steering(
+            steered,
+            judges=[named_judge(name) for name in judge] if judge else None,
+            emotions=parse_names(emotions),
+            language=language,
+            seed=seed,
+            cache=answers,
+            **grid,
+        )
     files = write_report(report, output)
     if folder:
         put(folder, [Record.load(output / JSON)])
@@ -149,15 +151,17 @@ def eval_alignment(
     rated = [parse_norms(source) for source in norms or []]
     sets = load_category_norms(categories) if categories else None
     codes = parse_names(languages)
-    report = evaluate_alignment(
-        steered_or_extracted(model, vectors, codes or ["en", *(ratings.language for ratings in rated)]),
-        norms=rated,
-        languages=codes,
-        categories=sets,
-        permutations=permutations,
-        seed=seed,
-        cache=cache or cache_dir() / "words",
-    )
+    words = cache or cache_dir() / "words"
+    with interruptible(f"What was read of words is kept in {words}; the same command goes on from there."):
+        report = evaluate_alignment(
+            steered_or_extracted(model, vectors, codes or ["en", *(ratings.language for ratings in rated)]),
+            norms=rated,
+            languages=codes,
+            categories=sets,
+            permutations=permutations,
+            seed=seed,
+            cache=words,
+        )
     files = write_report(report, output)
     if folder:
         put(folder, [Record.load(output / JSON)])

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import emosteer
-from emosteer.cli import printing
+from emosteer.cli.loading import loading
 from emosteer.cli.options import (
     ArousalOption,
     EmotionsOption,
@@ -17,6 +17,7 @@ from emosteer.cli.options import (
     SteeredLayersOption,
     ValenceOption,
     VectorsArgument,
+    note_fallback,
     parse_layers,
     parse_tone,
 )
@@ -51,6 +52,7 @@ def export_gguf(
     tone = _tone(emotion, valence, arousal)
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)
     steered = write_gguf(loaded, tone, output, layers=parse_layers(layers))
+    note_fallback(loaded, tone)
     if as_json:
         print_json({"output": str(output), "layers": list(steered), "tone": _strengths(loaded, tone)})
         return
@@ -99,9 +101,10 @@ def export_baked(
     tone = _tone(emotion, valence, arousal)
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)
     require_new(output)  # before minutes of loading
-    with printing.err.status("Loading the model …"):
+    with loading(model):
         parts = load_model(model)
     baked = save_baked(*parts, loaded, tone, output, layers=parse_layers(layers))
+    note_fallback(loaded, tone)
     steered = baked.config.emosteer_baked[-1]["layers"]
     if as_json:
         print_json({"output": str(output), "layers": steered, "tone": _strengths(loaded, tone)})

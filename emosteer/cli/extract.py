@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 import emosteer
-from emosteer.cli import printing
 from emosteer.cli.calibrate import answers_cache, installed_judge, print_calibration, save
+from emosteer.cli.loading import loading
 from emosteer.cli.options import (
     AnswersOption,
     BatchOption,
@@ -24,7 +24,7 @@ from emosteer.cli.options import (
     parse_names,
     require_folder,
 )
-from emosteer.cli.printing import print_json, say
+from emosteer.cli.printing import interruptible, print_json, say
 from emosteer.errors import InputError
 
 __all__ = ["extract"]
@@ -71,21 +71,23 @@ def extract(
     texts = emosteer.ConceptSet.load(concepts)
     if names := parse_names(emotions):
         texts = texts.subset(names)
-    with printing.err.status(f"Loading {model} …"):
+    with loading(model):
         parts = load_model(model)
-    vectors = emosteer.extract(
-        *parts,
-        texts,
-        method=method,
-        pooling=pooling,
-        layers=parse_layers(layers),
-        batch_size=batch_size,
-    )
-    with suppress(InputError):  # the context is too short for the texts; the model can be steered all the same
-        vectors = replace(vectors, readout=fit_readout(*parts, vectors))
+    with interruptible("Nothing was written; the same command starts anew."):
+        vectors = emosteer.extract(
+            *parts,
+            texts,
+            method=method,
+            pooling=pooling,
+            layers=parse_layers(layers),
+            batch_size=batch_size,
+        )
+        with suppress(InputError):  # the context is too short for the texts; the model can be steered all the same
+            vectors = replace(vectors, readout=fit_readout(*parts, vectors))
     if doses is None and calibrate:
-        steered = SteeredModel(*parts, vectors)
-        doses = emosteer.calibrate(steered, judge=installed_judge(), cache=cache or answers_cache())
+        steered, answers = SteeredModel(*parts, vectors), cache or answers_cache()
+        with interruptible(f"Finished answers are kept in {answers}; the same command reads anew and goes on there."):
+            doses = emosteer.calibrate(steered, judge=installed_judge(), cache=answers)
     for record in records:
         record.check(vectors.config)
     save(vectors, doses, output, records)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emosteer.cli import printing
-from emosteer.cli.options import JsonOption, LimitOption, RevisionOption, SubfolderOption
+from emosteer.cli.options import JsonOption, LimitOption, RevisionOption, SubfolderOption, text_of
 from emosteer.cli.printing import print_json, printable, say
 
 __all__ = ["list_", "pull", "push"]
@@ -25,10 +25,11 @@ def push(
     ] = None,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Propose the change as a pull request.")] = False,
     revision: Annotated[
-        str | None, typer.Option(help="Branch to commit to, made if it is not there.", show_default=False)
+        str | None,
+        typer.Option(help="Branch to commit to, made if it is not there.", callback=text_of, show_default=False),
     ] = None,
     subfolder: SubfolderOption = None,
-    message: Annotated[str | None, typer.Option("--message", "-m", help="Of the commit.")] = None,
+    message: Annotated[str | None, typer.Option("--message", "-m", help="Of the commit.", callback=text_of)] = None,
     replace_card: Annotated[
         bool, typer.Option("--replace-card", help="Let the card be the one here, whatever people wrote there.")
     ] = False,
@@ -104,9 +105,11 @@ def pull(
 def list_(
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Only vectors for this model of the Hub.", show_default=False),
+        typer.Option(
+            "--model", "-m", help="Only vectors for this model of the Hub.", callback=text_of, show_default=False
+        ),
     ] = None,
-    search: Annotated[str | None, typer.Option(help="Only names with this in them.")] = None,
+    search: Annotated[str | None, typer.Option(help="Only names with this in them.", callback=text_of)] = None,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
 ) -> None:

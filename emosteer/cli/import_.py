@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from emosteer.cli import printing
+from emosteer.cli.loading import loading
 from emosteer.cli.options import JsonOption, KeptLayersOption, ModelOption, OutputOption, parse_layers, require_folder
 from emosteer.cli.printing import print_json, say, span
 
@@ -42,7 +43,7 @@ def import_(
 
     require_folder(output)
     foreign = [importing.read(file) for file in files]  # before minutes of loading a model
-    with printing.err.status(f"Loading {model} …"):
+    with loading(model):
         parts = load_model(model)
     vectors = importing.convert(
         foreign,

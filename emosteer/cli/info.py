@@ -60,3 +60,7 @@ def info(
         printing.out.print(
             f"* not calibrated: the fallback dose of {FALLBACK_DOSE} mean residual norms, over the layers named."
         )
+    printing.out.print(
+        "Cost: nats a token that strength 1.0 takes in fluency. Hit rate: share of answers in which a judge hears the "
+        "emotion. Stability: cosine between directions from two halves of the texts."
+    )

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import emosteer
-from emosteer.cli import printing
+from emosteer._util import strict_json
+from emosteer._util.text import checked, recovered
+from emosteer.cli.loading import loading
+from emosteer.cli.printing import note
 from emosteer.errors import InputError
 from emosteer.models.loading import EMBEDDED
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel
-    from emosteer.steering import Affect
+    from emosteer.steering import Affect, Tone
+    from emosteer.vectors.emotion_vectors import EmotionVectors
+
+
+def text_of(parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """Return the text of an argument or option, also where the locale knows ASCII only and Python left bytes in it.
+
+    Raises:
+        InputError: It holds bytes that are not text.
+    """
+    return None if value is None else checked(recovered(value), f"The {parameter.name}")
+
+
+MOST_LAYERS = 10_000
+"""More than any model has."""
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="'embedded', a Hub id, a folder or a .gguf file.", show_default=True)
@@ -26,11 +43,15 @@ VectorsOption = Annotated[
 VectorsArgument = Annotated[
     str, typer.Argument(help="Folder or .safetensors file of vectors, or user/name on the Hub.", show_default=False)
 ]
-RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.", show_default=False)]
+RevisionOption = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit on the Hub.", callback=text_of, show_default=False)
+]
 SubfolderOption = Annotated[str | None, typer.Option(help="Of the repository, if it holds several sets.")]
 LimitOption = Annotated[int, typer.Option(min=1, help="Most to list.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-SeedOption = Annotated[int, typer.Option(help="For sampling; the same seed gives the same answer.")]
+SeedOption = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="For sampling; the same seed gives the same answer.")
+]
 TokensOption = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer.")]
 AnswersOption = Annotated[
     Path | None, typer.Option("--cache", help="Folder of finished answers; emosteer's own by default.")
@@ -47,6 +68,12 @@ LanguageOption = Annotated[
     str | None, typer.Option("--language", help="Of the prompts, as zh; by default that of the vectors.")
 ]
 BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Texts at a time.")]
+TemplateOption = Annotated[
+    str | None,
+    typer.Option(
+        help="""What the chat template takes besides the prompt, as '{"enable_thinking": false}'.""", callback=text_of
+    ),
+]
 EmotionsOption = Annotated[
     list[str] | None, typer.Option("--emotion", "-e", help="EMOTION or EMOTION=STRENGTH; may be given many times.")
 ]
@@ -66,11 +93,15 @@ def parse_tone(emotions: list[str] | None, valence: float | None, arousal: float
         Emotion → strength, empty if nothing is given; or the point.
 
     Raises:
-        InputError: Both are given, or a strength is not a number.
+        InputError: Both are given, an emotion is given twice, or a strength is not a number.
     """
     from emosteer.steering import Affect
 
-    tone = dict(map(_parse_strength, emotions or ()))
+    tone: dict[str, float] = {}
+    for name, strength in map(_parse_strength, emotions or ()):
+        if name in tone:
+            raise InputError(f"{name} is given twice, with {tone[name]:g} and {strength:g}.", "Give it once.")
+        tone[name] = strength
     if valence is None and arousal is None:
         return tone
     if tone:
@@ -88,7 +119,7 @@ def _parse_strength(text: str) -> tuple[str, float]:
 
 def parse_names(text: str | None) -> list[str] | None:
     """Parse names separated by commas, as `joy,fear`; without text, return None."""
-    return [name.strip() for name in text.split(",")] if text else None
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def parse_strengths(text: str) -> tuple[float, ...]:
@@ -107,18 +138,35 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
     """Parse layers, as `10-19` or `8,12,16` or both; without text, return None.
 
     Raises:
-        InputError: One of them is not a whole number.
+        InputError: One of them is not the number of a layer.
     """
-    if not text:
+    if text is None:
         return None
     layers: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         try:
-            layers.extend(range(int(first), int(last if dash else first) + 1))
-        except ValueError:
+            layers.extend(range(int(first), min(int(last if dash else first), MOST_LAYERS) + 1))
+        except (ValueError, OverflowError):
             raise InputError(f"{text!r} does not name layers.", "For example: 10-19, or 8,12,16") from None
     return tuple(layers)
+
+
+def parse_template(text: str | None) -> dict[str, Any] | None:
+    """Parse variables of a chat template, a JSON object; without text, return None.
+
+    Raises:
+        InputError: It is none.
+    """
+    if text is None:
+        return None
+    try:
+        variables = strict_json.loads(text.encode(errors="surrogatepass"))
+    except ValueError:
+        variables = None
+    if not isinstance(variables, dict):
+        raise InputError(f"{text!r:.60} is no JSON object.", """For example: '{"enable_thinking": false}'""")
+    return variables
 
 
 def require_folder(folder: Path, records: Sequence[str] = (), *, kept: bool = False) -> None:
@@ -157,7 +205,22 @@ def require_vectors(model: str, vectors: str | None) -> None:
     """
     if vectors is None and model != EMBEDDED:
         raise InputError(
-            f"Which vectors for {model}?", f"Name them with --vectors, or build them: emosteer extract --model {model}"
+            f"Which vectors for {model}?",
+            f"Name them with --vectors, or build them: emosteer extract --model {model} --output my-vectors",
+        )
+
+
+def note_fallback(vectors: EmotionVectors, tone: Tone | Affect) -> None:
+    """Say so if a tone uses the fallback dose, which was not measured."""
+    from emosteer.steering.tones import named
+
+    strengths = named(vectors, tone)
+    if lacking := [name for name in vectors.emotions if strengths.get(name) and name not in vectors.doses]:
+        note(
+            "Warning",
+            f"Not calibrated: {', '.join(lacking)}. Strength 1.0 is the fallback dose, which may be weak or strong; "
+            "emosteer calibrate measures it.",
+            "bold yellow",
         )
 
 
@@ -174,7 +237,7 @@ def steered_model(model: str, vectors: str | None) -> SteeredModel:
 
     require_vectors(model, vectors)
     loaded = emosteer.EmotionVectors.from_pretrained(vectors or shipped_folder())  # before minutes of loading a model
-    with printing.err.status(f"Loading {model} …"):
+    with loading(model):
         parts = load_model(model)
     return SteeredModel(*parts, loaded)
 
@@ -187,6 +250,6 @@ def steered_or_extracted(model: str, vectors: str | None, languages: Sequence[st
     if vectors is not None or model == EMBEDDED:
         return steered_model(model, vectors)
     concepts = emosteer.ConceptSet.load(",".join(dict.fromkeys(languages)))
-    with printing.err.status(f"Loading {model} …"):
+    with loading(model):
         parts = load_model(model)
     return SteeredModel(*parts, emosteer.extract(*parts, concepts))

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from emosteer._util.text import recovered
+from emosteer.cli.streams import holds_any_text
+
 SCHEMA = 1
 WARM, COOL = "black on #fdb863", "underline white on #5e3c99"  # told apart by the line as well as by colour
 
+
+class _Errors(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on in silence: that nobody reads the errors ends no work."""
+        self.quiet = True
+
+
 out = Console()
-err = Console(stderr=True)
+err = _Errors(stderr=True)
 
 
 def say(line: str) -> None:
     """Print a line, which the terminal wraps."""
     out.print(Text(printable(line)), soft_wrap=True)
+
+
+def note(label: str, line: object, style: str = "bold") -> None:
+    """Print a line on standard error, after a label such as "Error"."""
+    err.print(Text.assemble((f"{label}: ", style), printable(str(line))), soft_wrap=True)
+
+
+@contextmanager
+def interruptible(kept: str) -> Iterator[None]:
+    """Say what is kept, and how to go on, if Ctrl-C ends the work inside."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("Interrupted", kept)
+        raise
 
 
 def tinted(tokens: Sequence[str], scores: Sequence[float], strong: float) -> Text:
@@ -33,15 +59,16 @@ def tinted(tokens: Sequence[str], scores: Sequence[float], strong: float) -> Tex
 
 
 def print_json(data: dict[str, Any]) -> None:
-    """Print one JSON object, with the number of its schema, to standard output."""
-    text = json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False, indent=2)
+    """Print one JSON object, with the number of its schema, to standard output; in ASCII if that is all it can hold."""
+    text, any_text = recovered(json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False, indent=2)), holds_any_text()
     # JSON lets control characters beyond ASCII stand as they are, and a terminal obeys some of them.
-    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n")
+    stand = (c == "\n" or (c.isprintable() and (any_text or c.isascii())) for c in text)
+    sys.stdout.write("".join(c if kept else json.dumps(c)[1:-1] for c, kept in zip(text, stand, strict=True)) + "\n")
 
 
 def printable(text: str) -> str:
     """Replace the control characters that could move a terminal's cursor or colour what follows."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in recovered(text))
 
 
 def cell(value: float | None) -> str:

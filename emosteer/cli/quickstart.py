@@ -16,7 +16,8 @@ from rich.text import Text
 
 import emosteer
 from emosteer.cli import printing
-from emosteer.cli.options import JsonOption, ModelOption, SeedOption, TokensOption
+from emosteer.cli.loading import loading
+from emosteer.cli.options import JsonOption, ModelOption, SeedOption, TokensOption, text_of
 from emosteer.cli.printing import print_json, printable, shown
 from emosteer.embedded import MODEL_ID
 from emosteer.models.loading import EMBEDDED
@@ -58,7 +59,7 @@ class Answer:
 
 
 def quickstart(
-    question: Annotated[str | None, typer.Argument(help="What to ask.", show_default=False)] = None,
+    question: Annotated[str | None, typer.Argument(help="What to ask.", callback=text_of, show_default=False)] = None,
     model: ModelOption = EMBEDDED,
     strength: Annotated[float, typer.Option(help="Of each tone, in calibrated doses.")] = 1.0,
     build: Annotated[bool, typer.Option("--build", help="Build the vectors anew instead of loading them.")] = False,
@@ -75,7 +76,7 @@ def quickstart(
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
     folder = shipped_folder() if model == EMBEDDED and not build else None
-    with printing.err.status(f"Loading {model} …"):
+    with loading(model):
         parts = load_model(model)
     if folder is None:
         folder = _built(*parts, anew=build)

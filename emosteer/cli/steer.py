@@ -18,19 +18,22 @@ from emosteer.cli.options import (
     TokensOption,
     ValenceOption,
     VectorsOption,
+    TemplateOption,
+    note_fallback,
     parse_layers,
+    parse_template,
     parse_tone,
     steered_model,
+    text_of,
 )
-from emosteer.cli.printing import print_json, printable
-from emosteer.errors import InputError
+from emosteer.cli.printing import note, print_json, printable
 from emosteer.steering import Affect
 
 __all__ = ["steer"]
 
 
 def steer(
-    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    prompt: Annotated[str, typer.Argument(help="What to ask.", callback=text_of)],
     emotion: EmotionsOption = None,
     valence: ValenceOption = None,
     arousal: ArousalOption = None,
@@ -38,25 +41,41 @@ def steer(
     vectors: VectorsOption = None,
     layers: SteeredLayersOption = None,
     recipe: Annotated[str | None, typer.Option(help="'natural' makes more of a dose than adding it does.")] = None,
-    temperature: Annotated[float, typer.Option(min=0, help="0 takes the most likely token each time.")] = 0.8,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="0 takes the most likely token each time; by default as the model's own settings say."
+        ),
+    ] = None,
     seed: SeedOption = 0,
     max_new_tokens: TokensOption = 200,
+    chat_template_kwargs: TemplateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer a prompt in a tone."""
+    """Answer a prompt in a tone; without one, the plain model answers. A base model continues it."""
     tone = parse_tone(emotion, valence, arousal)
-    if recipe and layers:
-        raise InputError("A recipe steers after the layers of the dose.", "Leave out --layers or --recipe.")
+    how: dict[str, Any] = {"emotion": tone, "recipe": recipe, "layers": parse_layers(layers)}
+    if variables := parse_template(chat_template_kwargs):
+        how["chat_template_kwargs"] = variables
+    options: dict[str, Any] = {"seed": seed, "max_new_tokens": max_new_tokens}
+    if temperature is not None:
+        options |= {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     steered = steered_model(model, vectors)
-    sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
-    options: dict[str, Any] = {"seed": seed, "max_new_tokens": max_new_tokens, **sampling}
-    by_recipe: dict[str, Any] = {"emotion": tone, "recipe": recipe} if recipe else {}
-    with steered.steer(None if recipe else tone, layers=parse_layers(layers)):
-        if as_json:
-            text = steered.chat(prompt, **by_recipe, **options)
-            asked = {"emotion": asdict(tone) if isinstance(tone, Affect) else tone, "recipe": recipe}
-            print_json({"model": model, "prompt": prompt, **asked, **options, "answer": text.strip()})
-            return
-        for piece in steered.chat(prompt, stream=True, **by_recipe, **options):
+    answered = steered.chat if steered.tokenizer.chat_template else steered.complete
+    if as_json:
+        answer = answered(prompt, details=True, **how, **options)
+        asked = {"emotion": asdict(tone) if isinstance(tone, Affect) else tone, "recipe": recipe}
+        told = {**asdict(answer), "answer": answer.text.strip()}
+        del told["text"]
+        print_json({"model": model, "prompt": prompt, **asked, **options, **told})
+    else:
+        stream = answered(prompt, stream=True, **how, **options)
+        for piece in stream:
             printing.out.print(printable(piece), end="", markup=False, highlight=False)
         printing.out.print()
+        if stream.answer.finish_reason != "stop":
+            note("Note", f"The answer was cut after {stream.answer.completion_tokens} tokens: see --max-new-tokens.")
+    if tone:
+        note_fallback(steered.vectors, tone)
+    else:
+        note("Note", "No tone was given, so the plain model has answered. For a tone: -e joy=0.8")

@@ -10,6 +10,7 @@ from rich.table import Table
 
 import emosteer
 from emosteer.cli import printing
+from emosteer.cli.loading import loading
 from emosteer.cli.options import BatchOption, JsonOption, OutputOption, VectorsArgument, require_folder
 from emosteer.cli.printing import cell, print_json, say
 
@@ -47,7 +48,7 @@ def transfer(
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)
     texts = emosteer.ConceptSet.load(concepts)
     require_folder(output)  # before minutes of reading
-    with printing.err.status(f"Loading {source} and {target} …"):
+    with loading(source, target):
         models = (*load_model(source), *load_model(target))
     moved = transfer(loaded, *models, texts, batch_size=batch_size)
     moved.save_pretrained(output)

@@ -43,7 +43,7 @@ def parse_json(data: bytes, where: str) -> Any:
         where: Its name, for errors.
 
     Raises:
-        ConceptError: The file is not valid JSON.
+        ConceptError: The file is not text or not valid JSON.
     """
     try:
         return strict_json.loads(data)

@@ -25,10 +25,10 @@ from emosteer.demo.asking import (
 )
 from emosteer.demo.events import SWIFT, with_errors
 from emosteer.demo.pairs import Pair, display_name
-from emosteer.demo.size import weight_bytes
 from emosteer.demo.studio import Studio
 from emosteer.demo.work import Step
 from emosteer.errors import EmosteerError
+from emosteer.hub.weights import weight_bytes
 
 ANYWAY = f"Load it anyway (over {gigabytes(LARGE)}, or of unknown size)"
 EXPLAINED = """\

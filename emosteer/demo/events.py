@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
+from emosteer._util.text import checked
 from emosteer.errors import EmosteerError, InputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -39,7 +40,7 @@ def checked_text(text: Any, longest: int) -> str:
         longest: Largest number of characters.
 
     Raises:
-        InputError: The input is not a string, is empty, or is too long.
+        InputError: The input is not a string or not text, is empty, or is too long.
     """
     if not isinstance(text, str):
         raise InputError(f"{str(text)[:80]} is no text.")
@@ -47,7 +48,7 @@ def checked_text(text: Any, longest: int) -> str:
         raise InputError("The text is empty.", "Write something.")
     if len(text) > longest:
         raise InputError(f"The text has {len(text)} characters, at most {longest} are taken.", "Shorten it.")
-    return text
+    return checked(text, "The text")
 
 
 def status_line(status: str) -> str:

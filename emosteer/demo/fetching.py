@@ -9,9 +9,9 @@ from pathlib import Path
 
 from emosteer._util.names import is_repo_id
 from emosteer.demo.pairs import display_name
-from emosteer.demo.size import downloaded_bytes, weight_bytes
 from emosteer.demo.work import Say, Step
 from emosteer.errors import EmosteerError
+from emosteer.hub.weights import downloaded_bytes, weight_bytes
 from emosteer.models.loading import EMBEDDED
 
 PACE = 0.5  # seconds between two reports

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emosteer._util.progress import Meter, counted
+from emosteer._util.text import checked
 from emosteer.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -67,22 +69,23 @@ class SentenceEncoder:
         Args:
             texts: Any number of texts; those longer than 256 tokens are cut.
             batch_size: Texts per batch.
-            progress: Whether to show a progress bar if standard error is a terminal.
+            progress: Whether to show progress on standard error, as for `collect`.
 
         Returns:
             `[n_texts, 384]`, float32, unit rows.
-        """
-        from tqdm.auto import tqdm
 
+        Raises:
+            InputError: A text is not text.
+        """
         if len(self._known) > REMEMBERED:
             self._known.clear()
+        texts = [checked(text, "A text") for text in texts]
         new = sorted(set(texts) - self._known.keys(), key=lambda text: (len(text), text), reverse=True)
-        bar = tqdm(total=len(new), desc="Embedding", unit="text", disable=None if progress else True, leave=False)
-        with bar:
+        with Meter(f"Judging {counted(len(new), 'text')}", len(new), progress) as meter:
             for begin in range(0, len(new), batch_size):
                 batch = new[begin : begin + batch_size]
                 self._known.update(zip(batch, self._embed(batch), strict=True))
-                bar.update(len(batch))
+                meter.advance(len(batch))
         width = self._model.config.hidden_size
         return np.stack([self._known[text] for text in texts]) if texts else np.zeros((0, width), dtype=np.float32)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from emosteer._util.text import checked
 from emosteer.errors import InputError
 from emosteer.layers import input_device
 from emosteer.models.side_pass import side_pass
@@ -34,9 +35,9 @@ def nats_per_token(steered: SteeredModel, message: str | Messages, answer: str) 
         Nats per token; NaN if the answer is empty.
 
     Raises:
-        InputError: The message cannot be used as a prompt.
+        InputError: The message cannot be used as a prompt, or the answer is not text.
     """
-    tokens: list[int] = steered.tokenizer(answer, add_special_tokens=False)["input_ids"]
+    tokens: list[int] = steered.tokenizer(checked(answer, "The answer"), add_special_tokens=False)["input_ids"]
     return nats_of_tokens(steered, [prompt_tokens(steered, message)], [tokens])[0]
 
 
@@ -46,7 +47,7 @@ def prompt_tokens(steered: SteeredModel, message: str | Messages) -> list[int]:
     A reasoning model is asked to answer without thinking first, because the answer is what is measured.
 
     Raises:
-        InputError: It is empty or too long, or messages are given to a base model.
+        InputError: It is empty, too long or not text, or messages are given to a base model.
     """
     if steered.tokenizer.chat_template:
         marks = Thoughts.of(steered.tokenizer)
@@ -55,7 +56,7 @@ def prompt_tokens(steered: SteeredModel, message: str | Messages) -> list[int]:
         return marks.closed(chat) if marks else chat
     if not isinstance(message, str) or not message.strip():
         raise InputError("A base model, which has no chat template, continues a text that is not empty.")
-    text: list[int] = steered.tokenizer(message)["input_ids"]
+    text: list[int] = steered.tokenizer(checked(message, "The text"))["input_ids"]
     return text
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from emosteer._util import strict_json
+from emosteer._util.text import checked
 from emosteer.errors import FormatError, InputError, warn
 from emosteer.eval.encoder import LANGUAGES, SentenceEncoder, shared_encoder
 from emosteer.eval.language import listed, same_language
@@ -82,7 +83,7 @@ class Judge(Protocol):
             Label → `[n_texts]`; the chosen labels sum to 1.
 
         Raises:
-            InputError: The judge does not know an emotion.
+            InputError: The judge does not know an emotion, or a text is not text.
         """
         ...
 
@@ -173,6 +174,7 @@ class ClassifierJudge:
         """Return `[n_texts, n_labels]`, computed in batches of about equal length."""
         import torch
 
+        texts = [checked(text, "A text") for text in texts]
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
         result = np.zeros((len(texts), len(self.labels)), dtype=np.float64)
         for begin in range(0, len(order), self._batch_size):

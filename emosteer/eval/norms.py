@@ -10,8 +10,6 @@ scale and language are given.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 import unicodedata
@@ -25,9 +23,7 @@ import numpy as np
 from emosteer._util.names import LANGUAGE
 from emosteer.errors import InputError
 from emosteer.eval.norm_formats import FORMATS, Format, Scale
-
-Row = tuple[int, list[str]]
-"""Line number and cells."""
+from emosteer.eval.norm_tables import rows_of
 
 FEWEST = 20  # words; a correlation with the ratings of fewer says nothing
 NARROW = 0.25  # of the scale; mean ratings never lie this close together
@@ -93,7 +89,8 @@ def load_norms(
     Arguments take precedence over a known format. If all of them but `name` are given, known formats are not consulted.
 
     Args:
-        path: A table with a header row, in UTF-8, separated by commas, tabs or semicolons.
+        path: A table with a header row, in UTF-8, separated by commas, tabs or semicolons. Its first line may name the
+            separator, as `sep=;`.
         language: Language code of the words.
         word: Column of the words.
         valence: Column of the valence ratings.
@@ -112,7 +109,7 @@ def load_norms(
     path = Path(path)
     if language is not None and not LANGUAGE.fullmatch(language):
         raise InputError(f"{language!r} is not the code of a language.", "Codes are en, zh, pt-BR and the like.")
-    rows = _rows(path)
+    rows = rows_of(path)
     if _is_headless_nrc(rows[0][1]):
         rows.insert(0, (0, ["Word", "Valence", "Arousal", "Dominance"]))
     (_, header), *rows = rows
@@ -197,7 +194,7 @@ def load_category_norms(path: str | Path) -> dict[str, dict[str, tuple[float, fl
         InputError: The file cannot be read, lacks these columns, or has other content than such ratings.
     """
     path = Path(path)
-    (_, header), *rows = _rows(path)
+    (_, header), *rows = rows_of(path)
     name_column = _column(path, header, "category")
     names = [column.removesuffix("_v") for column in header if column.endswith("_v")]
     columns = {name: [_column(path, header, f"{name}_{axis}") for axis in "va"] for name in names}
@@ -224,57 +221,6 @@ def load_category_norms(path: str | Path) -> dict[str, dict[str, tuple[float, fl
             "A set of norms has two columns, such as glasgow_v and glasgow_a.",
         )
     return norms
-
-
-def _rows(path: Path) -> list[Row]:
-    """Read the header and at least one more row, all padded to the length of the header, without blank lines."""
-    text = _text(path)
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",\t;", key=first.count), strict=True)
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    except csv.Error as error:
-        raise InputError(
-            f"{path}, line {reader.line_num}: this is not a table of commas, tabs or semicolons ({error}).",
-            'A cell that begins with " needs one at its end.',
-        ) from None
-    rows = [(line, cells) for line, cells in rows if any(cells)]
-    if len(rows) < 2:
-        raise InputError(
-            f"{path} {'has a header and nothing more' if rows else 'is empty'}.",
-            "A header row is expected, and a row for each word.",
-        )
-    width = len(rows[0][1])
-    for line, cells in rows:
-        if any(cells[width:]):
-            raise InputError(
-                f"{path}, line {line}: there are {len(cells)} cells, the header has {width}.",
-                'A cell with a comma in it needs " on both sides.',
-            )
-        cells.extend([""] * (width - len(cells)))
-    return rows
-
-
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(
-            f"The norms {str(path)!r} cannot be read: {reason}.", "Give the path of a CSV file."
-        ) from error
-    wrong = data.find(b"\0")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        wrong = error.start
-    if wrong >= 0:
-        line = data.count(b"\n", 0, wrong) + 1
-        raise InputError(
-            f"{path}, line {line}: this is not text in UTF-8.",
-            "Save a spreadsheet, or text in another encoding, as CSV in UTF-8.",
-        )
-    return text
 
 
 def _is_headless_nrc(cells: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from emosteer._util.atomic import write_folder
+from emosteer._util.progress import Meter, counted
 from emosteer.errors import InputError, warn
 from emosteer.eval.cache import described, digest_of, model_digest, own_decoding, vectors_digest
 from emosteer.eval.fluency import nats_of_tokens, prompt_tokens
@@ -111,7 +113,7 @@ def generate_cells(
     seed: int = 0,
     language: str = ENGLISH,
     cache: Path | None = None,
-    progress: bool = True,
+    progress: bool | Meter = True,
 ) -> list[Answer]:
     """Sample the answers of cells, and score each under the plain model.
 
@@ -125,7 +127,8 @@ def generate_cells(
         language: Language of the prompts, in which the control names an emotion.
         cache: Folder that keeps finished batches. Those of a model whose weights lie elsewhere, such as on disk, are
             not kept, with a warning: it cannot be told from another.
-        progress: Whether to show a progress bar if standard error is a terminal.
+        progress: Whether to show progress on standard error, as for `collect`; or the count that the answers are part
+            of.
 
     Returns:
         One answer for each cell, prompt and number, in the order of the cells.
@@ -135,8 +138,6 @@ def generate_cells(
             written, or an option has no repeatable description by which to name a file of the cache.
         ToneError: An emotion or an option of a way is unknown.
     """
-    from tqdm.auto import tqdm
-
     _check(ways)
     speakers = {False: steered}
     if any(cell.control == "random" for cell in cells):
@@ -146,20 +147,22 @@ def generate_cells(
     batches = _batches(_rows(steered, cells, seed, language))
     about = _about(steered, sampling, seed) if cache else None
     by_key: dict[tuple[Cell, str, int], Answer] = {}
-    bar = tqdm(total=sum(map(len, batches)), desc="Answering", unit="answer", disable=None if progress else True)
-    with bar, side_pass(steered.model):  # no tone but that of the cells
+    total = sum(map(len, batches))
+    count = nullcontext(progress) if isinstance(progress, Meter) else None
+    with count or Meter(f"Answering {counted(total, 'prompt')}", total, progress) as meter, side_pass(steered.model):
         for batch in batches:
             first = batch[0].cell
             options = dict(ways[first.way]) if first.way else {}
             file = cache / f"{_digest(about, batch, options)}.json" if cache and about else None
             answers = _load(file, batch) if file else None
+            kept = answers is not None
             if answers is None:
                 speaker = speakers[first.control == "random"]
                 answers = _answer(speaker, batch, options, sampling, _draw(batch, seed))
                 if file:
                     _save(file, answers)
             by_key.update({(answer.cell, answer.prompt, answer.seed): answer for answer in answers})
-            bar.update(len(batch))
+            meter.advance(len(batch), kept=kept)
     return [by_key[cell, prompt, number] for cell, asked in cells.items() for prompt, number in asked]
 
 

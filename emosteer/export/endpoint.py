@@ -138,6 +138,7 @@ answer = requests.post(
 | `emotion` | emotion → strength in calibrated doses: 1.0 is the strongest tone that reads naturally |
 | `valence`, `arousal` | instead of emotions: −1 to 1 each |
 | `recipe` | `"natural"` makes more of a dose than adding it does |
+| `chat_template_kwargs` | what the chat template takes besides messages, as `{{"enable_thinking": false}}` |
 | `max_new_tokens` | up to {MOST_TOKENS}; the limit stands in `endpoint.json` |
 | `do_sample`, `temperature`, `top_p`, `top_k`, `repetition_penalty` | as for `generate` |
 | `seed` | the same one gives the same answer |

@@ -6,7 +6,6 @@ with the JSON of every request. It answers an exception with its message, as `{"
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,16 @@ from typing import Any
 import torch
 
 from emosteer import Affect, SteeredModel
+from emosteer._util import strict_json
 from emosteer.errors import InputError
-from emosteer.models.generation import context_length
-from emosteer.models.seeded_sampling import drawing
+from emosteer.models.generation import MAX_NEW_TOKENS, context_length, option, text_prompt
 
 # Name → smallest and largest value.
 NUMBERS = {"temperature": (0.01, 5.0), "top_p": (0.01, 1.0), "repetition_penalty": (0.5, 2.0)}
 WHOLE_NUMBERS = {"top_k": (1, 1000), "seed": (0, 2**32 - 1)}
 SAMPLING = ("temperature", "top_p", "top_k", "seed")
 TONE = ("emotion", "valence", "arousal", "recipe")
-PARAMETERS = (*TONE, "max_new_tokens", "do_sample", *NUMBERS, *WHOLE_NUMBERS)
+PARAMETERS = (*TONE, "chat_template_kwargs", "max_new_tokens", "do_sample", *NUMBERS, *WHOLE_NUMBERS)
 
 
 class EndpointHandler:
@@ -35,7 +34,7 @@ class EndpointHandler:
 
     def __init__(self, path: str = "") -> None:
         folder = Path(path) if path else Path(__file__).parent
-        settings = json.loads((folder / "endpoint.json").read_text(encoding="utf-8"))
+        settings = strict_json.loads((folder / "endpoint.json").read_bytes())
         model, self.most_tokens = settings["model"], settings["max_new_tokens"]
         options = {"revision": settings["revision"]} if model else {}
         vectors = folder / "vectors" / "vectors.safetensors"
@@ -66,29 +65,24 @@ class EndpointHandler:
         inputs = data.get("inputs")
         if not isinstance(inputs, (str, list)) or not inputs:
             raise InputError("The inputs are neither a text nor messages.", 'As "Once" or [{"role": …, "content": …}].')
-        if isinstance(inputs, str):
-            encoded = self.steered.tokenizer(inputs, return_tensors="pt").to(self.steered.model.device)
-        else:
-            encoded = self.steered.prompt(inputs)
-        tokens = encoded["input_ids"].shape[1]
         tone: dict[str, Any] = {"emotion": _tone(asked), "recipe": _one_of(asked, "recipe", str)}
-        seed, options = _number(asked, "seed", *WHOLE_NUMBERS["seed"]), self._options(asked, tokens)
+        seed = _number(asked, "seed", *WHOLE_NUMBERS["seed"])
+        variables = _one_of(asked, "chat_template_kwargs", dict)
         if isinstance(inputs, list):
-            text = self.steered.chat(inputs, **tone, seed=seed, **options)
+            tokens = self.steered.prompt(inputs, variables)["input_ids"].shape[1]
+            options = self._options(asked, tokens)
+            text = self.steered.chat(inputs, **tone, seed=seed, chat_template_kwargs=variables, **options)
         else:
-            row = {name: encoded[name] for name in ("input_ids", "attention_mask")}
-            with drawing(seed, self.steered.model, options) as drawn:
-                output = self.steered.generate(**row, **tone, **drawn)
-            text = str(self.steered.tokenizer.decode(output[0, tokens:], skip_special_tokens=True))
+            tokens = text_prompt(self.steered.model, self.steered.tokenizer, inputs)["input_ids"].shape[1]
+            text = self.steered.complete(inputs, **tone, seed=seed, **self._options(asked, tokens))
         return [{"generated_text": text}]
 
     def _options(self, asked: Mapping[str, Any], tokens: int) -> dict[str, Any]:
         """Return the options for `generate`. The answer is limited to the rest of the context."""
-        context = context_length(self.steered.model)
-        room = context - tokens
-        if not tokens or room < 1:
-            raise InputError(f"The inputs have {tokens} tokens, expected 1 to {context - 1}.")
-        limit = _number(asked, "max_new_tokens", 1, self.most_tokens) or min(256, self.most_tokens)
+        room = context_length(self.steered.model) - tokens
+        limit = _number(asked, "max_new_tokens", 1, self.most_tokens)
+        if limit is None:
+            limit = min(option(self.steered.model, {}, "max_new_tokens") or MAX_NEW_TOKENS, self.most_tokens)
         numbers = {name: _number(asked, name, *bounds) for name, bounds in (NUMBERS | WHOLE_NUMBERS).items()}
         del numbers["seed"]
         options = {name: value for name, value in numbers.items() if value is not None}
@@ -116,7 +110,7 @@ def _one_of(asked: Mapping[str, Any], name: str, kind: type) -> Any:
     """Return a parameter of a type, or None if it is absent."""
     value = asked.get(name)
     if value is not None and not isinstance(value, kind):
-        expected = {bool: "true or false", str: "a name"}[kind]
+        expected = {bool: "true or false", str: "a name", dict: "an object"}[kind]
         raise InputError(f"{name} is {value!r:.60}, expected {expected}.")
     return value
 

@@ -53,7 +53,7 @@ def extract(
         layers: Layers to keep, 0-based; all by default.
         pooling: `"mean"` over content tokens, or `"last"`.
         batch_size: Number of texts that are read at a time.
-        progress: Whether to show a progress bar on a terminal, or a function to report to, as for `collect`.
+        progress: Whether to show progress on standard error, or a function to report to, as for `collect`.
 
     Returns:
         Vectors with residual norms, neutral mean and basis, and the split-half stability of each emotion. This is the

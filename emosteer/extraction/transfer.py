@@ -73,7 +73,7 @@ def transfer(
         target_tokenizer: Its tokenizer.
         concepts: Texts that both models read; the built-in English set by default.
         batch_size: Texts per batch.
-        progress: Whether to show a progress bar if standard error is a terminal.
+        progress: Whether to show progress on standard error, as for `collect`.
 
     Returns:
         Vectors for every layer of the target, with its residual norms, neutral mean and basis. They have no doses:

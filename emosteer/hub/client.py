@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from emosteer._util.names import is_repo_id
+from emosteer._util.names import is_repo_id, misspelt_path
 from emosteer.errors import EmosteerError, HubError, InputError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def away(name: str, *, writing: bool = False) -> AwayError:
         return AwayError(message, "Try again with a connection.")
     return AwayError(
         f"{name} is no folder here, cannot be got from the Hub now, and is not in the Hub client's cache.",
-        f"With a connection, once: emosteer pull {name}",
+        misspelt_path(name) or f"With a connection, once: emosteer pull {name}",
     )
 
 
@@ -125,7 +125,7 @@ def _answered(name: str, error: HfHubHTTPError, unchanged: str, unknown: str) ->
         (
             errors.RepositoryNotFoundError,
             f"There is no folder {name} here, nor a repository of that name on the Hub that you can see.",
-            f"If it is private: {LOG_IN}",
+            misspelt_path(name) or f"If it is private: {LOG_IN}",
         ),
     ]
     for kind, problem, hint in kinds:

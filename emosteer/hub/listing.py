@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emosteer._util.names import is_repo_id
+from emosteer._util.text import checked
 from emosteer.hub.client import client, hub_errors
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def search(
 
     Raises:
         HubError: The Hub cannot be asked.
+        InputError: What is searched for is not text.
     """
+    for asked in (base_model, text):
+        checked(asked or "", "What is searched for")
     tags = [TAG, *([f"base_model:{base_model}"] if base_model else [])]
     with hub_errors("the Hub"):
         models = client(token).list_models(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from emosteer._util.layout import CARD_FILE, CONFIG_FILE, LIMITS
 from emosteer._util.own_files import is_own
+from emosteer._util.text import checked
 from emosteer.errors import HubError, InputError, warn
 from emosteer.hub.client import check_names, client, hub_errors
 from emosteer.hub.repository import COMMIT, Repository
@@ -94,6 +95,8 @@ def push(
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     check_names(repo_id, subfolder)
+    for text in (commit_message, revision or ""):
+        checked(text, "What a commit is given")
     if create_pr and revision is not None:
         raise InputError("A pull request is made against the main branch.", "Leave out the revision.")
     if revision is not None and COMMIT.fullmatch(revision):

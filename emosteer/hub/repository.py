@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 
 from emosteer._util.layout import LIMITS
 from emosteer._util.names import is_repo_id
+from emosteer._util.text import checked
 from emosteer.errors import FormatError, HubError
 from emosteer.hub.client import AwayError, away, check_names, client, hub_errors
 from emosteer.hub.ranges import Ranges
@@ -62,6 +63,7 @@ class Repository:
             InputError: The name cannot be one.
         """
         check_names(name, subfolder)
+        checked(revision or "", "The revision")
         with hub_errors(name):
             commit = client(token).resolve_revision(name, revision=revision, local_files_only=local_files_only).resolved
             if not COMMIT.fullmatch(commit):  # it becomes a folder of the cache

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from emosteer._util.progress import Meter, counted
+from emosteer._util.text import BYTE_ORDER_MARK, checked
 from emosteer.errors import InputError, ToneError
 from emosteer.layers import decoder, decoder_layers, hidden_of, hidden_size, input_device
 from emosteer.models.generation import context_length
@@ -100,20 +102,19 @@ def collect(
         layers: Layers to read, 0-based; all by default. The model stops after the last of them.
         pooling: A key of `POOLINGS`: `"mean"` or `"last"`.
         batch_size: Texts per batch. Results depend on it only by rounding.
-        progress: Whether to show a progress bar if standard error is a terminal; or a function to call after each
-            batch.
+        progress: Whether to show progress on standard error: a bar on a terminal, elsewhere one line a minute; or a
+            function to call after each batch.
 
     Returns:
         States `[n_texts, n_layers, d_model]` and norms `[n_texts, n_layers]`, in the order of `texts` and `layers`.
 
     Raises:
-        InputError: A text is empty, has no content token or is longer than the model's context, the pooling is
-            unknown, or the batch size is below 1.
+        InputError: A text is empty, is not text, has no content token or is longer than the model's context, the
+            pooling is unknown, or the batch size is below 1.
         ToneError: A layer does not exist, or the list of layers is empty.
         IncompatibleModelError: The model's blocks cannot be found.
     """
     import torch
-    from tqdm.auto import tqdm
 
     blocks = decoder_layers(model)
     layers = tuple(range(len(blocks)) if layers is None else layers)
@@ -131,8 +132,8 @@ def collect(
     norms = torch.empty(len(texts), len(layers), dtype=torch.float32, device="cpu")
     device, padding = input_device(model), tokenizer.pad_token_id or 0
     order = sorted(range(len(texts)), key=lambda i: len(encoded[i].ids), reverse=True)  # the largest batch first
-    bar = tqdm(total=len(texts), desc="Reading", unit="text", disable=None if progress is True else True, leave=False)
-    with bar, side_pass(model), torch.inference_mode():
+    meter = Meter(f"Reading {counted(len(texts), 'text')}", len(texts), progress is True)
+    with meter, side_pass(model), torch.inference_mode():
         for begin in range(0, len(order), batch_size):
             rows = order[begin : begin + batch_size]
             length = len(encoded[rows[0]].ids)
@@ -144,7 +145,7 @@ def collect(
                 content[row, encoded[i].content] = 1
             with suppress(_Finished), _pooled(blocks, layers, POOLINGS[pooling], content, states, norms, rows):
                 decoder(model)(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
-            bar.update(len(rows))
+            meter.advance(len(rows))
             if callable(progress):
                 progress(begin + len(rows), len(texts))
     return Activations(states, norms)
@@ -174,9 +175,10 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str | Passage, model: PreTr
         name: Name of the text for error messages.
 
     Raises:
-        InputError: The text is empty, has no content token or is longer than the model's context.
+        InputError: The text is empty, is not text, has no content token or is longer than the model's context.
     """
-    passage = Passage.whole(text) if isinstance(text, str) else text
+    passage = Passage.whole(text.removeprefix(BYTE_ORDER_MARK)) if isinstance(text, str) else text
+    checked(passage.text, name)
     if not passage.text[passage.start : passage.end].strip():
         raise InputError(f"{name} is empty.")
     encoding = tokenizer(

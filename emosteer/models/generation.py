@@ -8,6 +8,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from emosteer._util.numbers import is_whole_number
+from emosteer._util.text import checked
 from emosteer.errors import InputError
 from emosteer.layers import input_device
 from emosteer.models.token_positions import virtual_tokens
@@ -127,6 +128,7 @@ def text_prompt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text
 
     if not isinstance(text, str) or not text.strip():
         raise InputError("There is no text to continue.", 'As complete("Once upon a time").')
+    text = checked(text, "The text")
     with torch.device("cpu"):  # the caller may have set another default
         tokens: BatchEncoding = tokenizer(text, return_tensors="pt", return_token_type_ids=False)
     check_length(model, tokens["input_ids"].shape[1])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emosteer import embedded
-from emosteer._util.names import is_repo_id
+from emosteer._util.names import is_repo_id, misspelt_path
 from emosteer.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -45,13 +45,16 @@ def load_model(source: str | Path, **options: Any) -> tuple[PreTrainedModel, Pre
     gguf: dict[str, str] = {}
     if path.suffix == ".gguf":
         if not _is(Path.is_file, path):
-            raise InputError(f"There is no GGUF file {path}.")
+            raise InputError(f"There is no GGUF file {path}.", misspelt_path(str(path)) or None)
         where, gguf = str(path.parent), {"gguf_file": path.name}
         embedded.require_gguf(path.name)
     elif _is(Path.is_dir, path) and not (path / "config.json").is_file():
         raise InputError(f"The folder {path} holds no model: it has no config.json.", "Name a folder that has one.")
     elif not is_repo_id(where) and not _is(Path.is_dir, path):
-        raise InputError(f"There is no folder {where[:200]!r} here, and it cannot be the name of a Hub model.", _HINT)
+        raise InputError(
+            f"There is no folder {where[:200]!r} here, and it cannot be the name of a Hub model.",
+            misspelt_path(where) or _HINT,
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, **gguf, **revision)
         model = AutoModelForCausalLM.from_pretrained(where, **gguf, **options)
@@ -71,7 +74,7 @@ def load_model(source: str | Path, **options: Any) -> tuple[PreTrainedModel, Pre
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"The model {str(source)[:200]!r} could not be loaded: {reason[:300]}",
-            _HINT,
+            misspelt_path(str(source)) or _HINT,
         ) from error
     return model.eval(), tokenizer
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from emosteer._util.text import checked
 from emosteer.errors import InputError
 from emosteer.models.activations import Passage
 from emosteer.models.thoughts import Thoughts
@@ -54,7 +55,10 @@ def parsed(tokenizer: PreTrainedTokenizerBase, conversation: str | Messages) -> 
             "A conversation is a list of messages, each with a role and a text as content.",
             'As [{"role": "user", "content": "Hello"}]; content may also be a list of text parts.',
         )
-    messages = [{key: value for key, value in message.items() if key != "emotion"} for message in turns]
+    messages = [
+        {key: _checked(value, f"The {key} of a message") for key, value in message.items() if key != "emotion"}
+        for message in turns
+    ]
     if not text_of(messages[-1]).strip():
         raise InputError("The message is empty.")
     if not tokenizer.chat_template:
@@ -254,3 +258,12 @@ def last_message(
 def tones_of(conversation: str | Messages) -> list[Any]:
     """Return each message's own tone, None if it has none; an empty list for a string."""
     return [] if isinstance(conversation, str) else [message.get("emotion") for message in conversation]
+
+
+def _checked(value: Any, what: str) -> Any:
+    """Return a part of a message whose texts are text, without a byte-order mark."""
+    if isinstance(value, str):
+        return checked(value, what)
+    if isinstance(value, list):
+        return [_checked(item, what) for item in value]
+    return {key: _checked(item, what) for key, item in value.items()} if isinstance(value, dict) else value

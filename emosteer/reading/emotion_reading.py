@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from emosteer._util.names import ByName
 from emosteer.layers import decoder, input_device
 from emosteer.models.activations import Passage, encode
 from emosteer.models.side_pass import side_pass
@@ -125,11 +126,11 @@ def reading_of(
     axes = dict(zip(readout.axes, means[n:], strict=True))
     return EmotionReading(
         tokens=pieces(tokenizer, ids),
-        token_scores=dict(zip(readout.emotions, columns[:n], strict=True)),
-        scores=dict(zip(readout.emotions, means[:n], strict=True)),
-        uncertainty=dict(zip(readout.emotions, errors[:n], strict=True)),
+        token_scores=ByName(zip(readout.emotions, columns[:n], strict=True)),
+        scores=ByName(zip(readout.emotions, means[:n], strict=True)),
+        uncertainty=ByName(zip(readout.emotions, errors[:n], strict=True)),
         valence=axes.get("valence"),
         arousal=axes.get("arousal"),
-        axis_uncertainty=dict(zip(readout.axes, errors[n:], strict=True)),
-        token_axes=dict(zip(readout.axes, columns[n:], strict=True)),
+        axis_uncertainty=ByName(zip(readout.axes, errors[n:], strict=True)),
+        token_axes=ByName(zip(readout.axes, columns[n:], strict=True)),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emosteer._util.numbers import is_finite_number
+from emosteer._util.text import checked
 from emosteer.errors import InputError
 from emosteer.layers import input_device
 from emosteer.models.generation import context_length
@@ -102,9 +103,9 @@ def answer_ids(
         prompt_length: Number of tokens of the prompt.
 
     Raises:
-        InputError: The answer is empty, or prompt and answer exceed the model's context.
+        InputError: The answer is empty or not text, or prompt and answer exceed the model's context.
     """
-    ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
+    ids: list[int] = tokenizer(checked(answer, "The answer"), add_special_tokens=False)["input_ids"]
     if not ids:
         raise InputError("The answer is empty.")
     if prompt_length + len(ids) > (limit := context_length(model)):

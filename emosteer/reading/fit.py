@@ -49,7 +49,7 @@ def fit_readout(
         tokenizer: Its tokenizer.
         vectors: The vectors whose directions are read.
         layers: Layers to read; by default eight, spread over the middle of the vectors' layers.
-        progress: Whether to show a progress bar if standard error is a terminal.
+        progress: Whether to show progress on standard error, as for `collect`.
 
     Raises:
         ToneError: The model or the vectors do not have one of the layers.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emosteer._util.names import EMOTION_NAME, NAME_RULE
+from emosteer._util.names import EMOTION_NAME, NAME_RULE, ByName, meant
 from emosteer._util.numbers import is_finite_number
 from emosteer.errors import IncompatibleModelError, ToneError, warn
 from emosteer.models.fingerprint import BaseModel, base_model_of, check_same
@@ -67,7 +67,7 @@ class EmotionVectors:
         info = {name: self.info.get(name, EmotionInfo()) for name in self.directions}
         doses = {name: dose for name, dose in self.doses.items() if name in self.directions}
         for key, value in (("directions", self.directions), ("info", info), ("doses", doses)):
-            object.__setattr__(self, key, dict(value))
+            object.__setattr__(self, key, ByName(value))
 
     def __repr__(self) -> str:
         name = self.base_model.repo_id or self.base_model.model_type
@@ -393,8 +393,6 @@ class EmotionVectors:
 
     def _require(self, emotion: str) -> None:
         if emotion not in self.directions:
-            from difflib import get_close_matches
-
-            near = get_close_matches(str(emotion), self.emotions, n=3, cutoff=0.5)
-            hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(self.emotions)}."
-            raise ToneError(f"There is no emotion {str(emotion)[:64]!r} in these vectors.", hint)
+            raise ToneError(
+                f"There is no emotion {str(emotion)[:64]!r} in these vectors.", meant(emotion, self.emotions)
+            )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from emosteer._util import strict_json
 from emosteer._util.layout import CONFIG_FILE, LIMITS, MAX_CONFIG, VECTORS_FILE
+from emosteer._util.names import misspelt_path
 from emosteer.errors import FormatError, ToneError
 from emosteer.vectors.config import Config
 
@@ -235,7 +236,8 @@ def _unreadable(file: Path, error: OSError | ValueError) -> FormatError:
         shown = ascii(shown)
     why = getattr(error, "strerror", None) or str(error)
     return FormatError(
-        f"{shown} cannot be read ({why}).", f"Vectors are a folder with a {VECTORS_FILE} in it, or that file."
+        f"{shown} cannot be read ({why}).",
+        misspelt_path(str(file)) or f"Vectors are a folder with a {VECTORS_FILE} in it, or that file.",
     )
 
 
@@ -251,8 +253,9 @@ def _header(stream: BinaryIO, size: int, name: str) -> tuple[dict[str, Any], int
     (length,) = struct.unpack("<Q", prefix)
     if length > MAX_HEADER or length > size - 8:
         _bad(name, f"its header would be {length} bytes long, in a file of {size}", "It may be cut off: copy it again.")
-    header = _parse(stream.read(length), f"the header of {name}")
-    if not isinstance(header, dict):
+    text = stream.read(length)
+    header = _parse(text, f"the header of {name}")
+    if not isinstance(header, dict) or not text.startswith(b"{"):  # no byte-order mark either: safetensors takes none
         _bad(name, "its header is not a JSON object")
     return header, 8 + length
 

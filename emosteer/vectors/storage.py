@@ -104,7 +104,7 @@ def files_to_push(folder: Path) -> dict[str, bytes]:
         InputError: As for `files_in`.
     """
     config, files = _checked(folder)
-    text = files.get(CARD_FILE, b"").decode()
+    text = files.get(CARD_FILE, b"").decode("utf-8-sig")
     text = card.rewritten(text, config, files) if text else card.new(config, files)
     return {**files, CARD_FILE: text.encode()}
 

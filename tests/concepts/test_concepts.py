@@ -695,8 +695,8 @@ BROKEN = {
     "empty": (b"", ["JSON"]),
     "text": (b"joy is a feeling", ["JSON"]),
     "cut short": (json.dumps(document()).encode()[:-20], ["JSON"]),
-    "Latin-1": (json.dumps(document(), ensure_ascii=False).replace("A door", "A café").encode("latin-1"), ["utf-8"]),
-    "UTF-16": (json.dumps(document()).encode("utf-16"), ["utf-8"]),
+    "Latin-1": (json.dumps(document(), ensure_ascii=False).replace("A door", "A café").encode("latin-1"), ["UTF-8"]),
+    "UTF-16": (json.dumps(document()).encode("utf-16"), ["UTF-8"]),
     "the same emotion twice": (json.dumps(document()).replace('"fear": {', '"joy": {').encode(), ["'joy'", "twice"]),
     "the same part twice": (
         json.dumps(document()).replace('"words"', '"sentences"').encode(),
@@ -707,7 +707,7 @@ BROKEN = {
     "number without end": (b'{"schema_version": ' + b"1" * 5_000 + b"}", ["JSON"]),
     "half a surrogate": (json.dumps(change(f"{JOY}/words/0", "a\ud800")).encode(), []),
     "nested deeply": (b"[" * 100_000, ["nested too deeply"]),
-    "bytes": (bytes(range(256)), ["utf-8"]),
+    "bytes": (bytes(range(256)), ["UTF-8"]),
 }
 
 

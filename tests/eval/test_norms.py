@@ -402,3 +402,54 @@ def test_category_norms_are_pairs_of_columns(tmp_path):
 )
 def test_what_is_no_table_of_categories_is_refused(tmp_path, rows, said):
     assert said in refused(load_category_norms, write(tmp_path, rows))
+
+
+# Tables as spreadsheets write them
+
+
+@pytest.mark.parametrize(
+    ("head", "separator"),
+    [
+        ("sep=;\n", ";"),
+        ("sep=;\r\n", ";"),
+        ('"sep=;"\n', ";"),
+        ("SEP=,\r\n", ","),
+        ("sep=\t\n", "\t"),
+        ("sep=|\n", "|"),
+        ("\n", ";"),
+    ],
+)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_first_line_may_name_the_separator(tmp_path, head, separator, mark):
+    lines = [("w", "v", "a"), *ratings(1, 9)]
+    text = "".join(separator.join(row) + "\r\n" for row in lines)
+    (tmp_path / "mine.csv").write_bytes(f"{mark}{head}{text}".encode())
+    assert described(tmp_path / "mine.csv").words == tuple(ENGLISH)
+    (tmp_path / "mine.csv").write_bytes(f"{mark}{head}{text}bad{separator}x{separator}1\r\n".encode())
+    assert f"line {len(lines) + 2}" in refused(described, tmp_path / "mine.csv")
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_commas_in_the_header_of_other_tables_separate_nothing(tmp_path, separator):
+    header = ("w", "Valence (mean, of all, 1 to 9)", "Arousal (mean, of all, 1 to 9)", "note, if any")
+    rows = [(*row, "seen, heard, read") for row in ratings(1, 9)]
+    path = tmp_path / "mine.csv"
+    path.write_text("".join(separator.join(row) + "\n" for row in [header, *rows]))
+    found = load_norms(path, language="en", word="w", valence=header[1], arousal=header[2], scale=(1, 9))
+    assert found.words == tuple(ENGLISH)
+
+
+def test_decimal_commas_are_told_as_such(tmp_path):
+    rows = [(word, valence.replace(".", ","), arousal.replace(".", ",")) for word, valence, arousal in ratings(1, 9)]
+    path = tmp_path / "mine.csv"
+    path.write_text("".join(";".join(row) + "\n" for row in [("w", "Valence, mean", "Arousal, mean"), *rows]))
+    message = refused(
+        load_norms, path, language="en", word="w", valence="Valence, mean", arousal="Arousal, mean", scale=(1, 9)
+    )
+    assert "Numbers have a point" in message
+
+
+@pytest.mark.parametrize("first", ["", "sep=;\n"])
+def test_ratings_of_categories_may_begin_with_a_mark_and_a_separator(tmp_path, first):
+    (tmp_path / "mine.csv").write_text(f"\ufeff{first}category;mine_v;mine_a\njoy;0.5;0.2\nfear;-0.5;0.8\n")
+    assert load_category_norms(tmp_path / "mine.csv") == {"mine": {"joy": (0.5, 0.2), "fear": (-0.5, 0.8)}}

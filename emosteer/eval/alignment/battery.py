@@ -79,7 +79,7 @@ def evaluate_alignment(
         permutations: Number of permutations for every p of the geometry; statistics that refit use a fifth of them.
         seed: Seed of divisions, permutations and resamples.
         cache: Folder that keeps the states of words, so that a second run reads nothing again.
-        progress: Whether to show progress bars if standard error is a terminal.
+        progress: Whether to show progress on standard error, as for `collect`.
 
     Returns:
         The report.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emosteer._util.atomic import write_folder
+from emosteer._util.text import checked
 from emosteer.errors import InputError
 from emosteer.eval.cache import digest_of, model_digest
 from emosteer.layers import decoder_layers, input_device
@@ -39,7 +40,7 @@ class Run:
         permutations: Number of permutations for every p.
         seed: Seed of everything that is drawn.
         cache: Folder of cached states, or None.
-        progress: Whether to show progress bars if standard error is a terminal.
+        progress: Whether to show progress on standard error, as for `collect`.
     """
 
     steered: SteeredModel
@@ -102,7 +103,7 @@ def word_states(
         layers: Layers to read.
         cache: Folder of earlier states, by model, tokenizer, frame, layers and words; None keeps nothing.
         digest: `model_digest` of the two, if it is known.
-        progress: Whether to show a progress bar if standard error is a terminal.
+        progress: Whether to show progress on standard error, as for `collect`.
 
     Returns:
         `[n_words, n_layers, d_model]`, float32.
@@ -151,7 +152,7 @@ def word_shapes(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> Sta
 
 
 def _token_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> list[list[int]]:
-    return [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
+    return [tokenizer(f" {checked(word, 'A word')}", add_special_tokens=False)["input_ids"] for word in words]
 
 
 def _load(file: Path) -> States:

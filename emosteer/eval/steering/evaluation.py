@@ -175,7 +175,7 @@ def evaluate_steering(
         temperature: Sampling temperature; for everything else, such as `top_p`, the model's generation config holds.
         seed: Seed of sampling and controls.
         cache: Folder that keeps finished batches of answers, so that an interrupted measurement can resume.
-        progress: Whether to show a progress bar if standard error is a terminal.
+        progress: Whether to show progress on standard error, as for `collect`.
 
     Returns:
         The report.

@@ -112,12 +112,12 @@ def merged_over(theirs: bytes, ours: bytes, repo_id: str) -> bytes:
         InputError: One of the cards cannot be read or edited.
     """
     try:
-        text = theirs.decode()
+        text = theirs.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(str(error)) from error
     require_ours(text, "there")
-    text = merged(text, ours.decode())
-    if prose(ours.decode()) not in text:
+    text = merged(text, ours.decode("utf-8-sig"))
+    if prose(ours.decode("utf-8-sig")) not in text:
         warn(
             f"The card of {repo_id} keeps its own text; what stands in README.md here outside of emosteer's part is "
             "not in it. Write it there, or let this card replace that one: --replace-card"
@@ -149,7 +149,7 @@ def existing(path: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The card {path} that is already there cannot be read ({error}).") from error
     require_ours(text, str(path))

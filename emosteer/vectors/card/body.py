@@ -96,8 +96,17 @@ def _first(config: Config, repo_id: str | None) -> list[str]:
         f'print(steered.chat("How was your morning?", emotion={{"{emotion}": -0.5}}, do_sample=True))',
         "```",
         "",
-        "Strength one is the dose that the table gives, zero is off, and a negative strength steers away.",
+        f"Strength one is {_strength_one(config)}, zero is off, and a negative strength steers away.",
     ]
+
+
+def _strength_one(config: Config) -> str:
+    """What strength 1.0 is, in words."""
+    fallback = "emosteer's fallback dose, which has not been measured on this model"
+    if not config.doses:
+        return fallback
+    lacking = config.emotions.keys() - config.doses.keys()
+    return "the dose that the table gives" + (f", or where it names none, {fallback}" if lacking else "")
 
 
 def _emotions(config: Config, steering: SteeringSummary | None) -> list[str]:

@@ -6,8 +6,8 @@ import pytest
 from huggingface_hub import hf_hub_download
 
 from emosteer import embedded
-from emosteer.demo.size import downloaded_bytes, weight_bytes
 from emosteer.errors import HubError, InputError
+from emosteer.hub.weights import downloaded_bytes, weight_bytes
 from tests.loopback import LoopbackHub, connected
 
 BASE = {"config.json": b"{}", "tokenizer.json": b"x" * 999}
