@@ -150,10 +150,10 @@ def _adapters(model: PreTrainedModel) -> Iterator[tuple[Any, ...]]:
     peft = sys.modules.get("peft")
     if peft is None:
         return
-    from peft.tuners.tuners_utils import BaseTunerLayer
+    layer_type = peft.tuners.tuners_utils.BaseTunerLayer
 
     for name, module in model.named_modules():
-        if isinstance(module, BaseTunerLayer):
+        if isinstance(module, layer_type):
             state = (module.active_adapters, module.merged_adapters, module.disable_adapters)
             yield name, *state, getattr(module, "scaling", None)
     if isinstance(model, peft.PeftModel):  # virtual tokens belong to no layer

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -148,8 +148,12 @@ def generate_cells(
     about = _about(steered, sampling, seed) if cache else None
     by_key: dict[tuple[Cell, str, int], Answer] = {}
     total = sum(map(len, batches))
-    count = nullcontext(progress) if isinstance(progress, Meter) else None
-    with count or Meter(f"Answering {counted(total, 'prompt')}", total, progress) as meter, side_pass(steered.model):
+    count: AbstractContextManager[Meter] = (
+        nullcontext(progress)
+        if isinstance(progress, Meter)
+        else Meter(f"Answering {counted(total, 'prompt')}", total, progress)
+    )
+    with count as meter, side_pass(steered.model):  # no tone but that of the cells
         for batch in batches:
             first = batch[0].cell
             options = dict(ways[first.way]) if first.way else {}

@@ -140,7 +140,8 @@ def test_steer_answers_in_a_tone(run, folder):
         (["--layers", "2-9"], "no layer"),
         (["--layers", "x"], "does not name layers"),
         (["-e", "joy", "--recipe", "stew"], "no recipe 'stew'"),
-        (["-e", "joy", "--recipe", "natural", "--layers", "2"], "Leave out --layers"),
+        (["-e", "joy", "--chat-template-kwargs", "{"], "no JSON object"),
+        (["-e", "joy", "--chat-template-kwargs", '{"tools": []}'], "knows no 'tools'"),
     ],
 )
 def test_a_tone_that_cannot_be_given_is_one_line(run, folder, args, says):
@@ -201,14 +202,29 @@ def test_a_concept_set_without_a_part_is_named_with_its_emotion(run, folder, tmp
     assert all(word in err for word in ("mine.json", "fear", "situations"))
 
 
-def test_a_model_without_a_chat_template_says_so(run, folder, tmp_path):
+def test_a_model_without_a_chat_template_continues_the_text(run, folder, tmp_path):
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = None
     tiny_model().save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
-    status, _, err = run("steer", "Hi", "-m", tmp_path / "base", "-v", folder / "vectors")
-    assert status == 1
-    assert "no chat template" in err
+    asked = ("-e", "joy", "-m", tmp_path / "base", "-v", folder / "vectors", "--max-new-tokens", "5", "--layers", "2")
+    status, out, _ = run("steer", "Hi", *asked, "--recipe", "natural", "--json")
+    assert status == 0
+    steered = emosteer.SteeredModel.from_pretrained(tmp_path / "base", vectors=folder / "vectors")
+    expected = steered.complete("Hi", emotion={"joy": 1.0}, layers=[2], recipe="natural", max_new_tokens=5)
+    told = json.loads(out)
+    assert (told["answer"], told["finish_reason"], told["completion_tokens"]) == (expected.strip(), "length", 5)
+
+
+def test_text_is_decoded_as_the_models_generation_config_says(run, folder):
+    steered = emosteer.SteeredModel.from_pretrained(folder / "model", vectors=folder / "vectors")
+    asked = ("-e", "joy", "-m", folder / "model", "-v", folder / "vectors", "--max-new-tokens", "5")
+    _, out, err = run("steer", "Hi", *asked)
+    assert out.strip() == steered.chat("Hi", emotion={"joy": 1.0}, max_new_tokens=5).strip()
+    assert "cut after 5 tokens" in err
+    _, out, _ = run("steer", "Hi", *asked, "--temperature", "3", "--seed", "2")
+    sampled = {"do_sample": True, "temperature": 3.0, "seed": 2}
+    assert out.strip() == steered.chat("Hi", emotion={"joy": 1.0}, max_new_tokens=5, **sampled).strip()
 
 
 def test_vectors_of_another_model_are_refused(run, folder, tmp_path):
