@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Mapping
 from copy import copy
@@ -32,7 +33,6 @@ __all__ = [
     "end_tokens",
     "option",
     "prompt_of",
-    "refuse_several",
     "sequences",
     "text_prompt",
 ]
@@ -142,19 +142,6 @@ def option(model: PreTrainedModel, options: Mapping[str, Any], name: str) -> Any
     return next((value for value in values if value is not None), None)
 
 
-def refuse_several(model: PreTrainedModel, options: Mapping[str, Any]) -> None:
-    """Check that `generate` returns one sequence for each prompt.
-
-    Raises:
-        InputError: It would return several.
-    """
-    if (count := option(model, options, "num_return_sequences") or 1) != 1:
-        raise InputError(
-            f"num_return_sequences is {count}, where each answer is one.",
-            "Use chat_each() with a tone for each answer, or generate().",
-        )
-
-
 def answer_options(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -179,20 +166,11 @@ def answer_options(
         The options. `max_new_tokens` is always among them, unless they are in a generation config of the caller's.
 
     Raises:
-        InputError: A length is no whole number or leaves no room for an answer, there would be several answers, or the
-            prompt is among the options.
+        InputError: A length is no whole number or leaves no room for an answer, there would be several answers, or
+            options are not for the model to answer with: the prompt, variables of the chat template.
     """
-    prompts = (*PROMPTS, "attention_mask")
-    if given := [name for name in prompts if options.get(name) is not None]:
-        raise InputError(f"{given[0]} is made from the message.", "Use generate() to pass one of your own.")
-    options = {name: value for name, value in options.items() if name not in prompts}
-    refuse_several(model, options)
-    if option(model, options, "token_healing"):
-        raise InputError("token_healing rewrites the end of the prompt.", "Leave it out, or use generate().")
-    if stream and options.get("streamer") is not None:
-        raise InputError("stream=True has a streamer of its own.", "Leave out streamer, or stream.")
-    if stream and (beams := option(model, options, "num_beams") or 1) > 1:
-        raise InputError(f"{beams} beams cannot be streamed: the best is known at the end.", "Leave out num_beams.")
+    _refuse(model, tokenizer, options, stream)
+    options = {name: value for name, value in options.items() if name not in (*PROMPTS, "attention_mask")}
     limit = _new_tokens(model, tokens, options)
     options = {name: value for name, value in options.items() if name != "max_length"} | {"max_new_tokens": limit}
     if option(model, options, "pad_token_id") is None:  # so that generate does not warn
@@ -206,6 +184,33 @@ def answer_options(
         config = options["generation_config"] = copy(options["generation_config"])
         config.update(max_length=None, **{name: options.pop(name) for name in list(options) if hasattr(config, name)})
     return options
+
+
+def _refuse(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any], stream: bool
+) -> None:
+    """Raise if an option cannot be used for one answer."""
+    from transformers import GenerationConfig
+
+    for name in (*PROMPTS, "attention_mask"):
+        if options.get(name) is not None:
+            raise InputError(f"{name} is made from the message.", "Use generate() to pass one of your own.")
+    known = {*inspect.signature(model.generate).parameters, *vars(GenerationConfig())}
+    for name in options.keys() - known:
+        if name in ("tools", "documents") or name in str(tokenizer.chat_template):
+            hint = f"Give it as chat_template_kwargs={{{name!r}: …}}."
+            raise InputError(f"{name} is for the chat template, not for generate.", hint)
+    if (count := option(model, options, "num_return_sequences") or 1) != 1:
+        raise InputError(
+            f"num_return_sequences is {count}, where each answer is one.",
+            "Use chat_each() with a tone for each answer, or generate().",
+        )
+    if option(model, options, "token_healing"):
+        raise InputError("token_healing rewrites the end of the prompt.", "Leave it out, or use generate().")
+    if stream and options.get("streamer") is not None:
+        raise InputError("stream=True has a streamer of its own.", "Leave out streamer, or stream.")
+    if stream and (beams := option(model, options, "num_beams") or 1) > 1:
+        raise InputError(f"{beams} beams cannot be streamed: the best is known at the end.", "Leave out num_beams.")
 
 
 def _new_tokens(model: PreTrainedModel, tokens: int, options: Mapping[str, Any]) -> int:

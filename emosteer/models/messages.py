@@ -139,10 +139,12 @@ def rendered(
         raise InputError(f"{variables!r:.60} are no variables of a chat template.", "As {'enable_thinking': False}.")
     if ours := [name for name in variables if name in _OURS]:
         raise InputError(f"{ours[0]} is no variable of the chat template: it is set by what is asked.", "Leave it out.")
-    if unknown := _unknown(tokenizer, variables):
-        raise InputError(f"The chat template knows no {unknown!r}.", "Leave it out, it would change nothing.")
     try:
+        if unknown := [name for name in variables if name not in _template(tokenizer, variables)]:
+            raise InputError(f"The chat template knows no {unknown[0]!r}.", "Leave it out, it would change nothing.")
         return tokenizer.apply_chat_template([dict(message) for message in messages], **variables, **options)
+    except InputError:
+        raise
     except (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = "Change the messages, or what the template is given."
@@ -159,12 +161,10 @@ def rendered(
         raise InputError(f"The chat template does not take these messages: {reason[:200]}", hint) from error
 
 
-def _unknown(tokenizer: PreTrainedTokenizerBase, variables: Mapping[str, Any]) -> str | None:
-    """Return a variable that the chat template does not mention, or None."""
-    if not variables or "chat_template" in variables:
-        return None
-    template = tokenizer.get_chat_template(tools=variables.get("tools"))
-    return next((name for name in variables if name not in template), None)
+def _template(tokenizer: PreTrainedTokenizerBase, variables: Mapping[str, Any]) -> str:
+    """Return the chat template that is rendered, which may be one of several, or one that is among the variables."""
+    own = variables.get("chat_template")
+    return f"chat_template {tokenizer.get_chat_template(own, tools=variables.get('tools'))}"
 
 
 def _merged(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:

@@ -306,6 +306,8 @@ def test_a_generation_config_is_left_as_it_was(steered):
         {"seed": True},
         {"seed": 2**64},
         {"token_healing": True},
+        {"tools": []},
+        {"add_generation_prompt": True},
         {"stream": True, "num_beams": 2},
         {"stream": True, "generation_config": GenerationConfig(num_beams=2)},
         {"stream": True, "streamer": _Collect()},
