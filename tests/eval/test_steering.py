@@ -446,3 +446,11 @@ def test_the_report_is_json_figures_and_tables(steered, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         write_report(report, tmp_path / "file")
+
+
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_answers_too_short_for_a_measure_leave_it_out(steered, tmp_path, tokens):
+    report = measure(steered, max_new_tokens=tokens, prompts=PROMPTS[:1], n_prompts=1, strengths=[1.0])
+    json.dumps(report.to_dict(), allow_nan=False)
+    write_report(report, tmp_path)
+    assert "distinct_3" not in report.cell("additive", "joy", 1.0).variety

@@ -45,7 +45,7 @@ class Scores:
     def mean(several: Sequence[Scores]) -> Scores:
         """Return the unweighted mean over emotions answered on the same prompts, of those that have a score."""
 
-        def averaged(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        def averaged(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
             names = dict.fromkeys(name for row in rows for name in row)
             return {name: np.mean([row[name] for row in rows if name in row], axis=0) for name in names}
 
@@ -53,7 +53,7 @@ class Scores:
         judged = {
             judge: averaged([scores.judged[judge] for scores in several if judge in scores.judged]) for judge in judges
         }
-        variety = {name: float(np.mean([scores.variety[name] for scores in several])) for name in several[0].variety}
+        variety = {name: float(value) for name, value in averaged([scores.variety for scores in several]).items()}
         return Scores(
             sum(scores.n for scores in several), averaged([scores.text for scores in several]), judged, variety
         )
@@ -124,7 +124,8 @@ class Measures:
             toned, untoned = (self._variety(indices, own, weights, n, name) for indices in (rows, paired))
             with np.errstate(invalid="ignore", divide="ignore"):
                 text[f"{name}_ratio"] = toned / untoned
-            variety[name] = float(toned[0])
+            if not np.isnan(toned[0]):  # answers too short to have any
+                variety[name] = float(toned[0])
         judged = {
             name: {score: mean(column) for score, column in self._verdicts(judge, emotion, label).items()}
             for name, judge in self._judges.items()
