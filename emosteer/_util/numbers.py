@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import Any, TypeGuard
 
-from emosteer.errors import ToneError
+from emosteer.errors import InputError, ToneError
 
-__all__ = ["is_finite_number", "is_whole_number", "layer_numbers"]
+__all__ = ["checked_seed", "is_finite_number", "is_whole_number", "layer_numbers"]
 
 
 def is_whole_number(value: Any) -> bool:
@@ -20,6 +20,22 @@ def is_whole_number(value: Any) -> bool:
         return value.__index__() == value and str(getattr(value, "dtype", "")) not in ("bool", "torch.bool")
     except (TypeError, ValueError, RuntimeError):  # an array of several
         return False
+
+
+def checked_seed(seed: Any, least: int = 0) -> int:
+    """Return a seed as a Python integer.
+
+    Args:
+        seed: What a caller gave.
+        least: Smallest seed; numpy knows no negative ones, torch takes them from −2⁶³.
+
+    Raises:
+        InputError: It is not a whole number from the smallest up to 2⁶⁴ − 1.
+    """
+    if not is_whole_number(seed) or not least <= int(seed) < 2**64:
+        sign = "" if least else " that is not negative"
+        raise InputError(f"The seed is {seed!r:.60}, expected a whole number{sign}.", "As seed=0.")
+    return int(seed)
 
 
 def layer_numbers(layers: Any) -> tuple[int, ...]:

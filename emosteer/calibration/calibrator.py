@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from emosteer._util import strict_json
+from emosteer._util.numbers import checked_seed
 from emosteer._util.progress import Meter, counted
 from emosteer._util.stats import resamples
 from emosteer.calibration.bench import PLAIN, SAMPLING, Bench, ScoredAnswer, dealt, even_weights
@@ -92,7 +93,7 @@ def calibrate(
         vectors.dose(name)  # a misspelt one is an error now
     if not 0 < budget < math.inf:
         raise InputError(f"The budget is {budget}, it must be a positive number.", "0.5 nats a token is the default.")
-    language = language_of(vectors, language, prompts)
+    seed, language = checked_seed(seed), language_of(vectors, language, prompts)
     if prompts is None:
         kind: Literal["questions", "openings"] = "questions" if steered.tokenizer.chat_template else "openings"
         prompts = load_prompts("development", language, kind=kind)

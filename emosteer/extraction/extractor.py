@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emosteer._util import strict_json
+from emosteer._util.numbers import layer_numbers
 from emosteer.concepts import ConceptSet
 from emosteer.errors import ConceptError, InputError, ToneError
 from emosteer.extraction.methods import METHODS, Method
@@ -69,7 +70,7 @@ def extract(
     if not concepts.emotions:
         raise ConceptError(f"The concept set {concepts.name!r} has no emotions.")
     corpus = Corpus.of(concepts)
-    kept = tuple(sorted(set(range(len(decoder_layers(model))) if layers is None else layers)))
+    kept = tuple(sorted(set(range(len(decoder_layers(model))) if layers is None else layer_numbers(layers))))
     if not kept:
         raise ToneError("No layer is to be kept.", "Name at least one, or leave layers out for all.")
     if twins := corpus.twins(corpus.all):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from emosteer._util.numbers import layer_numbers
 from emosteer._util.progress import Meter, counted
 from emosteer._util.text import BYTE_ORDER_MARK, checked
 from emosteer.errors import InputError, ToneError
@@ -117,7 +118,7 @@ def collect(
     import torch
 
     blocks = decoder_layers(model)
-    layers = tuple(range(len(blocks)) if layers is None else layers)
+    layers = tuple(range(len(blocks))) if layers is None else layer_numbers(layers)
     if not layers:
         raise ToneError("The list of layers is empty.", "Name at least one, or leave layers out for all.")
     for layer in layers:

@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from emosteer._util.numbers import is_whole_number
-from emosteer.errors import InputError
+from emosteer._util.numbers import checked_seed
 from emosteer.layers import input_device
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-__all__ = ["checked_seed", "drawing"]
+__all__ = ["drawing"]
 
 _lock = threading.Lock()  # torch has one random state for all threads
 
@@ -40,7 +39,7 @@ def drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) -
     if seed is None:
         yield options
         return
-    seed = checked_seed(seed)
+    seed = checked_seed(seed, least=-(2**63))
     device = input_device(model)
     # An accelerator (CUDA, XPU, MPS, …) has a random state of its own.
     accelerators = [] if device.type == "cpu" else [torch.get_device_module(device)]
@@ -83,17 +82,6 @@ def drawing(seed: int | None, model: PreTrainedModel, options: dict[str, Any]) -
         yield drawn
     finally:
         restore()  # generation may have stopped between the two
-
-
-def checked_seed(seed: Any) -> int:
-    """Return a seed as a Python integer.
-
-    Raises:
-        InputError: It is not a whole number that torch takes.
-    """
-    if not is_whole_number(seed) or not -(2**63) <= int(seed) < 2**64:
-        raise InputError(f"The seed is {seed!r:.60}, expected a whole number.", "As seed=0, or None for none.")
-    return int(seed)
 
 
 class _Restoring:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from emosteer._util.numbers import layer_numbers
 from emosteer.concepts import ConceptSet
 from emosteer.errors import ConceptError
 from emosteer.models.activations import collect, encode
@@ -56,7 +57,7 @@ def fit_readout(
     """
     import torch
 
-    layers = tuple(layers) if layers is not None else _middle_layers(vectors.layers)
+    layers = layer_numbers(layers) if layers is not None else _middle_layers(vectors.layers)
     concepts = _texts_for(vectors)
     neutral = [text for part in concepts.neutral.values() for text in part.sentences]
     rated = _rated(concepts, vectors)

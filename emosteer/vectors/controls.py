@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from emosteer._util.numbers import checked_seed
 from emosteer.layers import decoder_layers, hidden_of, run_blocks
 from emosteer.models.side_pass import side_pass
 
@@ -15,7 +16,18 @@ if TYPE_CHECKING:
 
 TOKENS = 64
 
-__all__ = ["random_units", "residual_norms"]
+__all__ = ["generator_of", "random_units", "residual_norms"]
+
+
+def generator_of(seed: int) -> torch.Generator:
+    """Return a random state of its own on the CPU.
+
+    Raises:
+        InputError: The seed is none.
+    """
+    import torch
+
+    return torch.Generator("cpu").manual_seed(checked_seed(seed))
 
 
 def residual_norms(model: PreTrainedModel, generator: torch.Generator) -> Tensor:

@@ -261,24 +261,21 @@ class EmotionVectors:
         Returns:
             Vectors for every layer, without doses.
         """
-        import torch
+        from emosteer.vectors.controls import generator_of, random_units, residual_norms
 
-        from emosteer.vectors.controls import random_units, residual_norms
-
-        generator = torch.Generator("cpu").manual_seed(seed)
+        generator = generator_of(seed)
         base = base_model_of(model)
         norms = residual_norms(model, generator)
-        directions = {name: random_units(len(norms), base.hidden_size, generator) for name in emotions}
+        names = [emotions] if isinstance(emotions, str) else emotions
+        directions = {name: random_units(len(norms), base.hidden_size, generator) for name in names}
         return cls(directions, norms, tuple(range(len(norms))), base)
 
     @classmethod
     def random_like(cls, vectors: EmotionVectors, *, seed: int = 0) -> EmotionVectors:
         """Return the control of equal norm: the same emotions, doses, layers and norms with random directions."""
-        import torch
+        from emosteer.vectors.controls import generator_of, random_units
 
-        from emosteer.vectors.controls import random_units
-
-        generator = torch.Generator("cpu").manual_seed(seed)
+        generator = generator_of(seed)
         shape = len(vectors.layers), vectors.hidden_size
         directions = {name: random_units(*shape, generator) for name in vectors.emotions}
         return replace(

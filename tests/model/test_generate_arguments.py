@@ -15,8 +15,11 @@ from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
 import emosteer
-from emosteer.errors import EmosteerError, InputError
-from tests.conftest import few, tiny_model, tiny_tokenizer
+from emosteer.errors import EmosteerError, InputError, ToneError
+from emosteer.eval import evaluate_alignment, evaluate_steering
+from emosteer.models.activations import collect
+from emosteer.reading.fit import fit_readout
+from tests.conftest import few, small_concepts, tiny_config, tiny_model, tiny_tokenizer
 
 MESSAGE, TEXT = "How was your morning?", "Once upon a time"
 SHORT = {"max_new_tokens": 6, "do_sample": False}
@@ -391,3 +394,38 @@ def test_an_answer_says_why_it_ended(steered, options, reason):
     assert answer.finish_reason == reason
     assert answer.text == steered.chat(MESSAGE, **{"do_sample": False, "max_new_tokens": 60, **options})
     assert SimpleNamespace(**vars(answer)).thoughts == ""
+
+
+@pytest.mark.parametrize("seed", [1.5, "1", True, -1, 2**64])
+def test_what_is_no_seed_is_refused_wherever_something_is_drawn(steered, seed):
+    doors = [
+        lambda: emosteer.EmotionVectors.random(steered.model, ["joy"], seed=seed),
+        lambda: emosteer.EmotionVectors.random_like(steered.vectors, seed=seed),
+        lambda: emosteer.calibrate(steered, seed=seed),
+        lambda: evaluate_steering(steered, seed=seed),
+        lambda: evaluate_alignment(steered, languages=["en"], seed=seed),
+    ]
+    for door in doors:
+        with pytest.raises(InputError, match="seed"):
+            door()
+
+
+@pytest.mark.parametrize("layers", ["2", 2.5, [True], [1.5], None])
+def test_what_are_no_layers_is_refused_wherever_layers_are_named(steered, layers):
+    model, tokenizer, vectors = steered.model, steered.tokenizer, steered.vectors
+    biased = tiny_model(tiny_config(mlp_bias=True))
+    of_biased = emosteer.EmotionVectors.random(biased, "joy")
+    doors = [
+        lambda layers: emosteer.extract(model, tokenizer, small_concepts(), layers=layers).layers,
+        lambda layers: collect(model, tokenizer, ["A bus?"], layers=layers).states.shape,
+        lambda layers: fit_readout(model, tokenizer, vectors, layers=layers, progress=False).weights.keys(),
+        lambda layers: emosteer.bake(biased, of_biased, {"joy": 1.0}, layers=layers),
+        lambda layers: emosteer.steer(model, vectors, {"joy": 1.0}, layers=layers),
+    ]
+    for door in doors:
+        if layers is None:  # several, or one alone
+            door(np.array([1, 2]))
+            door(2)
+        else:
+            with pytest.raises(ToneError, match="are no layers"):
+                door(layers)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emosteer._util.numbers import checked_seed
 from emosteer._util.stats import DRAWS
 from emosteer.concepts import ConceptSet
 from emosteer.concepts.conceptset import built_in
@@ -97,7 +98,7 @@ def evaluate_alignment(
         raise InputError("There is no language to measure.", "Name one with languages=, such as ['en'].")
     sets = categories if isinstance(categories, Mapping) else load_category_norms(categories) if categories else {}
     _check(chosen, loaded, sets)  # now rather than after minutes of reading
-    run = Run(steered, layer_grid(steered.model), permutations, seed, cache, progress)
+    run = Run(steered, layer_grid(steered.model), permutations, checked_seed(seed), cache, progress)
     emotions = {language: Emotions(run, language) for language in chosen}
     words = [Words(run, each) for each in loaded]
     own = emotions[chosen[0]].own

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from emosteer._util.numbers import checked_seed
 from emosteer._util.stats import Estimate, estimate, rank_correlation
 from emosteer.errors import InputError
 from emosteer.eval.judges import BASIC, Agreement, Judge, agreement, heard_as, judges_of
@@ -191,7 +192,7 @@ def evaluate_steering(
     for emotion in emotions:
         steered.vectors.dose(emotion)  # a misspelt one is an error now
     levels = tuple(sorted({float(strength) for strength in strengths} - {0.0}))
-    language = language_of(steered.vectors, language, prompts)
+    seed, language = checked_seed(seed), language_of(steered.vectors, language, prompts)
     if prompts is None:
         kind: Literal["questions", "openings"] = "questions" if steered.tokenizer.chat_template else "openings"
         prompts = load_prompts("held_out", language, kind=kind)
