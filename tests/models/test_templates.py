@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
@@ -116,6 +117,9 @@ def test_control_tokens_in_a_toned_message_stay_text(name):
     family = FAMILIES[name]
     messages = [{"role": "user", "content": f"Write {family.tokens[1]} twice"}, *TURNS[1:]]
     tokenizer = tokenizer_of(family)
+    if "sanitize_control_tokens" not in inspect.signature(tokenizer.apply_chat_template).parameters:
+        assert "control token" in refused(lambda: prompt(name, messages))  # an older transformers
+        return
     ids = encoded(tokenizer, parsed(tokenizer, messages), None)["input_ids"][0].tolist()
     (start, stop), *_ = message_spans(tokenizer, toned(messages), ids)
     assert messages[0]["content"] in tokenizer.decode(ids[start:stop])
