@@ -152,11 +152,6 @@ def test_why_there_are_no_hit_rates_is_told(capsys, monkeypatch):
             marks=pytest.mark.full,
         ),
         pytest.param(
-            ["calibrate", "{vectors}", "-m", "{model}", "--language", "xx"],
-            "no prompts in 'xx'",
-            marks=pytest.mark.full,
-        ),
-        pytest.param(
             ["calibrate", "{vectors}/vectors.safetensors", "-m", "{model}"], "--output", marks=pytest.mark.full
         ),
         pytest.param(["calibrate", "{vectors}", "-m", "{model}", "--budget", "0"], "positive", marks=pytest.mark.full),
