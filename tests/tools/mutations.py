@@ -404,4 +404,52 @@ MUTANTS = (
         'UNPRINTABLE.sub("\\N{REPLACEMENT CHARACTER}", text)',
         "demo/test_figures.py::test_no_text_becomes_markup",
     ),
+    Mutant(
+        "model's own length ignored",
+        "for source in (options, config, own):",
+        "for source in (options, config):",
+        "model/test_generate_arguments.py::test_a_length_that_somebody_set_holds_at_every_door",
+    ),
+    Mutant(
+        "cut told as ended",
+        'return "length"',
+        'return "stop"',
+        "model/test_generate_arguments.py::test_an_answer_says_why_it_ended",
+    ),
+    Mutant(
+        "thoughts streamed",
+        '"streamer": _OfAnswer(streamer, reply),',
+        '"streamer": _OfAnswer(streamer, Reply(None)),',
+        "model/test_thoughts.py::test_a_stream_gives_the_pieces_of_the_answer_alone",
+    ),
+    Mutant(
+        "tone in the other part",
+        "float(held[column - answer] == self._in_answer)",
+        "float(held[column - answer] != self._in_answer)",
+        "model/test_thoughts.py::test_a_tone_holds_in_the_thoughts_or_in_the_answer_alone",
+    ),
+    Mutant(
+        "moved messages unnoticed",
+        "before <= span[0] <= span[1] <= len(text)",
+        "True",
+        "models/test_templates.py::test_a_message_with_a_tone_of_its_own_is_found_where_its_words_stand",
+    ),
+    Mutant(
+        "template's own words toned",
+        "bounds = [(words[0] or (0, 0))[0], *ends]",
+        "bounds = [0, *ends]",
+        "models/test_templates.py::test_a_message_with_a_tone_of_its_own_is_found_where_its_words_stand",
+    ),
+    Mutant(
+        "unknown variables dropped",
+        "if unknown := [name for name in variables if name not in _template(tokenizer, variables)]:",
+        "if unknown := []:",
+        "models/test_templates.py::test_tools_reach_the_model_or_are_refused",
+    ),
+    Mutant(
+        "last message left out unnoticed",
+        "if text == other:",
+        "if False:",
+        "models/test_templates.py::test_what_a_template_refuses_is_one_line",
+    ),
 )
