@@ -195,7 +195,8 @@ def _refuse(
     for name in (*PROMPTS, "attention_mask"):
         if options.get(name) is not None:
             raise InputError(f"{name} is made from the message.", "Use generate() to pass one of your own.")
-    known = {*inspect.signature(model.generate).parameters, *vars(GenerationConfig())}
+    generate: Any = model.generate
+    known = {*inspect.signature(generate).parameters, *vars(GenerationConfig())}
     for name in options.keys() - known:
         if name in ("tools", "documents") or name in str(tokenizer.chat_template):
             hint = f"Give it as chat_template_kwargs={{{name!r}: …}}."
