@@ -115,6 +115,7 @@ EITHER = [
     *("bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra", "ernie", "megatron-bert"),
     *("rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "xlm-roberta", "xlm-roberta-xl", "xmod"),
 ]
+SEEING_AHEAD = ("big_bird", "megatron-bert", "rembert", "roformer")
 
 
 @quickly(EITHER)
@@ -123,6 +124,8 @@ def test_a_class_that_can_be_either_is_refused_as_an_encoder(model_type):
     with pytest.raises(IncompatibleModelError, match=r"in both directions.*is_decoder=True"):
         decoder_layers(built(config(model_type)))
     assert shrunk(model_type).config.is_decoder
+    if model_type in SEEING_AHEAD and Version(transformers.__version__) < Version("5.23"):
+        pytest.skip("as a decoder too, it sees the whole prompt in versions of transformers before 5.23")
     assert is_causal(shrunk(model_type))
 
 
