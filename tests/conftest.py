@@ -15,7 +15,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
@@ -84,6 +84,18 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
         chat_template=CHAT_TEMPLATE,
         padding_side="left",
     )
+
+
+def talkative():
+    """A tiny model whose answers are text and depend on what it reads, and its tokenizer, which decodes bytes."""
+    model, tokenizer = tiny_model(), tiny_tokenizer()
+    tokenizer.backend_tokenizer.decoder = decoders.ByteLevel()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(8)
+        model.lm_head.weight[263:] = 0  # no text
+    return model, tokenizer
 
 
 def small_concepts() -> ConceptSet:

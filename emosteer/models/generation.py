@@ -197,8 +197,8 @@ def _refuse(
             raise InputError(f"{name} is made from the message.", "Use generate() to pass one of your own.")
     generate: Any = model.generate
     known = {*inspect.signature(generate).parameters, *vars(GenerationConfig())}
-    for name in options.keys() - known:
-        if name in ("tools", "documents") or name in str(tokenizer.chat_template):
+    for name in options:
+        if name not in known and (name in ("tools", "documents") or name in str(tokenizer.chat_template)):
             hint = f"Give it as chat_template_kwargs={{{name!r}: …}}."
             raise InputError(f"{name} is for the chat template, not for generate.", hint)
     if (count := option(model, options, "num_return_sequences") or 1) != 1:

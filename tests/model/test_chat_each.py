@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tokenizers import decoders
 
 import emosteer
 from emosteer import Keyframes, Thermostat
 from emosteer.errors import InputError, ToneError
 from emosteer.vectors.types import Dose
-from tests.conftest import tiny_model, tiny_tokenizer
+from tests.conftest import talkative
 
 MESSAGE = "How was your morning?"
 TONES = [{"joy": 1.5}, None, Keyframes({0: {"fear": 2.0}, 6: {"calm": 2.0}}), {"fear": 1.0, "calm": -0.5}]
@@ -23,13 +22,7 @@ SAMPLING = {"do_sample": True, "top_k": 0, "max_new_tokens": 12}
 @pytest.fixture(scope="module")
 def steered():
     """A tiny model that depends on what it reads."""
-    model, tokenizer = tiny_model(), tiny_tokenizer()
-    tokenizer.backend_tokenizer.decoder = decoders.ByteLevel()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(8)
-        model.lm_head.weight[263:] = 0  # no text
+    model, tokenizer = talkative()
     vectors = emosteer.EmotionVectors.random(model, ["joy", "fear", "calm"], seed=1)
     doses = {name: Dose(0.5, (1, 2), (1.0, 0.5)) for name in vectors.emotions}
     return emosteer.SteeredModel(model, tokenizer, replace(vectors, doses=doses))

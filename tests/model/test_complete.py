@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import torch
-from tokenizers import decoders
 
 import emosteer
 from emosteer.errors import InputError
 from emosteer.vectors.types import Dose
-from tests.conftest import tiny_model, tiny_tokenizer
+from tests.conftest import talkative
 from tests.oracle import added, deltas
 
 TEXT, JOY = "Once upon a time", {"joy": 1.5}
@@ -20,14 +18,8 @@ OPTIONS = {"do_sample": False, "max_new_tokens": 12}
 
 @pytest.fixture(scope="module")
 def steered():
-    model, tokenizer = tiny_model(), tiny_tokenizer()
-    tokenizer.backend_tokenizer.decoder = decoders.ByteLevel()
+    model, tokenizer = talkative()
     tokenizer.chat_template = None
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(8)
-        model.lm_head.weight[263:] = 0  # no text
     vectors = emosteer.EmotionVectors.random(model, ["joy", "fear"], seed=1)
     doses = {name: Dose(0.5, (1, 2), (1.0, 0.5)) for name in vectors.emotions}
     return emosteer.SteeredModel(model, tokenizer, replace(vectors, doses=doses))

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tokenizers import decoders
 from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
@@ -19,7 +18,7 @@ from emosteer.errors import EmosteerError, InputError, ToneError
 from emosteer.eval import evaluate_alignment, evaluate_steering
 from emosteer.models.activations import collect
 from emosteer.reading.fit import fit_readout
-from tests.conftest import few, small_concepts, tiny_config, tiny_model, tiny_tokenizer
+from tests.conftest import few, small_concepts, talkative, tiny_config, tiny_model
 
 MESSAGE, TEXT = "How was your morning?", "Once upon a time"
 SHORT = {"max_new_tokens": 6, "do_sample": False}
@@ -148,13 +147,7 @@ QUICK = ("generation_config", "return_dict_in_generate", "stop_strings", "num_be
 
 @pytest.fixture(scope="module")
 def steered():
-    model, tokenizer = tiny_model(), tiny_tokenizer()
-    tokenizer.backend_tokenizer.decoder = decoders.ByteLevel()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(8)
-        model.lm_head.weight[263:] = 0  # no text
+    model, tokenizer = talkative()
     vectors = emosteer.EmotionVectors.random(model, ["joy", "fear", "calm"], seed=1)
     return emosteer.SteeredModel(model, tokenizer, vectors)
 
