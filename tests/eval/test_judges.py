@@ -166,7 +166,9 @@ def test_the_chinese_judge_knows_chinese_and_hears_answers_that_do_not_name_thei
     found = judge.probabilities(texts, BASIC)
     np.testing.assert_allclose(sum(found.values()), 1, rtol=1e-5)
     best = np.stack([found[name] for name in BASIC]).argmax(0)
-    assert np.mean([BASIC[i] == name for i, name in zip(best, np.repeat(list(said), 10), strict=True)]) >= FLOOR
+    assert (
+        np.mean([BASIC[i] == name for i, name in zip(best, np.repeat(list(said), 10), strict=True)]) >= 0.4
+    )  # chance: 0.17
     named = {
         word for concept in emosteer.ConceptSet.load("zh").concepts.values() for word in concept.texts["zh"].word_family
     }

@@ -223,17 +223,17 @@ def test_judges_that_do_not_know_the_language_are_left_out_and_warned_of():
     assert judges_of("fr", [told, silent]) == ([told, silent], ())
     assert EmbeddingJudge().languages == ("en",)
     with pytest.warns(EmosteerWarning, match="goemotions .*brighter-zh"):
-        assert judges_of("de") == ([], ("goemotions", "brighter", "brighter-zh", "goemotions-mpnet"))
+        assert judges_of("de") == ([], ("goemotions", "brighter", "brighter-zh", "brighter-zh-e5"))
 
 
 def test_by_default_those_judge_that_know_the_language_and_are_installed(monkeypatch):
-    monkeypatch.setattr("emosteer.eval.judges.mpnet_installed", lambda: False)
+    monkeypatch.setattr("emosteer.eval.judges.installed", lambda name: name == "ngrams")
     assert [judge.name for judge in judges_of("en-GB")[0]] == ["goemotions", "brighter"]
     (judge,), strangers = judges_of("zh-TW")
     assert (judge.name, strangers) == ("brighter-zh", ())
-    monkeypatch.setattr("emosteer.eval.judges.mpnet_installed", lambda: True)
+    monkeypatch.setattr("emosteer.eval.judges.installed", lambda name: True)
     monkeypatch.setattr("emosteer.eval.judges.EmbeddingJudge", lambda name: name)
-    assert judges_of("en")[0] == ["goemotions", "brighter", "goemotions-mpnet"]
+    assert judges_of("zh")[0] == ["brighter-zh", "brighter-zh-e5"]
 
 
 def test_the_shipped_judges_are_not_loaded_for_a_language_that_they_do_not_know(monkeypatch):

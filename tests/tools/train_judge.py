@@ -6,6 +6,8 @@
     python -m tests.tools.train_judge path/to/brighter emosteer/eval/data/judge-brighter-minilm.json
     python -m tests.tools.train_judge path/to/brighter emosteer/eval/data/judge-brighter-zh.json \\
         --encoder ngrams --language chn
+    python -m tests.tools.train_judge path/to/brighter emosteer/eval/data/judge-brighter-zh-e5.json \\
+        --encoder e5 --language chn
 
 The first folder is what the head is trained on. Further folders may follow the file, on which it is tried too, with the
 labels that both have: GoEmotions after BRIGHTER shows how well that head carries over.
@@ -95,7 +97,7 @@ def _brighter(folder: Path, part: str) -> Dataset:
     train = read("train")
     code, name = BRIGHTER_LANGUAGES[part]
     source = f"BRIGHTER {name} track B train (CC BY 4.0), {{}} texts with one strongest emotion"
-    return Dataset(train, read("dev"), labels, code, {"minilm": 1.0, "ngrams": 3.0}, source)
+    return Dataset(train, read("dev"), labels, code, {"minilm": 1.0, "e5": 100.0, "ngrams": 3.0}, source)
 
 
 def read_dataset(folder: Path, part: str = "eng", most: int | None = None) -> Dataset:
