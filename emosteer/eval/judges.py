@@ -299,16 +299,17 @@ class _Head:
 def _read(file: Path) -> _Head:
     try:
         data = strict_json.loads(file.read_bytes())
-        head = _Head(
-            _names(data["labels"]),
-            _names(data.get("languages", LANGUAGES)),  # the first heads told neither this nor their encoder
-            data.get("encoder", MINILM),
-            np.array(data["weights"], dtype=np.float32) * np.float32(data["scale"]),
-            np.array(data["bias"], dtype=np.float32),
-        )
+        with np.errstate(all="ignore"):  # what is too large becomes infinite, which is refused below
+            head = _Head(
+                _names(data["labels"]),
+                _names(data.get("languages", [*LANGUAGES])),  # the first heads told neither this nor their encoder
+                data.get("encoder", MINILM),
+                np.array(data["weights"], dtype=np.float32) * np.float32(data["scale"]),
+                np.array(data["bias"], dtype=np.float32),
+            )
         if head.encoder not in ENCODERS:
             raise ValueError(f"its encoder is none of {', '.join(ENCODERS)}")
-        if head.weights.ndim != 2 or not len(head.labels) == len(head.weights) == head.bias.size == len(head.bias):
+        if head.weights.ndim != 2 or len(head.weights) != len(head.labels) or head.bias.shape != (len(head.labels),):
             raise ValueError("it does not have one row of weights and one bias for each label")
         if not (np.isfinite(head.weights).all() and np.isfinite(head.bias).all()):
             raise ValueError("a weight is not a finite number")
@@ -318,12 +319,11 @@ def _read(file: Path) -> _Head:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    names = tuple(value)
-    if not names or isinstance(value, str) or not all(isinstance(name, str) for name in names):
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         raise ValueError("its labels or languages are not a list of names")
-    if len(set(names)) < len(names):
+    if len(set(value)) < len(value):
         raise ValueError("it names a label or language twice")
-    return names
+    return tuple(value)
 
 
 def _shipped(name: str) -> Path:

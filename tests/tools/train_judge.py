@@ -2,7 +2,7 @@
 
     python -m tests.tools.train_judge path/to/goemotions emosteer/eval/data/judge-goemotions-minilm.json
     python -m tests.tools.train_judge path/to/goemotions emosteer/eval/data/judge-goemotions-mpnet.json \\
-        --encoder mpnet --most 500
+        --encoder mpnet --most 150
     python -m tests.tools.train_judge path/to/brighter emosteer/eval/data/judge-brighter-minilm.json
     python -m tests.tools.train_judge path/to/brighter emosteer/eval/data/judge-brighter-zh.json \\
         --encoder ngrams --language chn
@@ -79,7 +79,7 @@ def _goemotions(folder: Path) -> Dataset:
 
     train = read("train")
     labels = (folder / "labels.txt").read_text(encoding="utf-8").split()
-    regularisation = {"minilm": 10.0, "mpnet": 10.0}
+    regularisation = {"minilm": 10.0, "mpnet": 1.0}
     return Dataset(train, read("dev"), labels, "en", regularisation, "GoEmotions train, {} texts with one label")
 
 
