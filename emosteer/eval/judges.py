@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from importlib import resources
 from itertools import combinations
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from emosteer._util import strict_json
 from emosteer._util.text import checked
 from emosteer.errors import FormatError, InputError, warn
-from emosteer.eval.encoder import LANGUAGES, SentenceEncoder, shared_encoder
+from emosteer.eval.encoder import ENCODERS, LANGUAGES, MINILM, SentenceEncoder, installed, shared_encoder
 from emosteer.eval.language import listed, same_language
 
 BASIC = ("joy", "sadness", "anger", "fear", "disgust", "surprise")
@@ -89,10 +89,12 @@ class Judge(Protocol):
 
 
 class EmbeddingJudge:
-    """A linear head on a sentence encoder, trained on labelled text: the offline default.
+    """A linear head on an encoder, trained on labelled text by `python -m tests.tools.train_judge`.
 
-    `"goemotions"` was trained on GoEmotions (Demszky et al. 2020) by `python -m tests.tools.train_judge` and knows
-    its 27 emotions and `neutral`; `"brighter"` was trained on other data. The encoder knows English only.
+    `"goemotions"`, the default, was trained on GoEmotions (Demszky et al. 2020) and knows its 27 emotions and
+    `neutral`; `"brighter"` was trained on other data, and `"goemotions-mpnet"` hears through another sentence encoder.
+    These know English only. `"brighter-zh"` and `"brighter-zh-e5"` know Chinese: they were trained on Chinese texts of
+    BRIGHTER (Muhammad et al. 2025), the first without the weights of any encoder.
 
     Args:
         head: Name of a head that comes with emosteer, or a file written by `train_judge`.
@@ -103,25 +105,24 @@ class EmbeddingJudge:
         MissingExtraError: The sentence encoder is not available.
     """
 
-    languages = LANGUAGES
-
     def __init__(self, head: str | Path = DEFAULT_HEAD) -> None:
         file = head if isinstance(head, Path) else _shipped(head)
-        try:
-            data = strict_json.loads(file.read_bytes())
-            self.labels = tuple(data["labels"])
-            self._weights = np.array(data["weights"], dtype=np.float32) * np.float32(data["scale"])
-            self._bias = np.array(data["bias"], dtype=np.float32)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FormatError(f"{file} is not the head of a judge ({error}).") from error
+        self._head = _read(file)
         self.name = head.stem if isinstance(head, Path) else head
-        self._encoder = shared_encoder()
+        self.labels = self._head.labels
+        self.languages = self._head.languages
+        self._encoder = shared_encoder(self._head.encoder)
+        if (width := self._head.weights.shape[1]) != self._encoder.width:
+            raise FormatError(
+                f"{file} has {width} weights for each label, where the encoder {self._head.encoder} gives "
+                f"{self._encoder.width} numbers."
+            )
 
     def probabilities(self, texts: Sequence[str], emotions: Sequence[str] | None = None) -> Mapping[str, np.ndarray]:
         """Return the probability of each emotion in each text, as every `Judge` does."""
         names = _choice(self, emotions)
         columns = [self.labels.index(name) for name in names]
-        shares = _softmax(self._encoder.encode(texts) @ self._weights[columns].T + self._bias[columns])
+        shares = _softmax(self._encoder.encode(texts) @ self._head.weights[columns].T + self._head.bias[columns])
         return dict(zip(names, shares.T, strict=True))
 
 
@@ -199,7 +200,8 @@ def judges_of(language: str, judges: Sequence[Judge] | None = None) -> tuple[lis
 
     Args:
         language: Language of the texts.
-        judges: Judges to choose among; by default those that come with emosteer.
+        judges: Judges to choose among; by default those that come with emosteer and know the language, of which those
+            on optional encoders (mpnet, e5) only judge where these are installed.
 
     Returns:
         The judges that know it, and the names of those that do not.
@@ -209,10 +211,14 @@ def judges_of(language: str, judges: Sequence[Judge] | None = None) -> tuple[lis
     """
     if judges is not None:
         spoken = {judge.name: getattr(judge, "languages", None) for judge in judges}
+        strangers = {name: known for name, known in spoken.items() if known and not same_language(language, known)}
     else:
-        spoken = dict.fromkeys(shipped_heads(), LANGUAGES)
-        judges = [EmbeddingJudge(name) for name in spoken] if same_language(language, LANGUAGES) else []
-    strangers = {name: known for name, known in spoken.items() if known and not same_language(language, known)}
+        heads = {name: _read(file) for name, file in shipped_heads().items()}
+        native = [name for name, head in heads.items() if same_language(language, head.languages)]
+        judges = [
+            EmbeddingJudge(name) for name in native if heads[name].encoder == MINILM or installed(heads[name].encoder)
+        ]
+        strangers = {} if native else {name: head.languages for name, head in heads.items()}
     if strangers:
         told = listed([f"{name} ({listed(known)})" for name, known in strangers.items()])
         warn(
@@ -276,9 +282,48 @@ def _kappa(first: np.ndarray, second: np.ndarray, n_labels: int) -> float | None
 
 def shipped_heads() -> dict[str, Path]:
     """Return the name and file of each head that comes with emosteer, the default first."""
-    files = Path(str(resources.files("emosteer.eval") / "data")).glob("judge-*-minilm.json")
+    files = Path(str(resources.files("emosteer.eval") / "data")).glob("judge-*.json")
     heads = {file.stem.removeprefix("judge-").removesuffix("-minilm"): file for file in files}
     return dict(sorted(heads.items(), key=lambda item: (item[0] != DEFAULT_HEAD, item[0])))
+
+
+@dataclass(frozen=True)
+class _Head:
+    labels: tuple[str, ...]
+    languages: tuple[str, ...]
+    encoder: str
+    weights: np.ndarray  # [n_labels, width]
+    bias: np.ndarray  # [n_labels]
+
+
+def _read(file: Path) -> _Head:
+    try:
+        data = strict_json.loads(file.read_bytes())
+        with np.errstate(all="ignore"):  # what is too large becomes infinite, which is refused below
+            head = _Head(
+                _names(data["labels"]),
+                _names(data.get("languages", [*LANGUAGES])),  # the first heads told neither this nor their encoder
+                data.get("encoder", MINILM),
+                np.array(data["weights"], dtype=np.float32) * np.float32(data["scale"]),
+                np.array(data["bias"], dtype=np.float32),
+            )
+        if head.encoder not in ENCODERS:
+            raise ValueError(f"its encoder is none of {', '.join(ENCODERS)}")
+        if head.weights.ndim != 2 or len(head.weights) != len(head.labels) or head.bias.shape != (len(head.labels),):
+            raise ValueError("it does not have one row of weights and one bias for each label")
+        if not (np.isfinite(head.weights).all() and np.isfinite(head.bias).all()):
+            raise ValueError("a weight is not a finite number")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise FormatError(f"{file} is not the head of a judge ({error}).") from error
+    return head
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        raise ValueError("its labels or languages are not a list of names")
+    if len(set(value)) < len(value):
+        raise ValueError("it names a label or language twice")
+    return tuple(value)
 
 
 def _shipped(name: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import emosteer
 from emosteer._util.stats import cluster_means, estimate, rank_correlation, resamples
 from emosteer.errors import FormatError, InputError
 from emosteer.eval import ClassifierJudge, EmbeddingJudge, load_prompts, nats_per_token
+from emosteer.eval.encoder import CharacterNgrams
 from emosteer.eval.fluency import nats_of_tokens, prompt_tokens
 from emosteer.eval.judges import BASIC, GOEMOTIONS_MAP, SentenceEncoder, agreement, heard_as, named_judge
 from emosteer.eval.steering import wording
@@ -120,11 +122,69 @@ def test_an_emotion_that_the_judge_does_not_know_is_named(judge):
         judge.probabilities(["x"], ["schadenfreude"])
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"labels": ["a"], "weights": 3}', '{"labels": 1}'])
+def head(**changes):
+    """Return a head that is right but for what is changed."""
+    rows = [[1] * CharacterNgrams.width, [2] * CharacterNgrams.width]
+    right = {"labels": ["a", "b"], "languages": ["xx"], "encoder": "ngrams", "scale": 0.1, "bias": [0, 1]}
+    return json.dumps({**right, "weights": rows, **changes})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{}", "[]", '{"labels": ["a"], "weights": 3}', '{"labels": 1}'),
+        *(head(labels=labels) for labels in ([], "ab", ["a"], ["a", "a"], ["a", 2], {"a": 1, "b": [2]}, None)),
+        *(head(languages=languages) for languages in ([], "xx", [1], 3)),
+        *(head(encoder=encoder) for encoder in ("nobody", 1, ["ngrams"])),
+        *(head(weights=weights) for weights in ([1, 2], [[1], [2, 3]], [[1, 2], [3, 4]], [["x"], ["y"]], [], 1)),
+        *(head(bias=bias) for bias in ([1], [[0], [1]], ["x", "y"], 1, [1e300, 0])),
+        *(head(scale=scale) for scale in ("x", None, 1e300, [1, 2])),
+    ],
+)
 def test_a_file_that_is_no_head_is_refused(tmp_path, content):
     (tmp_path / "head.json").write_text(content)
     with pytest.raises(FormatError, match="head"):
         EmbeddingJudge(tmp_path / "head.json")
+
+
+def test_a_head_says_its_encoder_and_languages_and_the_first_ones_said_neither(tmp_path):
+    (tmp_path / "mine.json").write_text(head())
+    mine = EmbeddingJudge(tmp_path / "mine.json")
+    assert (mine.name, mine.labels, mine.languages) == ("mine", ("a", "b"), ("xx",))
+    runs = CharacterNgrams().encode(["So"])[0].sum()  # b has .1 a run more than a, and 1 by its bias
+    assert mine.probabilities(["So"])["b"][0] == pytest.approx(1 / (1 + math.exp(-(0.1 * runs + 1))), rel=1e-5)
+    old = {"labels": ["a", "b"], "weights": [[1] * 384] * 2, "scale": 1, "bias": [0, 0]}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert EmbeddingJudge(tmp_path / "old.json").languages == ("en",)
+
+
+def test_the_chinese_judge_knows_chinese_and_hears_answers_that_do_not_name_their_tone():
+    judge = EmbeddingJudge("brighter-zh")
+    assert (judge.labels, judge.languages) == (BASIC, ("zh",))
+    said = json.loads((Path(__file__).parent / "said-zh.json").read_text())
+    texts = [text for sentences in said.values() for text in sentences]
+    found = judge.probabilities(texts, BASIC)
+    np.testing.assert_allclose(sum(found.values()), 1, rtol=1e-5)
+    best = np.stack([found[name] for name in BASIC]).argmax(0)
+    assert (
+        np.mean([BASIC[i] == name for i, name in zip(best, np.repeat(list(said), 10), strict=True)]) >= 0.4
+    )  # chance: 0.17
+    named = {
+        word for concept in emosteer.ConceptSet.load("zh").concepts.values() for word in concept.texts["zh"].word_family
+    }
+    assert not [text for text in texts if any(word in text for word in named)]
+
+
+def test_judges_of_any_language_are_compared_on_the_labels_that_they_share():
+    rng = np.random.default_rng(0)
+    drawn = {name: dict(zip(BASIC, rng.dirichlet([1] * 6, size=30).T, strict=True)) for name in ("en", "zh", "five")}
+    del drawn["five"]["disgust"]
+    found = agreement({**drawn, "stranger": {"calm": np.ones(30)}})
+    assert [(one.judges, len(one.labels)) for one in found] == [
+        (("en", "zh"), 6),
+        (("en", "five"), 5),
+        (("zh", "five"), 5),
+    ]
 
 
 def test_training_makes_a_head_that_learned(tmp_path, capsys, monkeypatch):

@@ -222,8 +222,19 @@ def test_judges_that_do_not_know_the_language_are_left_out_and_warned_of():
         assert judges_of("zh-TW", [told, silent, chinese]) == ([silent, chinese], ("told",))
     assert judges_of("fr", [told, silent]) == ([told, silent], ())
     assert EmbeddingJudge().languages == ("en",)
-    with pytest.warns(EmosteerWarning, match="goemotions.*brighter"):
-        assert judges_of("de") == ([], ("goemotions", "brighter"))
+    with pytest.warns(EmosteerWarning, match="goemotions .*brighter-zh"):
+        assert judges_of("de") == ([], ("goemotions", "brighter", "brighter-zh", "brighter-zh-e5", "goemotions-mpnet"))
+
+
+def test_by_default_those_judge_that_know_the_language_and_are_installed(monkeypatch):
+    monkeypatch.setattr("emosteer.eval.judges.installed", lambda name: name == "ngrams")
+    assert [judge.name for judge in judges_of("en-GB")[0]] == ["goemotions", "brighter"]
+    (judge,), strangers = judges_of("zh-TW")
+    assert (judge.name, strangers) == ("brighter-zh", ())
+    monkeypatch.setattr("emosteer.eval.judges.installed", lambda name: True)
+    monkeypatch.setattr("emosteer.eval.judges.EmbeddingJudge", Judge)
+    assert [judge.name for judge in judges_of("en")[0]] == ["goemotions", "brighter", "goemotions-mpnet"]
+    assert [judge.name for judge in judges_of("zh")[0]] == ["brighter-zh", "brighter-zh-e5"]
 
 
 def test_the_shipped_judges_are_not_loaded_for_a_language_that_they_do_not_know(monkeypatch):
@@ -247,12 +258,18 @@ def test_a_classifier_knows_what_it_is_said_to_know(tmp_path):
 
 @pytest.fixture(scope="module")
 def chinese(roomy):
-    """A report in Chinese without a judge, and what was warned of."""
+    """A report in Chinese without a judge who knows it, and what was warned of."""
     vectors = replace(emosteer.EmotionVectors.random(roomy, ["joy", "hope"], seed=1), extraction={"languages": ["zh"]})
     steered = emosteer.SteeredModel(roomy, tiny_tokenizer(), vectors)
     with pytest.warns(EmosteerWarning) as warned:
         report = evaluate_steering(
-            steered, n_prompts=2, strengths=[1.0], ways={"additive": {}}, max_new_tokens=3, progress=False
+            steered,
+            judges=[EmbeddingJudge("goemotions"), EmbeddingJudge("brighter")],
+            n_prompts=2,
+            strengths=[1.0],
+            ways={"additive": {}},
+            max_new_tokens=3,
+            progress=False,
         )
     return report, [str(warning.message) for warning in warned]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,3 +86,18 @@ def test_the_brighter_head_that_ships_knows_five_emotions():
     assert set(found) == set(SAID)
     best = [max(found, key=lambda name, i=i: found[name][i]) for i in range(len(texts))]
     assert np.mean([a == b for a, b in zip(best, truth, strict=True)]) >= 0.8
+
+
+def test_heads_are_made_for_a_language_and_an_encoder_from_some_texts_of_each_label(tmp_path, capsys):
+    said = json.loads((Path(__file__).parent / "said-zh.json").read_text())
+    for split in ("train", "dev"):
+        with (tmp_path / f"track_b_chn_{split}.csv").open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["id", "text", *said])
+            table.writerows(["id", text, *(2 * (name == one) for one in said)] for name in said for text in said[name])
+    train_judge.main(tmp_path, tmp_path / "head.json", encoder="ngrams", part="chn", most=4)
+    head = json.loads((tmp_path / "head.json").read_text())
+    assert (head["encoder"], head["languages"], head["labels"]) == ("ngrams", ["zh"], list(said))
+    assert head["trained_on"].startswith("BRIGHTER Chinese track B train (CC BY 4.0), 24 texts")
+    accuracy, n = re.search(r"6 labels: accuracy (\S+), .*n = (\d+)", capsys.readouterr().out).groups()
+    assert (float(accuracy) >= 0.4, n) == (True, "60")  # 24 of the 60 were learned

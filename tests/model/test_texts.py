@@ -53,7 +53,7 @@ def doors(steered, base, endpoint, model, tokenizer):
     """Name → a function of a text."""
     user = {"role": "user", "content": "Hello there."}
     encoder = SentenceEncoder.__new__(SentenceEncoder)
-    encoder._known, encoder._tokenizer, encoder._model = {}, tokenizer, model
+    encoder._known, encoder._tokenizer, encoder._model, encoder._prefix = {}, tokenizer, model, ""
     judge = ClassifierJudge.__new__(ClassifierJudge)
     judge._tokenizer, judge._batch_size, judge.labels = tokenizer, 8, ("joy", "fear")
     judge._model = BertForSequenceClassification(
