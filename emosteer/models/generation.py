@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "check_length",
     "context_length",
     "end_tokens",
+    "left_padded",
     "option",
     "prompt_of",
     "sequences",
@@ -133,6 +134,19 @@ def text_prompt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text
         tokens: BatchEncoding = tokenizer(text, return_tensors="pt", return_token_type_ids=False)
     check_length(model, tokens["input_ids"].shape[1])
     return tokens.to(input_device(model))
+
+
+def left_padded(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[BatchEncoding]) -> dict[str, Tensor]:
+    """Return prompts `[1, tokens]` as one batch `[prompts, most tokens]`, in which all end at the last column."""
+    from torch import cat
+    from torch.nn.functional import pad
+
+    length = max(prompt["input_ids"].shape[1] for prompt in prompts)
+    values = {"input_ids": tokenizer.pad_token_id or 0}
+    return {
+        name: cat([pad(p[name], (length - p[name].shape[1], 0), value=values.get(name, 0)) for p in prompts])
+        for name in prompts[0]
+    }
 
 
 def option(model: PreTrainedModel, options: Mapping[str, Any], name: str) -> Any:

@@ -11,6 +11,7 @@ import math
 import unicodedata
 from bisect import bisect
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,11 @@ from emosteer._util import strict_json
 from emosteer._util.languages import guessed
 from emosteer.concepts import ConceptSet
 from emosteer.errors import InputError, ToneError
-from emosteer.models.messages import Messages, is_continued, parsed, rendered, text_of
+from emosteer.models.messages import Messages, is_continued, parsed, rendered, text_of, tones_of
+from emosteer.schedules import Schedule
 from emosteer.steering.affect import Affect
+from emosteer.steering.recipes import Recipe, recipe_of
+from emosteer.steering.thought_scope import PARTS
 from emosteer.steering.tones import Tone
 from emosteer.vectors.algebra import finite_strength
 
@@ -42,7 +46,7 @@ _WORDING: Mapping[str, Mapping[str, Any]] = strict_json.loads(
     (resources.files("emosteer.steering") / "data" / "asking.json").read_bytes()
 )
 
-__all__ = ["asked", "request"]
+__all__ = ["asked", "request", "with_request"]
 
 
 def asked(
@@ -89,6 +93,53 @@ def asked(
             "Add one, or choose a recipe that does not ask.",
         )
     return [*turns[: users[-1]], _joined(turns[users[-1]], before=text), *turns[users[-1] + 1 :]]
+
+
+def with_request(
+    recipe: str | Recipe | None,
+    tokenizer: PreTrainedTokenizerBase,
+    vectors: EmotionVectors,
+    message: str | Messages,
+    tones: Sequence[Any],
+    schedule: Schedule | None,
+    operation: str,
+    scope: str | None,
+    chat_template_kwargs: Mapping[str, Any] | None,
+) -> tuple[list[str | Messages], Recipe | None]:
+    """Ask for tones, if a recipe does.
+
+    Args:
+        recipe: As for `chat`.
+        tokenizer: Of the model that answers.
+        vectors: Vectors made for it.
+        message: As for `chat`.
+        tones: The tone of each answer.
+        schedule: The caller's schedule.
+        operation: The caller's operation.
+        scope: The caller's scope.
+        chat_template_kwargs: What the chat template takes besides the messages.
+
+    Returns:
+        The messages for each answer, and the part of the recipe that remains for the model to run with.
+
+    Raises:
+        InputError: The messages cannot be used, the recipe is unknown, or there is no place for the request.
+        ToneError: The recipe asks, and the tone is not the same in the whole answer.
+    """
+    parsed(tokenizer, message)
+    steady = all(tone is None or isinstance(tone, (Mapping, Affect)) for tone in tones)
+    added = schedule is None and operation == "add" and scope not in PARTS
+    carried = steady and added and not any(tones_of(message))
+    found = recipe_of(recipe, carried=carried)
+    if found is None or not found.asks:
+        return [message] * len(tones), found
+    if not carried:
+        raise ToneError(
+            "A tone can be asked for that is the same in the whole answer, and added where it is steered.",
+            "Give another recipe, or leave out schedule, operation, scope, keyframes, thermostat, tones of messages.",
+        )
+    asks = [asked(tokenizer, vectors, message, tone, chat_template_kwargs=chat_template_kwargs) for tone in tones]
+    return asks, replace(found, asks=False)
 
 
 def request(vectors: EmotionVectors, tone: Tone | Affect | None, language: str) -> str:

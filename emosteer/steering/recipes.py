@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
-__all__ = ["RECIPES", "Recipe", "Vocabulary", "with_recipe"]
+__all__ = ["BEST", "DEFAULT", "RECIPES", "Recipe", "Vocabulary", "recipe_of", "with_recipe"]
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,33 @@ RECIPES: Mapping[str, Recipe] = {
 }
 """Name → recipe. The numbers were chosen on development prompts."""
 
+BEST = "asked_and_steered"
+
+DEFAULT = "default"
+"""What conversations take for `BEST` where the tone is one that a recipe carries, and for the bare dose elsewhere."""
+
+
+def recipe_of(recipe: str | Recipe | None, *, carried: bool) -> Recipe | None:
+    """Return the recipe that a caller means, or None for the bare dose.
+
+    Args:
+        recipe: A recipe, the name of one, `DEFAULT` or None.
+        carried: Whether a recipe can carry the tone.
+
+    Raises:
+        InputError: There is no such recipe.
+    """
+    if recipe == DEFAULT:
+        recipe = BEST if carried else None
+    if recipe is None or isinstance(recipe, Recipe):
+        return recipe
+    if not isinstance(recipe, str) or recipe not in RECIPES:
+        raise InputError(f"There is no recipe {recipe!r:.60}.", f"There are: {', '.join(RECIPES)}; or make a Recipe.")
+    return RECIPES[recipe]
+
 
 def with_recipe(
-    recipe: str | Recipe,
+    recipe: str | Recipe | None,
     model: PreTrainedModel,
     vectors: EmotionVectors,
     tone: Any,
@@ -82,7 +106,7 @@ def with_recipe(
     """Apply a recipe to a tone and to the options of `generate`.
 
     Args:
-        recipe: A recipe, or the name of one.
+        recipe: A recipe, the name of one, or None for the bare dose.
         model: The model that generates.
         vectors: Vectors made for the model.
         tone: One tone for all rows, or a list with one for each.
@@ -99,15 +123,13 @@ def with_recipe(
         ToneError: The tone is invalid, or not one that is added and stays the same along the answer, or a strength is
             beyond ±10 with the recipe's factor.
     """
-    if not isinstance(recipe, Recipe):
-        if recipe not in RECIPES:
-            raise InputError(f"There is no recipe {recipe!r}.", f"There are: {', '.join(RECIPES)}; or make a Recipe.")
-        recipe = RECIPES[recipe]
+    recipe = recipe_of(recipe, carried=False)
+    if recipe is None:
+        return tone, dict(options)
     if recipe.asks:
         raise InputError(
             "A recipe that asks for the tone in a system message needs messages, and this call has none.",
-            "Use chat(); or put the request into the prompt with emosteer.steering.asking, and give a recipe that only "
-            "steers.",
+            "Use chat() or chat_each(), or a recipe that only steers, such as natural.",
         )
     asked = rows_of(tone)
     rows = [row for row in asked if isinstance(row, (Mapping, Affect))]
