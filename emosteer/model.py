@@ -242,7 +242,9 @@ class SteeredModel(Speaker):
         plain, prompt = (self.prompt(one, chat_template_kwargs)["input_ids"][0].tolist() for one in (message, asked))
         ids = answer_ids(self.model, self.tokenizer, answer, max(len(plain), len(prompt)))
         tone = tone_of_turns(self.tokenizer, asked, emotion, prompt, chat_template_kwargs)
-        tone, options = with_recipe(recipe, self.model, self.vectors, tone, schedule, operation, len(prompt), {})
+        tone, options = with_recipe(
+            recipe, self.model, self.tokenizer, self.vectors, tone, schedule, operation, len(prompt), {}
+        )
         marks = Thoughts.of(self.tokenizer)
         closing = marks.closed(prompt)[len(prompt) :] if marks else []  # thoughts that the prompt opens
         reply = [*closing, *ids]

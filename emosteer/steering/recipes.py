@@ -21,13 +21,14 @@ from emosteer._util.numbers import is_finite_number
 from emosteer.errors import InputError, ToneError
 from emosteer.schedules import Schedule
 from emosteer.steering.affect import Affect
+from emosteer.steering.clean import CleanLanguage
 from emosteer.steering.plan import rows_of
 from emosteer.steering.tones import Tone, named, strengths
 from emosteer.steering.vocabulary import RowTable, vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
@@ -44,6 +45,7 @@ class Recipe:
         plausibility: Share of the highest probability that a token needs, before and after the bonus; above 0, at
             most 1.
         asks: Whether a system message asks for the tone, for which there have to be messages.
+        coarse: Whether coarse words are let be, in anger for example. Else they are ruled out.
 
     Raises:
         InputError: An amount is not a finite number, or the plausibility is out of range.
@@ -53,6 +55,7 @@ class Recipe:
     bonus: float
     plausibility: float
     asks: bool = False
+    coarse: bool = False
 
     def __post_init__(self) -> None:
         if not all(map(is_finite_number, (self.dose, self.bonus, self.plausibility))):
@@ -96,6 +99,7 @@ def recipe_of(recipe: str | Recipe | None, *, carried: bool) -> Recipe | None:
 def with_recipe(
     recipe: str | Recipe | None,
     model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     vectors: EmotionVectors,
     tone: Any,
     schedule: Schedule | None,
@@ -108,6 +112,7 @@ def with_recipe(
     Args:
         recipe: A recipe, the name of one, or None for the bare dose.
         model: The model that generates.
+        tokenizer: Its tokenizer.
         vectors: Vectors made for the model.
         tone: One tone for all rows, or a list with one for each.
         schedule: The caller's schedule, which must be None.
@@ -116,7 +121,8 @@ def with_recipe(
         options: Options for `generate`.
 
     Returns:
-        The scaled tone, and the options with a logits processor that favours the tone's vocabulary.
+        The scaled tone, and the options with logits processors that keep language clean and favour the tone's
+        vocabulary.
 
     Raises:
         InputError: The recipe is unknown, or asks for the tone.
@@ -144,8 +150,14 @@ def with_recipe(
         for emotion in row:
             vectors.dose(emotion)  # reports an unknown emotion
     if (recipe.dose or recipe.bonus) and any(any(row.values()) for row in tones):
-        processor = Vocabulary(model, vectors, tones, recipe, length)
-        options = {**options, "logits_processor": [*(options.get("logits_processor") or ()), processor]}
+        processors = [
+            *(options.get("logits_processor") or ()),
+            *([] if recipe.coarse else [CleanLanguage(tokenizer, tones)]),
+        ]
+        options = {
+            **options,
+            "logits_processor": [*processors, Vocabulary(model, vectors, tones, recipe, length)],
+        }
     return scaled if isinstance(tone, Sequence) else scaled[0], dict(options)
 
 

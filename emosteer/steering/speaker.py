@@ -129,7 +129,9 @@ class Speaker(Reader):
         if rows and isinstance(emotion, Sequence) and not isinstance(emotion, str) and len(emotion) != rows:
             raise ToneError(f"There are {len(emotion)} tones for a batch of {rows} rows.", "Give one for each row.")
         seen = 0 if ids is None or ids.ndim == 3 else ids.shape[1]
-        emotion, options = with_recipe(recipe, self.model, self.vectors, emotion, schedule, operation, seen, options)
+        emotion, options = with_recipe(
+            recipe, self.model, self.tokenizer, self.vectors, emotion, schedule, operation, seen, options
+        )
         with (
             self.steer(emotion, layers=layers, scope=scope, schedule=schedule, operation=operation),
             evaluating(self.model),
@@ -173,7 +175,9 @@ class Speaker(Reader):
     ) -> Any:
         """Answer one prompt."""
         ids = prompt["input_ids"][0].tolist()
-        tone, options = with_recipe(recipe, self.model, self.vectors, tone, schedule, operation, len(ids), options)
+        tone, options = with_recipe(
+            recipe, self.model, self.tokenizer, self.vectors, tone, schedule, operation, len(ids), options
+        )
         # Before anything is streamed, so that a wrong tone or option is an error here.
         steering = self.steer(tone, layers=layers, scope=scope, schedule=schedule, operation=operation)
         options = answer_options(self.model, self.tokenizer, len(ids), options, stream=stream)
