@@ -35,6 +35,7 @@ __all__ = [
     "option",
     "prompt_of",
     "sequences",
+    "several",
     "text_prompt",
 ]
 
@@ -198,6 +199,18 @@ def answer_options(
         config = options["generation_config"] = copy(options["generation_config"])
         config.update(max_length=None, **{name: options.pop(name) for name in list(options) if hasattr(config, name)})
     return options
+
+
+def several(options: Mapping[str, Any], answers: int) -> dict[str, Any]:
+    """Return the options of `answer_options` for several answers to one prompt."""
+    config = options.get("generation_config")
+    if answers == 1:
+        return dict(options)
+    if config is None:
+        return {**options, "num_return_sequences": answers}
+    config = copy(config)
+    config.num_return_sequences = answers
+    return {**options, "generation_config": config}
 
 
 def _refuse(

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from emosteer._util.numbers import is_finite_number
+from emosteer._util.numbers import is_finite_number, is_whole_number
 from emosteer.errors import InputError, ToneError
 from emosteer.schedules import Schedule
 from emosteer.steering.affect import Affect
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from emosteer.vectors.emotion_vectors import EmotionVectors
+
+MOST_DRAFTS = 64  # each is a row of the batch
 
 __all__ = ["BEST", "DEFAULT", "RECIPES", "Recipe", "Vocabulary", "recipe_of", "with_recipe"]
 
@@ -46,9 +48,11 @@ class Recipe:
             most 1.
         asks: Whether a system message asks for the tone, for which there have to be messages.
         coarse: Whether coarse words are let be, in anger for example. Else they are ruled out.
+        drafts: Number of answers that are drawn at once; the one in which the readout hears most of the tone is kept.
+            Without sampling they would be the same, and there is one.
 
     Raises:
-        InputError: An amount is not a finite number, or the plausibility is out of range.
+        InputError: An amount is not a finite number, the plausibility is out of range, or there is no draft.
     """
 
     dose: float
@@ -56,12 +60,15 @@ class Recipe:
     plausibility: float
     asks: bool = False
     coarse: bool = False
+    drafts: int = 1
 
     def __post_init__(self) -> None:
         if not all(map(is_finite_number, (self.dose, self.bonus, self.plausibility))):
             raise InputError(f"{self!r} contains a value that is not a finite number.")
         if not 0 < self.plausibility <= 1:
             raise InputError(f"The plausibility is {self.plausibility!r}, expected a number above 0 up to 1.")
+        if not is_whole_number(self.drafts) or not 1 <= self.drafts <= MOST_DRAFTS:
+            raise InputError(f"There are {self.drafts!r} drafts, expected a whole number from 1 to {MOST_DRAFTS}.")
 
 
 RECIPES: Mapping[str, Recipe] = {

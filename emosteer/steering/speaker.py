@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 from emosteer.errors import InputError, ToneError
 from emosteer.layers import check_blocks
 from emosteer.models.answers import Asked, Stream
-from emosteer.models.generation import answer_options, prompt_of, text_prompt
+from emosteer.models.generation import answer_options, prompt_of, several, text_prompt
 from emosteer.models.seeded_sampling import drawing
 from emosteer.models.side_pass import evaluating, side_pass
 from emosteer.reading.reader import Reader
 from emosteer.schedules import Schedule
 from emosteer.steering.affect import Affect
+from emosteer.steering.drafts import best_rows, drafts_of, most_in_tone, tones_in
 from emosteer.steering.hooks import Steering
 from emosteer.steering.plan import plan
 from emosteer.steering.recipes import Recipe, with_recipe
@@ -129,15 +130,20 @@ class Speaker(Reader):
         if rows and isinstance(emotion, Sequence) and not isinstance(emotion, str) and len(emotion) != rows:
             raise ToneError(f"There are {len(emotion)} tones for a batch of {rows} rows.", "Give one for each row.")
         seen = 0 if ids is None or ids.ndim == 3 else ids.shape[1]
+        tones = tones_in(self.vectors, emotion)
         emotion, options = with_recipe(
             recipe, self.model, self.tokenizer, self.vectors, emotion, schedule, operation, seen, options
         )
+        if (drafts := drafts_of(recipe, self.model, tones, options)) > 1:
+            options["num_return_sequences"] = drafts
         with (
             self.steer(emotion, layers=layers, scope=scope, schedule=schedule, operation=operation),
             evaluating(self.model),
             drawing(seed, self.model, options) as drawn,
         ):
-            return self.model.generate(**drawn)  # type: ignore[operator]  # typed as a Tensor or Module by torch
+            output = self.model.generate(**drawn)  # type: ignore[operator]  # typed as a Tensor or Module by torch
+        before = 0 if self.model.config.is_encoder_decoder else seen
+        return best_rows(self, output, tones, drafts, before) if drafts > 1 else output
 
     def complete(self, text: str, *, emotion: AnswerTone = None, **options: Any) -> Any:
         """Return the continuation of a text in a tone, without a chat template, as for a base model.
@@ -175,6 +181,7 @@ class Speaker(Reader):
     ) -> Any:
         """Answer one prompt."""
         ids = prompt["input_ids"][0].tolist()
+        tones = tones_in(self.vectors, tone)
         tone, options = with_recipe(
             recipe, self.model, self.tokenizer, self.vectors, tone, schedule, operation, len(ids), options
         )
@@ -182,6 +189,7 @@ class Speaker(Reader):
         steering = self.steer(tone, layers=layers, scope=scope, schedule=schedule, operation=operation)
         options = answer_options(self.model, self.tokenizer, len(ids), options, stream=stream)
         asked = Asked(self.model, self.tokenizer, ids, options)
+        drafts = drafts_of(recipe, self.model, tones, options)
 
         def generate(options: dict[str, Any]) -> Any:
             with steering, evaluating(self.model), drawing(seed, self.model, options) as drawn:
@@ -190,8 +198,14 @@ class Speaker(Reader):
         if stream:
             if details:
                 raise InputError("A stream has its details at its end.", "Leave out details, and read stream.answer.")
+            if drafts > 1:
+                raise InputError(
+                    f"Of {drafts} drafts one is chosen at the end, so none can be streamed.",
+                    "Leave out stream, or take a recipe of one draft, such as natural.",
+                )
             return Stream(asked, generate, self._streams)
-        (answer,) = asked.answers(generate(options))
+        answers = asked.answers(generate(several(options, drafts)))
+        answer = answers[most_in_tone(self, [draft.text for draft in answers], tones[0])]
         return answer if details else answer.text
 
     def close(self) -> None:
