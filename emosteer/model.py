@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from emosteer.errors import InputError, ToneError
-from emosteer.layers import check_blocks
+from emosteer.errors import ToneError
 from emosteer.models.answers import Answer, Asked, Stream
-from emosteer.models.generation import answer_options, prompt_of, text_prompt
-from emosteer.models.messages import Messages, tones_of
-from emosteer.models.seeded_sampling import drawing
-from emosteer.models.side_pass import evaluating, side_pass
+from emosteer.models.generation import answer_options, left_padded, sequences
+from emosteer.models.messages import Messages, parsed, tones_of
 from emosteer.models.thoughts import Thoughts
 from emosteer.reading.explain import Explanation, answer_ids, choices
-from emosteer.reading.reader import Reader
 from emosteer.schedules import Schedule
 from emosteer.steering.affect import Affect
-from emosteer.steering.hooks import Steering, unsteered
-from emosteer.steering.plan import plan
-from emosteer.steering.recipes import Recipe, with_recipe
-from emosteer.steering.thermostat import Control, Thermostat
-from emosteer.steering.thought_scope import PARTS, ThoughtScope
-from emosteer.steering.tones import Keyframes, Tone, ToneLike, Turns
+from emosteer.steering.asking import with_request
+from emosteer.steering.hooks import unsteered
+from emosteer.steering.recipes import DEFAULT, Recipe, with_recipe
+from emosteer.steering.speaker import AnswerTone, Speaker
+from emosteer.steering.thermostat import Thermostat
+from emosteer.steering.tones import Keyframes, Tone
 from emosteer.steering.turns import tone_of_turns
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
-
     from emosteer.vectors.emotion_vectors import EmotionVectors
-
-AnswerTone = Tone | Affect | Keyframes | Thermostat | None
-"""What the answer of `chat` may be given as a tone."""
 
 __all__ = ["AnswerTone", "Messages", "SteeredModel"]
 
 
-class SteeredModel(Reader):
+class SteeredModel(Speaker):
     """A model that can be asked to speak in a tone.
 
         steered = emosteer.SteeredModel(model, tokenizer, vectors)
@@ -56,15 +45,6 @@ class SteeredModel(Reader):
         IncompatibleModelError: The vectors are for another shape of model, or the model's blocks do not give a residual
             stream that can be steered.
     """
-
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, vectors: EmotionVectors) -> None:
-        super().__init__(model, tokenizer, vectors)
-        with side_pass(model):
-            check_blocks(model)
-        self._streams: set[Callable[[], None]] = set()  # what ends each answer that is being streamed
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_streams": set()}  # those of a copy are its own
 
     @classmethod
     def from_pretrained(
@@ -88,87 +68,6 @@ class SteeredModel(Reader):
 
         loaded = vectors if isinstance(vectors, EmotionVectors) else EmotionVectors.from_pretrained(vectors)
         return cls(*load_model(model, **options), loaded)
-
-    def steer(
-        self,
-        emotion: ToneLike | Thermostat | Turns,
-        *,
-        layers: Sequence[int] | None = None,
-        scope: str | None = None,
-        schedule: Schedule | None = None,
-        operation: str = "add",
-    ) -> Steering:
-        """Return a context manager that gives the model a tone, for whatever runs inside.
-
-        Args:
-            emotion: As for `emosteer.steer`, or a `Thermostat`.
-            layers: As for `emosteer.steer`, like all that follow.
-            scope: `"all"`, `"prompt"` or `"generated"` tokens; of those that a reasoning model generates, `"thoughts"`
-                or `"answer"` alone.
-            schedule: Factor on the strengths along the answer.
-            operation: `"add"`, `"norm_preserving"`, `"ablate"` or `"project"`.
-
-        Raises:
-            ToneError: The tone cannot be given.
-        """
-        part = ThoughtScope.of(self.tokenizer, scope, emotion) if scope in PARTS else None
-        scope = "generated" if part else scope
-        steps = plan(self.vectors, emotion, layers=layers, scope=scope, schedule=schedule, operation=operation)
-        control: Control | ThoughtScope | None = part
-        if isinstance(emotion, Thermostat):
-            control = Control(emotion, self.readout, self.model, self.tokenizer)
-        return Steering(self.model, steps, control)
-
-    def generate(
-        self,
-        inputs: Tensor | Sequence[int] | Sequence[Sequence[int]] | None = None,
-        *,
-        emotion: ToneLike | Thermostat = None,
-        layers: Sequence[int] | None = None,
-        scope: str | None = None,
-        schedule: Schedule | None = None,
-        operation: str = "add",
-        recipe: str | Recipe | None = None,
-        seed: int | None = None,
-        **options: Any,
-    ) -> Any:
-        """Run `model.generate` in a tone.
-
-        Args:
-            inputs: Token ids of the prompt, `[rows, tokens]`; or as `input_ids` or `inputs_embeds` among the options.
-            emotion: One tone for all rows, or a list with a tone or None for each row of the batch. Beams and returned
-                sequences have the tone of the row they come from.
-            layers: As for `steer`, like the three that follow.
-            scope: See there.
-            schedule: See there.
-            operation: See there.
-            recipe: `"natural"` gives more tone for the same cost in fluency, for a steady tone.
-            seed: Makes sampling repeatable without touching the global random state.
-            **options: As for the model's own `generate`: `attention_mask`, `max_new_tokens`, … What is not given is as
-                in the model's generation config.
-
-        Returns:
-            What the model's own `generate` returns.
-
-        Raises:
-            ToneError: The tone cannot be given, or there is not one for each row.
-            InputError: The prompt is none, or longer than the model's context.
-        """
-        ids = prompt_of(self.model, options, inputs)
-        rows = None if ids is None else ids.shape[0]
-        if rows and isinstance(emotion, Sequence) and not isinstance(emotion, str) and len(emotion) != rows:
-            raise ToneError(f"There are {len(emotion)} tones for a batch of {rows} rows.", "Give one for each row.")
-        if recipe is not None:
-            seen = 0 if ids is None or ids.ndim == 3 else ids.shape[1]
-            emotion, options = with_recipe(
-                recipe, self.model, self.vectors, emotion, schedule, operation, seen, options
-            )
-        with (
-            self.steer(emotion, layers=layers, scope=scope, schedule=schedule, operation=operation),
-            evaluating(self.model),
-            drawing(seed, self.model, options) as drawn,
-        ):
-            return self.model.generate(**drawn)  # type: ignore[operator]  # typed as a Tensor or Module by torch
 
     @overload
     def chat(
@@ -195,7 +94,7 @@ class SteeredModel(Reader):
         scope: str | None = None,
         schedule: Schedule | None = None,
         operation: str = "add",
-        recipe: str | Recipe | None = None,
+        recipe: str | Recipe | None = DEFAULT,
         stream: bool = False,
         details: bool = False,
         seed: int | None = None,
@@ -215,7 +114,10 @@ class SteeredModel(Reader):
             scope: See there.
             schedule: See there.
             operation: See there.
-            recipe: As for `generate`.
+            recipe: `"natural"` gives more tone for the same cost in fluency. `"asked"` asks for the tone in a system
+                message and steers nothing, `"asked_and_steered"` does both. None is the bare dose, as is `"default"`
+                for a tone that changes along the answer or holds in a part of it; for any other it is the best of these
+                ways.
             stream: Return an iterator over the pieces of the answer instead; closing it stops the model. Its `answer`
                 has the details, once it has ended.
             details: Return an `Answer` instead, which tells why the answer ended, its thoughts and its tokens.
@@ -230,73 +132,22 @@ class SteeredModel(Reader):
             InputError: The message is empty or longer than the model's context, the tokenizer has no chat template, the
                 template does not take the messages, or an option cannot be used for one answer.
         """
-        inputs = self.prompt(message, chat_template_kwargs)
-        tone = tone_of_turns(self.tokenizer, message, emotion, inputs["input_ids"][0].tolist(), chat_template_kwargs)
+        (asked,), recipe = with_request(
+            recipe, self.tokenizer, self.vectors, message, [emotion], schedule, operation, scope, chat_template_kwargs
+        )
+        inputs = self.prompt(asked, chat_template_kwargs)
+        tone = tone_of_turns(self.tokenizer, asked, emotion, inputs["input_ids"][0].tolist(), chat_template_kwargs)
         where: dict[str, Any] = {"layers": layers, "scope": scope, "schedule": schedule, "operation": operation}
         how: dict[str, Any] = {"recipe": recipe, "stream": stream, "details": details, "seed": seed}
         answer: str | Answer | Stream = self._answer(inputs, tone, **where, **how, **options)
         return answer
-
-    def complete(self, text: str, *, emotion: AnswerTone = None, **options: Any) -> Any:
-        """Return the continuation of a text in a tone, without a chat template, as for a base model.
-
-        Args:
-            text: The beginning.
-            emotion: As for `chat`.
-            **options: As for `chat`, such as `recipe`, `stream`, `details` and `seed`, without `chat_template_kwargs`.
-
-        Returns:
-            What follows the text: a string, an `Answer` with `details`, a `Stream` with `stream`.
-
-        Raises:
-            ToneError: The tone cannot be given.
-            InputError: The text is empty or longer than the model's context, or an option cannot be used for one
-                answer.
-        """
-        return self._answer(text_prompt(self.model, self.tokenizer, text), emotion, **options)
-
-    def _answer(
-        self,
-        prompt: BatchEncoding,
-        tone: Any,
-        /,
-        *,
-        layers: Sequence[int] | None = None,
-        scope: str | None = None,
-        schedule: Schedule | None = None,
-        operation: str = "add",
-        recipe: str | Recipe | None = None,
-        stream: bool = False,
-        details: bool = False,
-        seed: int | None = None,
-        **options: Any,
-    ) -> Any:
-        """Answer one prompt."""
-        ids = prompt["input_ids"][0].tolist()
-        if recipe is not None:
-            tone, options = with_recipe(recipe, self.model, self.vectors, tone, schedule, operation, len(ids), options)
-        # Before anything is streamed, so that a wrong tone or option is an error here.
-        steering = self.steer(tone, layers=layers, scope=scope, schedule=schedule, operation=operation)
-        options = answer_options(self.model, self.tokenizer, len(ids), options, stream=stream)
-        asked = Asked(self.model, self.tokenizer, ids, options)
-
-        def generate(options: dict[str, Any]) -> Any:
-            with steering, evaluating(self.model), drawing(seed, self.model, options) as drawn:
-                return self.model.generate(**prompt, **drawn)  # type: ignore[operator]
-
-        if stream:
-            if details:
-                raise InputError("A stream has its details at its end.", "Leave out details, and read stream.answer.")
-            return Stream(asked, generate, self._streams)
-        (answer,) = asked.answers(generate(options))
-        return answer if details else answer.text
 
     def chat_each(
         self,
         message: str | Messages,
         emotions: Sequence[Tone | Affect | Keyframes | None],
         *,
-        recipe: str | Recipe | None = None,
+        recipe: str | Recipe | None = DEFAULT,
         details: bool = False,
         seed: int | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
@@ -309,7 +160,7 @@ class SteeredModel(Reader):
         Args:
             message: As for `chat`; its messages have no tones of their own.
             emotions: A tone for each answer; None for the plain model. Memory grows with their number.
-            recipe: As for `generate`.
+            recipe: As for `chat`; the default is one for all.
             details: Return an `Answer` each instead of its text.
             seed: Makes sampling repeatable: the same answers for the same list of tones.
             chat_template_kwargs: As for `chat`.
@@ -322,17 +173,25 @@ class SteeredModel(Reader):
         """
         if isinstance(emotions, (str, Mapping)) or not isinstance(emotions, Sequence) or not emotions:
             raise ToneError(f"{emotions!r} is no list of tones.", "Give one such as [{'joy': 0.8}, None].")
-        inputs = self.prompt(message, chat_template_kwargs)
+        parsed(self.tokenizer, message)
         if any(tones_of(message)):
             raise ToneError(
                 "A message has a tone of its own, which cannot stand beside several tones of the answer.",
                 "Give it to chat(), once for each answer, or leave it out.",
             )
-        prompt = inputs["input_ids"][0].tolist()
-        batch = {name: tensor.repeat_interleave(len(emotions), 0) for name, tensor in inputs.items()}
-        options = answer_options(self.model, self.tokenizer, len(prompt), options)
-        output = self.generate(**batch, emotion=emotions, recipe=recipe, seed=seed, **options)
-        answers = Asked(self.model, self.tokenizer, prompt, options).answers(output)
+        where = (options.get("schedule"), options.get("operation", "add"), options.get("scope"))
+        asked, recipe = with_request(
+            recipe, self.tokenizer, self.vectors, message, emotions, *where, chat_template_kwargs
+        )
+        prompts = [self.prompt(one, chat_template_kwargs) for one in asked]
+        batch: dict[str, Any] = left_padded(self.tokenizer, prompts)
+        length = batch["input_ids"].shape[1]
+        options = answer_options(self.model, self.tokenizer, length, options)
+        rows = sequences(self.generate(**batch, emotion=emotions, recipe=recipe, seed=seed, **options))
+        answers = []
+        for prompt, row in zip(prompts, rows, strict=True):
+            ids = prompt["input_ids"][0].tolist()
+            answers += Asked(self.model, self.tokenizer, ids, options).answers(row[None, length - len(ids) :])
         return answers if details else [answer.text for answer in answers]
 
     def explain(
@@ -343,7 +202,7 @@ class SteeredModel(Reader):
         emotion: Tone | Affect | Keyframes | None = None,
         schedule: Schedule | None = None,
         operation: str = "add",
-        recipe: str | Recipe | None = None,
+        recipe: str | Recipe | None = DEFAULT,
         temperature: float = 1.0,
         chat_template_kwargs: Mapping[str, Any] | None = None,
         **where: Any,
@@ -358,7 +217,7 @@ class SteeredModel(Reader):
             emotion: As for `chat`, but no `Thermostat`.
             schedule: As for `steer`.
             operation: As for `steer`.
-            recipe: As for `generate`. What it rules out has probability 0.
+            recipe: As for `chat`. Only the toned model is asked for the tone. What is ruled out has probability 0.
             temperature: Of sampling, for both models.
             chat_template_kwargs: As for `chat`.
             **where: `layers` and `scope`, as for `steer`.
@@ -369,32 +228,29 @@ class SteeredModel(Reader):
         """
         if isinstance(emotion, Thermostat):
             raise ToneError("A thermostat steers an answer while it is written.", "Give a tone, or Keyframes.")
-        prompt: list[int] = self.prompt(message, chat_template_kwargs)["input_ids"][0].tolist()
-        ids = answer_ids(self.model, self.tokenizer, answer, len(prompt))
-        tone = tone_of_turns(self.tokenizer, message, emotion, prompt, chat_template_kwargs)
-        options: dict[str, Any] = {}
-        if recipe is not None:
-            tone, options = with_recipe(
-                recipe, self.model, self.vectors, tone, schedule, operation, len(prompt), options
-            )
+        (asked,), recipe = with_request(
+            recipe,
+            self.tokenizer,
+            self.vectors,
+            message,
+            [emotion],
+            schedule,
+            operation,
+            where.get("scope"),
+            chat_template_kwargs,
+        )
+        plain, prompt = (self.prompt(one, chat_template_kwargs)["input_ids"][0].tolist() for one in (message, asked))
+        ids = answer_ids(self.model, self.tokenizer, answer, max(len(plain), len(prompt)))
+        tone = tone_of_turns(self.tokenizer, asked, emotion, prompt, chat_template_kwargs)
+        tone, options = with_recipe(
+            recipe, self.model, self.tokenizer, self.vectors, tone, schedule, operation, len(prompt), {}
+        )
         marks = Thoughts.of(self.tokenizer)
         closing = marks.closed(prompt)[len(prompt) :] if marks else []  # thoughts that the prompt opens
-        passage = self.model, self.tokenizer, prompt, [*closing, *ids]
+        reply = [*closing, *ids]
         with self.steer(tone, schedule=schedule, operation=operation, **where):
-            toned = choices(*passage, processors=options.get("logits_processor", ()), temperature=temperature)
+            processors = options.get("logits_processor", ())
+            toned = choices(self.model, self.tokenizer, prompt, reply, processors=processors, temperature=temperature)
         with unsteered():
-            plain = choices(*passage, temperature=temperature)
-        return Explanation.of(self.tokenizer, ids, plain[len(closing) :], toned[len(closing) :])
-
-    def close(self) -> None:
-        """Stop every answer that is still streaming. The model is as it was before it was wrapped."""
-        for halt in tuple(self._streams):
-            halt()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+            untoned = choices(self.model, self.tokenizer, plain, reply, temperature=temperature)
+        return Explanation.of(self.tokenizer, ids, untoned[len(closing) :], toned[len(closing) :])

@@ -86,9 +86,9 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def talkative():
+def talkative(config=None):
     """A tiny model whose answers are text and depend on what it reads, and its tokenizer, which decodes bytes."""
-    model, tokenizer = tiny_model(), tiny_tokenizer()
+    model, tokenizer = tiny_model(config), tiny_tokenizer()
     tokenizer.backend_tokenizer.decoder = decoders.ByteLevel()
     with torch.no_grad():
         for parameter in model.parameters():

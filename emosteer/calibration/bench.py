@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,8 @@ import numpy as np
 from emosteer._util.progress import Meter
 from emosteer.errors import InputError
 from emosteer.eval.sampling import Answer, Cell, generate_cells
-from emosteer.models.activations import Passage, collect, encode
+from emosteer.models.activations import Passage
+from emosteer.reading.passages import read_passages
 from emosteer.vectors.types import Dose
 
 if TYPE_CHECKING:
@@ -126,23 +126,9 @@ def tones(steered: SteeredModel, answers: Sequence[Answer], *, progress: bool = 
         `[n_answers, n_columns]` of the readout, in standard deviations of neutral text; NaN where there is nothing to
         read.
     """
-    import torch
-
-    model, tokenizer, readout = steered.model, steered.tokenizer, steered.readout
-    passages = {}
-    for i, answer in enumerate(answers):
-        with suppress(InputError):  # an answer without anything to read
-            passage = _passage(answer)
-            encode(tokenizer, passage, model, "The answer")
-            passages[i] = passage
-    scores = np.full((len(answers), len(readout.bias)), np.nan)
-    if passages:
-        layers = tuple(readout.weights)
-        texts = list(passages.values())
-        states = collect(model, tokenizer, texts, layers=layers, batch_size=32, progress=progress).states
-        weights = torch.stack([readout.weights[layer] for layer in layers])
-        scores[list(passages)] = (torch.einsum("nld,ldc->nc", states, weights) + readout.bias).numpy()
-    return scores
+    passages = [_passage(answer) for answer in answers]
+    read = read_passages(steered.readout, steered.model, steered.tokenizer, passages, progress=progress)
+    return read.double().numpy()
 
 
 def dealt(prompts: Sequence[str], n: int) -> list[Sequence[str]]:

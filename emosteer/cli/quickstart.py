@@ -125,7 +125,7 @@ def answers(
     seed: int = 0,
     max_new_tokens: int = 40,
 ) -> Iterator[Answer]:
-    """Answer a question plainly, then in each tone by the recipe "natural".
+    """Answer a question plainly, then in each tone.
 
     Args:
         steered: The model.
@@ -149,7 +149,6 @@ def answers(
         text = steered.chat(
             question,
             emotion=None if emotion is None else {emotion: strength},
-            recipe="natural",
             seed=seed,
             max_new_tokens=max_new_tokens,
             **SAMPLING,
@@ -186,6 +185,6 @@ def _python_example(model: str, vectors: str) -> str:
     return (
         "import emosteer\n"
         f'steered = emosteer.SteeredModel.from_pretrained("{model}", vectors="{vectors}")\n'
-        f'options = {{"recipe": "natural", "do_sample": True, "temperature": 0.7, "top_p": 0.9}}\n'
+        f'options = {{"do_sample": True, "temperature": 0.7, "top_p": 0.9}}\n'
         f'print(steered.chat("{QUESTION}", emotion={{"joy": 1.0}}, **options))'
     )

@@ -28,6 +28,7 @@ from emosteer.cli.options import (
 )
 from emosteer.cli.printing import note, print_json, printable
 from emosteer.steering import Affect
+from emosteer.steering.recipes import BEST
 
 __all__ = ["steer"]
 
@@ -40,7 +41,14 @@ def steer(
     model: ModelOption = "embedded",
     vectors: VectorsOption = None,
     layers: SteeredLayersOption = None,
-    recipe: Annotated[str | None, typer.Option(help="'natural' makes more of a dose than adding it does.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="'natural' steers, 'asked' asks for the tone in a system message, 'asked_and_steered' does both, "
+            "'none' adds the bare dose. By default the best of them; for a base model, none.",
+            show_default=False,
+        ),
+    ] = None,
     temperature: Annotated[
         float | None,
         typer.Option(
@@ -54,17 +62,18 @@ def steer(
 ) -> None:
     """Answer a prompt in a tone; without one, the plain model answers. A base model continues it."""
     tone = parse_tone(emotion, valence, arousal)
-    how: dict[str, Any] = {"emotion": tone, "recipe": recipe, "layers": parse_layers(layers)}
+    how: dict[str, Any] = {"emotion": tone, "layers": parse_layers(layers)}
     if variables := parse_template(chat_template_kwargs):
         how["chat_template_kwargs"] = variables
     options: dict[str, Any] = {"seed": seed, "max_new_tokens": max_new_tokens}
     if temperature is not None:
         options |= {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     steered = steered_model(model, vectors)
-    answered = steered.chat if steered.tokenizer.chat_template else steered.complete
+    answered, best = (steered.chat, BEST) if steered.tokenizer.chat_template else (steered.complete, None)
+    how["recipe"] = {None: best if tone else None, "none": None}.get(recipe, recipe)
     if as_json:
         answer = answered(prompt, details=True, **how, **options)
-        asked = {"emotion": asdict(tone) if isinstance(tone, Affect) else tone, "recipe": recipe}
+        asked = {"emotion": asdict(tone) if isinstance(tone, Affect) else tone, "recipe": how["recipe"]}
         told = {**asdict(answer), "answer": answer.text.strip()}
         del told["text"]
         print_json({"model": model, "prompt": prompt, **asked, **options, **told})

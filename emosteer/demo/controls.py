@@ -87,8 +87,8 @@ def setting_of(
         valence: Valence of the point.
         arousal: Arousal of the point.
         emotions: Emotions of the mix.
-        *rest: The strengths of the mix, then start, end, strength and tokens of the curve, then whether the natural
-            recipe is used.
+        *rest: The strengths of the mix, then start, end, strength and tokens of the curve, then whether the tone
+            is asked for in words too.
 
     Raises:
         InputError: A value has the wrong type.
@@ -198,7 +198,9 @@ def controls(places: Places) -> Controls:
         )
         span = gr.Slider(10, LONGEST, 60, step=10, label="Over", info="Tokens of the answer (a word is one or two).")
     natural = gr.Checkbox(
-        True, label="Natural wording", info="Also favours the emotion's words where they fit. Not for a curve."
+        True,
+        label="Natural wording",
+        info="Also asks for the tone in words, and favours the emotion's words where they fit. Not for a curve.",
     )
     again = gr.Checkbox(True, label="Answer again when the tone moves", info="Same question, same seed, another tone.")
     with gr.Accordion("Seed, temperature, length", open=False):

@@ -173,7 +173,7 @@ def measured_shapes(source: str) -> list[dict[str, Any]]:
 def _answers(
     steered: SteeredModel, prompt: str, tones: Sequence[dict[str, float] | None], sampling: Sampling, report: Report
 ) -> list[str]:
-    """Answer in each tone, as one batch, by the natural recipe."""
+    """Answer in each tone, as one batch."""
     steps = 0
 
     def count(ids: Any, _scores: Any) -> Any:
@@ -182,7 +182,7 @@ def _answers(
         report(0.8 * steps / sampling.tokens, f"Answering in {len(tones)} tones")
         return ids.new_zeros(len(ids), dtype=bool)
 
-    texts = steered.chat_each(prompt, tones, recipe="natural", stopping_criteria=[count], **sampling.options())
+    texts = steered.chat_each(prompt, tones, stopping_criteria=[count], **sampling.options())
     return [text.rstrip("\ufffd").strip() for text in texts]
 
 

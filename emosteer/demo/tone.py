@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emosteer.demo.pairs import on_circumplex, places_of
+from emosteer.steering.recipes import DEFAULT
 
 if TYPE_CHECKING:
     from emosteer.vectors.emotion_vectors import EmotionVectors
@@ -113,17 +114,17 @@ Setting = Point | Mix | Curve
 
 
 def recipe_for(setting: Setting) -> str | None:
-    """Return the recipe for a tone, or None."""
-    return "natural" if setting.natural and setting.emotion is not None else None
+    """Return the recipe for a tone: what conversations take by default, or None."""
+    return DEFAULT if setting.natural and setting.emotion is not None else None
 
 
 def chat_call(messages: Sequence[Mapping[str, str]], setting: Setting, options: Mapping[str, Any]) -> str:
     """Return the Python that gives the same answer with a model `steered`."""
-    recipe = recipe_for(setting)
+    bare = recipe_for(setting) is None and setting.emotion is not None
     asked = repr(messages[0]["content"]) if len(messages) == 1 else repr([dict(message) for message in messages])
     arguments = [
         f"emotion={setting.code()}",
-        *([f"recipe={recipe!r}"] if recipe else []),
+        *(["recipe=None"] if bare else []),
         *(f"{name}={value!r}" for name, value in options.items()),
     ]
     lines = "".join(f"    {argument},\n" for argument in (asked, *arguments))
@@ -158,7 +159,10 @@ def steered_where(vectors: EmotionVectors, setting: Setting) -> str:
         f"{'measured on this model' if calibrated else 'a fallback that has not been measured on this model'}."
     )
     if recipe_for(setting):
-        text += " The natural recipe then favours the emotion's words among those that were likely anyway."
+        text = (
+            f"The model is asked for the tone in a system message. {text} Of the words that were likely anyway, those "
+        )
+        text += "of the tone are favoured."
     return text
 
 

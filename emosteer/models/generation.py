@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +31,11 @@ __all__ = [
     "check_length",
     "context_length",
     "end_tokens",
+    "left_padded",
     "option",
     "prompt_of",
     "sequences",
+    "several",
     "text_prompt",
 ]
 
@@ -135,6 +137,19 @@ def text_prompt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text
     return tokens.to(input_device(model))
 
 
+def left_padded(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[BatchEncoding]) -> dict[str, Tensor]:
+    """Return prompts `[1, tokens]` as one batch `[prompts, most tokens]`, in which all end at the last column."""
+    from torch import cat
+    from torch.nn.functional import pad
+
+    length = max(prompt["input_ids"].shape[1] for prompt in prompts)
+    values = {"input_ids": tokenizer.pad_token_id or 0}
+    return {
+        name: cat([pad(p[name], (length - p[name].shape[1], 0), value=values.get(name, 0)) for p in prompts])
+        for name in prompts[0]
+    }
+
+
 def option(model: PreTrainedModel, options: Mapping[str, Any], name: str) -> Any:
     """Return the value that `generate` takes for an option: the caller's, or that of a generation config, or None."""
     sources = (options.get("generation_config"), model.generation_config)
@@ -184,6 +199,18 @@ def answer_options(
         config = options["generation_config"] = copy(options["generation_config"])
         config.update(max_length=None, **{name: options.pop(name) for name in list(options) if hasattr(config, name)})
     return options
+
+
+def several(options: Mapping[str, Any], answers: int) -> dict[str, Any]:
+    """Return the options of `answer_options` for several answers to one prompt."""
+    config = options.get("generation_config")
+    if answers == 1:
+        return dict(options)
+    if config is None:
+        return {**options, "num_return_sequences": answers}
+    config = copy(config)
+    config.num_return_sequences = answers
+    return {**options, "generation_config": config}
 
 
 def _refuse(

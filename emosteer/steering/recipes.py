@@ -17,21 +17,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from emosteer._util.numbers import is_finite_number
+from emosteer._util.numbers import is_finite_number, is_whole_number
 from emosteer.errors import InputError, ToneError
 from emosteer.schedules import Schedule
 from emosteer.steering.affect import Affect
+from emosteer.steering.clean import CleanLanguage
 from emosteer.steering.plan import rows_of
 from emosteer.steering.tones import Tone, named, strengths
 from emosteer.steering.vocabulary import RowTable, vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
-__all__ = ["RECIPES", "Recipe", "Vocabulary", "with_recipe"]
+MOST_DRAFTS = 64  # each is a row of the batch
+
+__all__ = ["BEST", "DEFAULT", "RECIPES", "Recipe", "Vocabulary", "recipe_of", "with_recipe"]
 
 
 @dataclass(frozen=True)
@@ -43,29 +46,67 @@ class Recipe:
         bonus: Nats for a token one standard deviation above the vocabulary's mean, at strength 1.0.
         plausibility: Share of the highest probability that a token needs, before and after the bonus; above 0, at
             most 1.
+        asks: Whether a system message asks for the tone, for which there have to be messages.
+        coarse: Whether coarse words are let be, in anger for example. Else they are ruled out.
+        drafts: Number of answers that are drawn at once; the one in which the readout hears most of the tone is kept.
+            Without sampling they would be the same, and there is one.
 
     Raises:
-        InputError: An amount is not a finite number, or the plausibility is out of range.
+        InputError: An amount is not a finite number, the plausibility is out of range, or there is no draft.
     """
 
     dose: float
     bonus: float
     plausibility: float
+    asks: bool = False
+    coarse: bool = False
+    drafts: int = 1
 
     def __post_init__(self) -> None:
         if not all(map(is_finite_number, (self.dose, self.bonus, self.plausibility))):
             raise InputError(f"{self!r} contains a value that is not a finite number.")
         if not 0 < self.plausibility <= 1:
             raise InputError(f"The plausibility is {self.plausibility!r}, expected a number above 0 up to 1.")
+        if not is_whole_number(self.drafts) or not 1 <= self.drafts <= MOST_DRAFTS:
+            raise InputError(f"There are {self.drafts!r} drafts, expected a whole number from 1 to {MOST_DRAFTS}.")
 
 
-RECIPES: Mapping[str, Recipe] = {"natural": Recipe(dose=1.05, bonus=1.5, plausibility=0.1)}
-"""Name → recipe. The numbers were chosen on development prompts with the embedded model."""
+RECIPES: Mapping[str, Recipe] = {
+    "natural": Recipe(dose=1.05, bonus=1.5, plausibility=0.1),
+    "asked": Recipe(dose=0.0, bonus=0.0, plausibility=0.1, asks=True),
+    "asked_and_steered": Recipe(dose=0.6, bonus=0.9, plausibility=0.1, asks=True),
+}
+"""Name → recipe. The numbers were chosen on development prompts."""
+
+BEST = "asked_and_steered"
+
+DEFAULT = "default"
+"""What conversations take for `BEST` where the tone is one that a recipe carries, and for the bare dose elsewhere."""
+
+
+def recipe_of(recipe: str | Recipe | None, *, carried: bool) -> Recipe | None:
+    """Return the recipe that a caller means, or None for the bare dose.
+
+    Args:
+        recipe: A recipe, the name of one, `DEFAULT` or None.
+        carried: Whether a recipe can carry the tone.
+
+    Raises:
+        InputError: There is no such recipe.
+    """
+    if recipe == DEFAULT:
+        recipe = BEST if carried else None
+    if recipe is None or isinstance(recipe, Recipe):
+        return recipe
+    if not isinstance(recipe, str) or recipe not in RECIPES:
+        raise InputError(f"There is no recipe {recipe!r:.60}.", f"There are: {', '.join(RECIPES)}; or make a Recipe.")
+    return RECIPES[recipe]
 
 
 def with_recipe(
-    recipe: str | Recipe,
+    recipe: str | Recipe | None,
     model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     vectors: EmotionVectors,
     tone: Any,
     schedule: Schedule | None,
@@ -76,8 +117,9 @@ def with_recipe(
     """Apply a recipe to a tone and to the options of `generate`.
 
     Args:
-        recipe: A recipe, or the name of one.
+        recipe: A recipe, the name of one, or None for the bare dose.
         model: The model that generates.
+        tokenizer: Its tokenizer.
         vectors: Vectors made for the model.
         tone: One tone for all rows, or a list with one for each.
         schedule: The caller's schedule, which must be None.
@@ -86,17 +128,22 @@ def with_recipe(
         options: Options for `generate`.
 
     Returns:
-        The scaled tone, and the options with a logits processor that favours the tone's vocabulary.
+        The scaled tone, and the options with logits processors that keep language clean and favour the tone's
+        vocabulary.
 
     Raises:
-        InputError: The recipe is unknown.
+        InputError: The recipe is unknown, or asks for the tone.
         ToneError: The tone is invalid, or not one that is added and stays the same along the answer, or a strength is
             beyond ±10 with the recipe's factor.
     """
-    if not isinstance(recipe, Recipe):
-        if recipe not in RECIPES:
-            raise InputError(f"There is no recipe {recipe!r}.", f"There are: {', '.join(RECIPES)}; or make a Recipe.")
-        recipe = RECIPES[recipe]
+    recipe = recipe_of(recipe, carried=False)
+    if recipe is None:
+        return tone, dict(options)
+    if recipe.asks:
+        raise InputError(
+            "A recipe that asks for the tone in a system message needs messages, and this call has none.",
+            "Use chat() or chat_each(), or a recipe that only steers, such as natural.",
+        )
     asked = rows_of(tone)
     rows = [row for row in asked if isinstance(row, (Mapping, Affect))]
     if len(rows) < len(asked) or schedule is not None or operation != "add":
@@ -109,9 +156,15 @@ def with_recipe(
     for row in tones:
         for emotion in row:
             vectors.dose(emotion)  # reports an unknown emotion
-    if any(any(row.values()) for row in tones):
-        processor = Vocabulary(model, vectors, tones, recipe, length)
-        options = {**options, "logits_processor": [*(options.get("logits_processor") or ()), processor]}
+    if (recipe.dose or recipe.bonus) and any(any(row.values()) for row in tones):
+        processors = [
+            *(options.get("logits_processor") or ()),
+            *([] if recipe.coarse else [CleanLanguage(tokenizer, tones)]),
+        ]
+        options = {
+            **options,
+            "logits_processor": [*processors, Vocabulary(model, vectors, tones, recipe, length)],
+        }
     return scaled if isinstance(tone, Sequence) else scaled[0], dict(options)
 
 
