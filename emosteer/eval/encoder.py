@@ -198,7 +198,8 @@ class CharacterNgrams:
             runs = Counter(read[i : i + n] for n in range(1, self.longest + 1) for i in range(len(read) - n + 1))
             for run, count in runs.items():
                 row[zlib.crc32(run.encode()) % self.width] += np.log1p(count)
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-9))
+        unit: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-9))
+        return unit
 
 
 def _minilm_folder() -> str | None:

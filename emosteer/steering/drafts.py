@@ -75,8 +75,10 @@ def most_in_tone(reader: Reader, drafts: Sequence[str], tone: Tone) -> int:
     readout = reader.readout
     scores = read_passages(readout, reader.model, reader.tokenizer, drafts)[:, : len(readout.emotions)]
     above = scores - scores.mean(1, keepdim=True)
-    heard = sum(strength / total * above[:, readout.emotions.index(name)] for name, strength in tone.items())
-    ranked = [-math.inf if math.isnan(value) else value for value in heard.tolist()]
+    shares = above.new_zeros(len(readout.emotions))
+    for name, strength in tone.items():
+        shares[readout.emotions.index(name)] = strength / total
+    ranked = [-math.inf if math.isnan(heard) else heard for heard in (above @ shares).tolist()]
     return ranked.index(max(ranked))
 
 
