@@ -159,10 +159,10 @@ def steered_where(vectors: EmotionVectors, setting: Setting) -> str:
         f"{'measured on this model' if calibrated else 'a fallback that has not been measured on this model'}."
     )
     if recipe_for(setting):
-        text = (
-            f"The model is asked for the tone in a system message. {text} Of the words that were likely anyway, those "
+        text += (
+            " The model is also asked for the tone in a system message, and of the words that were likely anyway, "
+            "those of the tone are favoured."
         )
-        text += "of the tone are favoured."
     return text
 
 

@@ -126,7 +126,7 @@ answer = requests.post(
     headers={{"Authorization": f"Bearer {{os.environ['HF_TOKEN']}}"}},
     json={{
         "inputs": [{{"role": "user", "content": "How was your morning?"}}],
-        "parameters": {{"emotion": {{"{emotions[0]}": 0.8}}, "recipe": "natural", "max_new_tokens": 60}},
+        "parameters": {{"emotion": {{"{emotions[0]}": 0.8}}, "max_new_tokens": 60}},
     }},
 ).json()  # [{{"generated_text": "…"}}], or {{"error": "…"}} with status 400
 ```
@@ -137,7 +137,7 @@ answer = requests.post(
 |---|---|
 | `emotion` | emotion → strength in calibrated doses: 1.0 is the strongest tone that reads naturally |
 | `valence`, `arousal` | instead of emotions: −1 to 1 each |
-| `recipe` | `"natural"` makes more of a dose than adding it does |
+| `recipe` | `"natural"`, `"asked"`, `"asked_and_steered"` or `"none"`; by default the best of them for messages |
 | `chat_template_kwargs` | what the chat template takes besides messages, as `{{"enable_thinking": false}}` |
 | `max_new_tokens` | up to {MOST_TOKENS}; the limit stands in `endpoint.json` |
 | `do_sample`, `temperature`, `top_p`, `top_k`, `repetition_penalty` | as for `generate` |

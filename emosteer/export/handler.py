@@ -16,6 +16,8 @@ from emosteer import Affect, SteeredModel
 from emosteer._util import strict_json
 from emosteer.errors import InputError
 from emosteer.models.generation import MAX_NEW_TOKENS, context_length, option, text_prompt
+from emosteer.steering.asking import with_request
+from emosteer.steering.recipes import DEFAULT
 
 # Name → smallest and largest value.
 NUMBERS = {"temperature": (0.01, 5.0), "top_p": (0.01, 1.0), "repetition_penalty": (0.5, 2.0)}
@@ -65,16 +67,21 @@ class EndpointHandler:
         inputs = data.get("inputs")
         if not isinstance(inputs, (str, list)) or not inputs:
             raise InputError("The inputs are neither a text nor messages.", 'As "Once" or [{"role": …, "content": …}].')
-        tone: dict[str, Any] = {"emotion": _tone(asked), "recipe": _one_of(asked, "recipe", str)}
+        emotion, recipe = _tone(asked), _one_of(asked, "recipe", str)
         seed = _number(asked, "seed", *WHOLE_NUMBERS["seed"])
         variables = _one_of(asked, "chat_template_kwargs", dict)
+        model, tokenizer, vectors = self.steered.model, self.steered.tokenizer, self.steered.vectors
+        named = None if recipe == "none" else recipe or (DEFAULT if isinstance(inputs, list) else None)
         if isinstance(inputs, list):
-            tokens = self.steered.prompt(inputs, variables)["input_ids"].shape[1]
+            (messages,), left = with_request(named, tokenizer, vectors, inputs, [emotion], None, "add", None, variables)
+            tone: dict[str, Any] = {"emotion": emotion, "recipe": left, "seed": seed}
+            tokens = self.steered.prompt(messages, variables)["input_ids"].shape[1]
             options = self._options(asked, tokens)
-            text = self.steered.chat(inputs, **tone, seed=seed, chat_template_kwargs=variables, **options)
+            text = self.steered.chat(messages, **tone, chat_template_kwargs=variables, **options)
         else:
-            tokens = text_prompt(self.steered.model, self.steered.tokenizer, inputs)["input_ids"].shape[1]
-            text = self.steered.complete(inputs, **tone, seed=seed, **self._options(asked, tokens))
+            tone = {"emotion": emotion, "recipe": named, "seed": seed}
+            tokens = text_prompt(model, tokenizer, inputs)["input_ids"].shape[1]
+            text = self.steered.complete(inputs, **tone, **self._options(asked, tokens))
         return [{"generated_text": text}]
 
     def _options(self, asked: Mapping[str, Any], tokens: int) -> dict[str, Any]:

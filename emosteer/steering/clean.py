@@ -120,7 +120,7 @@ class _Table:
         for text in texts:
             ids = self._tokenizer(before + text, add_special_tokens=False)["input_ids"]
             own = ids[len(prefix) :]
-            spelt = len(own) >= len(text.strip()) < SPELT
+            spelt = text.isascii() and len(own) >= len(text.strip()) < SPELT
             if own and ids[: len(prefix)] == prefix and not spelt | (self._tokenizer.unk_token_id in own):
                 yield own
 

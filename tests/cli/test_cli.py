@@ -25,7 +25,7 @@ from tests.conftest import small_concepts, tiny_config, tiny_model, tiny_tokeniz
 def folder(tmp_path_factory) -> Path:
     """A model, a concept set and vectors on disk, all tiny."""
     root = tmp_path_factory.mktemp("cli")
-    model, tokenizer = tiny_model(), tiny_tokenizer()
+    model, tokenizer = tiny_model(tiny_config(max_position_embeddings=1024)), tiny_tokenizer()
     model.save_pretrained(root / "model")
     tokenizer.save_pretrained(root / "model")
     (root / "concepts.json").write_text(json.dumps(small_concepts().to_dict()))
@@ -75,7 +75,7 @@ def test_extract_writes_vectors_that_info_describes(run, folder, tmp_path):
     )
     assert status == 0
     assert json.loads(out)["emotions"] == ["joy", "fear", "calm"]
-    model, tokenizer = tiny_model(), tiny_tokenizer()
+    model, tokenizer = tiny_model(tiny_config(max_position_embeddings=1024)), tiny_tokenizer()
     vectors = emosteer.EmotionVectors.from_pretrained(folder / "vectors")
     replace(vectors, readout=fit_readout(model, tokenizer, vectors, progress=False)).save_pretrained(tmp_path / "same")
     assert (tmp_path / "new" / "vectors.safetensors").read_bytes() == (
@@ -124,7 +124,11 @@ def test_steer_answers_in_a_tone(run, folder):
     assert plain["answer"] != toned["answer"]
     assert printing.printable(toned["answer"]).split() == streamed.split()
     cooked = json.loads(run(*args, "-e", "joy=2", "--recipe", "natural", "--json")[1])
-    added = json.loads(run(*args, "-e", "joy=2", "--json")[1])
+    added = json.loads(run(*args, "-e", "joy=2", "--recipe", "none", "--json")[1])
+    asked = json.loads(run(*args, "-e", "joy=2", "--recipe", "asked", "--json")[1])
+    best = json.loads(run(*args, "-e", "joy=2", "--json")[1])
+    assert [told["recipe"] for told in (plain, added, asked, best)] == [None, None, "asked", "asked_and_steered"]
+    assert plain["prompt_tokens"] == added["prompt_tokens"] < asked["prompt_tokens"] == best["prompt_tokens"]
     assert (cooked["recipe"], cooked["emotion"]) == ("natural", {"joy": 2.0})
     assert cooked["answer"] not in (plain["answer"], added["answer"])
 
@@ -266,7 +270,7 @@ def test_the_emotion_that_read_is_asked_for_is_in_its_table(run, folder):
 @pytest.fixture
 def small_quickstart(monkeypatch, tmp_path):
     """Quickstart with a tiny model and vectors in the place of the embedded ones, and an empty cache."""
-    model = tiny_model()
+    model = tiny_model(tiny_config(max_position_embeddings=1024))
     monkeypatch.setattr(embedded, "load", lambda dtype=None: (model, tiny_tokenizer()))
     monkeypatch.setenv("EMOSTEER_CACHE", str(tmp_path / "cache"))
     emosteer.EmotionVectors.random(model, list(quickstart.TONES), seed=1).save_pretrained(tmp_path / "shipped")
@@ -293,7 +297,7 @@ def test_quickstart_builds_vectors_into_the_cache_if_asked(run, small_quickstart
 
 
 def test_quickstart_on_another_model_builds_its_vectors_once(run, small_quickstart, monkeypatch, tmp_path):
-    tiny_model().save_pretrained(tmp_path / "model")
+    tiny_model(tiny_config(max_position_embeddings=1024)).save_pretrained(tmp_path / "model")
     tiny_tokenizer().save_pretrained(tmp_path / "model")
     ask = ("quickstart", "--model", tmp_path / "model", "--max-new-tokens", 4, "--json")
     status, first, _ = run(*ask)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import few, small_concepts, tiny_model, tiny_tokenizer
+from tests.conftest import few, small_concepts, tiny_config, tiny_model, tiny_tokenizer
 
 BYTES = "caf\udce9"  # an argument with a byte that is not UTF-8
 HALF = "half \ud83d"
@@ -21,7 +21,7 @@ READ = ("-m", "{model}", "-v", "{vectors}")
 def places(tmp_path_factory, reading_vectors) -> dict[str, Path]:
     """A model, vectors, texts and files that are none of these."""
     root = tmp_path_factory.mktemp("hostile")
-    model, tokenizer = tiny_model(), tiny_tokenizer()
+    model, tokenizer = tiny_model(tiny_config(max_position_embeddings=1024)), tiny_tokenizer()
     for part in (model, tokenizer):
         part.save_pretrained(root / "model")
     reading_vectors.save_pretrained(root / "vectors")

@@ -11,7 +11,7 @@ import torch
 
 import emosteer
 from emosteer.models import loading
-from tests.conftest import tiny_model, tiny_tokenizer
+from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
 
 SHIPPED = Path("vectors/smollm2-135m-instruct-en")
 
@@ -19,7 +19,7 @@ SHIPPED = Path("vectors/smollm2-135m-instruct-en")
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("places")
-    tiny_model().save_pretrained(root / "model")
+    tiny_model(tiny_config(max_position_embeddings=1024)).save_pretrained(root / "model")
     tiny_tokenizer().save_pretrained(root / "model")
     emosteer.EmotionVectors.random(tiny_model(), ["joy", "calm"]).save_pretrained(root / "vectors")
     torch.save({"joy.1": torch.ones(32)}, root / "joy.pt")

@@ -18,7 +18,7 @@ import emosteer
 from emosteer._util import progress
 from emosteer.cli import loading, printing
 from emosteer.vectors.types import Dose
-from tests.conftest import small_concepts, tiny_model, tiny_tokenizer
+from tests.conftest import small_concepts, tiny_config, tiny_model, tiny_tokenizer
 from tests.loopback import LoopbackHub, connected
 
 
@@ -26,7 +26,7 @@ from tests.loopback import LoopbackHub, connected
 def folder(tmp_path_factory, reading_vectors) -> Path:
     """A model, vectors (one emotion of three has a dose) and a concept set, all tiny."""
     root = tmp_path_factory.mktemp("words")
-    model, tokenizer = tiny_model(), tiny_tokenizer()
+    model, tokenizer = tiny_model(tiny_config(max_position_embeddings=1024)), tiny_tokenizer()
     for part in (model, tokenizer):
         part.save_pretrained(root / "model")
     reading_vectors.save_pretrained(root / "vectors")

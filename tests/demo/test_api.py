@@ -141,7 +141,7 @@ def test_six_users_at_once_get_what_each_would_get_alone(address, client, direct
         found = list(at_once.map(ask, USERS))
     assert [(reply, updates[-1]) for reply, updates in found[: len(before)]] == before
     for user, (reply, updates) in zip(USERS, found, strict=True):
-        tone = {"emotion": {user.emotion: user.strength}, "recipe": "natural"}
+        tone = {"emotion": {user.emotion: user.strength}, "recipe": "asked_and_steered"}
         toned = direct.chat(user.prompt, **tone, seed=user.seed, **SAMPLING)
         plain = direct.chat(user.prompt, seed=user.seed, **SAMPLING)
         assert toned != plain
@@ -157,7 +157,7 @@ def test_six_users_at_once_get_what_each_would_get_alone(address, client, direct
 def test_a_point_is_a_tone_too(client, direct):
     point = {"valence": -0.8, "arousal": 0.6}
     asked = {"messages": said("What is in the box?"), "seed": 6, "max_new_tokens": TOKENS, "api_name": "/two_voices"}
-    tone = {"emotion": Affect(**point), "recipe": "natural"}
+    tone = {"emotion": Affect(**point), "recipe": "asked_and_steered"}
     assert client.predict(emotion=point, **asked)["toned"] == direct.chat(
         "What is in the box?", **tone, seed=6, **SAMPLING
     )

@@ -38,7 +38,7 @@ def user(text: str) -> dict[str, str]:
 def test_a_reply_is_the_toned_one_by_its_seed(api, steered):
     oracle = {
         seed: steered.chat(
-            ASKED, emotion={"fear": 1.5}, recipe="natural", temperature=0.8, **{**SAMPLING, "seed": seed}
+            ASKED, emotion={"fear": 1.5}, recipe="asked_and_steered", temperature=0.8, **{**SAMPLING, "seed": seed}
         )
         for seed in (0, 3)
     }
@@ -66,7 +66,7 @@ def test_two_voices_are_as_the_library_answers(api, steered, emotion, tone):
     assert len(EMOTIONS) == MOST
     history = [user("Hello."), {"role": "assistant", "content": "Hi."}, user(ASKED)]
     *_, found = api["two_voices"].fn(history, emotion, 3, 0.5, 8)
-    toned = {} if tone is None else {"emotion": tone, "recipe": "natural"}
+    toned = {} if tone is None else {"emotion": tone, "recipe": "asked_and_steered"}
     drawn = {"temperature": 0.5, **SAMPLING}
     assert found == {"plain": steered.chat(history, **drawn), "toned": steered.chat(history, **toned, **drawn)}
 

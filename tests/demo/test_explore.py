@@ -63,7 +63,7 @@ def test_five_strengths(steered, told):
     assert [strength for strength, *_ in found] == list(STRENGTHS) == [-1.0, 0.0, 0.5, 1.0, 1.5]
     tones = [{"joy": -1.0}, None, {"joy": 0.5}, {"joy": 1.0}, {"joy": 1.5}]
     assert [text for _, text, _, _ in found] == [
-        text.strip() for text in steered.chat_each(ASKED, tones, recipe="natural", **DRAWN)
+        text.strip() for text in steered.chat_each(ASKED, tones, recipe="asked_and_steered", **DRAWN)
     ]
     plain = nats(steered, ASKED, found[1][1])
     for _, text, score, cost in found:
@@ -86,7 +86,7 @@ def test_every_tone_has_one_answer(steered, told):
     found = every_tone(steered, ASKED, SAMPLING, told)
     assert [name for name, *_ in found] == list(EMOTIONS)
     tones = [{name: 1.0} for name in EMOTIONS]
-    oracle = [text.strip() for text in steered.chat_each(ASKED, tones, recipe="natural", **DRAWN)]
+    oracle = [text.strip() for text in steered.chat_each(ASKED, tones, recipe="asked_and_steered", **DRAWN)]
     assert [text for _, text, _, _ in found] == oracle
     for _, text, valence, arousal in found:
         reading = steered.read(text)

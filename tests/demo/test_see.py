@@ -83,15 +83,17 @@ def test_what_is_seen_is_what_the_plain_model_says(steered):
         assert now.readings[voice].scores == oracle.scores
         assert (now.readings[voice].valence, now.readings[voice].arousal) == (oracle.valence, oracle.arousal)
     assert now.cost == now.costs["toned"] - now.costs["plain"]
-    toned = steered.explain(asked, "I am so glad!", emotion={"joy": 1.0}, recipe="natural", temperature=0.5)
+    toned = steered.explain(asked, "I am so glad!", emotion={"joy": 1.0}, recipe="asked_and_steered", temperature=0.5)
     assert now.why == toned
-    assert toned != steered.explain(asked, "I am so glad!", emotion={"joy": 1.0}, recipe="natural", temperature=1.0)
+    assert toned != steered.explain(
+        asked, "I am so glad!", emotion={"joy": 1.0}, recipe="asked_and_steered", temperature=1.0
+    )
 
 
 def test_why_of_the_likeliest_tokens(steered):
     """At temperature 0, by which nothing can be divided."""
     greedy = replace(SAID, sampling=Sampling(temperature=0.0), setting=replace(JOY, natural=False))
-    oracle = steered.explain("How are you?", "I am so glad!", emotion={"joy": 1.0})
+    oracle = steered.explain("How are you?", "I am so glad!", emotion={"joy": 1.0}, recipe=None)
     assert seen(steered, Conversation((greedy,))).why == oracle
 
 

@@ -81,10 +81,10 @@ def test_an_answer_grows_and_ends_in_whole_characters():
 
 
 SETTINGS = {
-    Point(0.5, -0.25): (Affect(0.5, -0.25), "natural"),
+    Point(0.5, -0.25): (Affect(0.5, -0.25), "default"),
     Point(0.0, 1.0, natural=False): (Affect(0.0, 1.0), None),
     Point(): (None, None),
-    Mix((("joy", 0.5), ("fear", 0.0), ("calm", -1.25))): ({"joy": 0.5, "calm": -1.25}, "natural"),
+    Mix((("joy", 0.5), ("fear", 0.0), ("calm", -1.25))): ({"joy": 0.5, "calm": -1.25}, "default"),
     Mix((("joy", 1.0),), natural=False): ({"joy": 1.0}, None),
     Mix((("joy", 0.0),)): (None, None),
     Mix(): (None, None),
@@ -126,12 +126,12 @@ def test_what_was_steered_is_what_the_vectors_say(vectors):
     assert "after 3 of its 4 layers (1 to 3)" in said
     assert "0.50 to 0.80 of the usual length" in said
     assert "measured on this model." in said
-    assert "natural recipe" in said
+    assert "asked for the tone" in said
     assert "0.50 to 0.80" in steered_where(vectors, Mix((("fear", 1.0), ("joy", 1.0))))
     one = steered_where(vectors, Mix((("fear", 1.0),), natural=False))
     assert one.startswith("The direction of fear is added")
     assert "after 2 of its 4 layers (2 to 3). A full dose is 0.80 of" in one
-    assert "natural recipe" not in one
+    assert "asked for the tone" not in one
     assert steered_where(vectors, Curve("joy", "joy")).startswith("The direction of joy is added")
     assert steered_where(vectors, Mix()) == "Nothing is added: this is the plain model."
 

@@ -31,10 +31,10 @@ ASKED = "How are you?"
 SAMPLING = Sampling(seed=3, temperature=0.7, tokens=12)
 DRAWN = {"seed": 3, "max_new_tokens": 12, "do_sample": True, "temperature": 0.7}  # the same, as chat takes it
 TONES = {
-    Point(0.5, -0.5): {"emotion": Affect(0.5, -0.5), "recipe": "natural"},
-    Point(-0.9, 0.1, natural=False): {"emotion": Affect(-0.9, 0.1)},
-    Mix((("joy", 1.5), ("calm", -0.5))): {"emotion": {"joy": 1.5, "calm": -0.5}, "recipe": "natural"},
-    Mix((("fear", 2.0),), natural=False): {"emotion": {"fear": 2.0}},
+    Point(0.5, -0.5): {"emotion": Affect(0.5, -0.5), "recipe": "asked_and_steered"},
+    Point(-0.9, 0.1, natural=False): {"emotion": Affect(-0.9, 0.1), "recipe": None},
+    Mix((("joy", 1.5), ("calm", -0.5))): {"emotion": {"joy": 1.5, "calm": -0.5}, "recipe": "asked_and_steered"},
+    Mix((("fear", 2.0),), natural=False): {"emotion": {"fear": 2.0}, "recipe": None},
     Curve("calm", "joy", 2.0, 6): {"emotion": Keyframes({0: {"calm": 2.0}, 6: {"joy": 2.0}})},
     Curve(None, "fear", 2.0, 4): {"emotion": Keyframes({0: None, 4: {"fear": 2.0}})},
     Mix(): {},
@@ -340,7 +340,7 @@ def test_no_mood_is_offered_that_the_vectors_do_not_have():
 
 MIXED = [MIX, 0, 0, ["joy", "fear"], 1.5, -0.5, 1, 1, 1, "", "", 1, 60, True]
 JOY = Mix((("joy", 1.5), ("fear", -0.5)))
-TONED = {"emotion": {"joy": 1.5, "fear": -0.5}, "recipe": "natural"}
+TONED = {"emotion": {"joy": 1.5, "fear": -0.5}, "recipe": "asked_and_steered"}
 WIDGETS = [*MIXED, 3, 0.7, 12]
 
 

@@ -253,7 +253,7 @@ def test_a_bias_that_is_there_is_added_to():
 def test_it_can_be_generated_with_and_steered(model, tokenizer, vectors):
     baked = emosteer.bake(model, vectors, {"joy": 1.0})
     steered = emosteer.SteeredModel(baked, tokenizer, emosteer.EmotionVectors.random(baked, ["fear"]))
-    assert isinstance(steered.chat("Hello", emotion={"fear": 1.0}, max_new_tokens=4), str)
+    assert isinstance(steered.chat("Hello", emotion={"fear": 1.0}, recipe=None, max_new_tokens=4), str)
 
 
 @pytest.mark.parametrize("grad", [torch.no_grad, torch.inference_mode])
@@ -355,6 +355,6 @@ def test_the_embedded_model_says_baked_what_it_says_steered(embedded):
     assert distance["baked"] < 0.001
     assert distance["plain"] > 0.1
     options = {"max_new_tokens": 20, "do_sample": False}
-    said = steered.chat("How was your morning?", emotion=tone, **options)
+    said = steered.chat("How was your morning?", emotion=tone, recipe=None, **options)
     assert baked.chat("How was your morning?", **options) == said
     assert steered.chat("How was your morning?", **options) != said

@@ -77,7 +77,7 @@ def request(inputs=CHAT, **parameters) -> dict:
 def saved(tmp_path_factory) -> Path:
     """A tiny model and vectors for it, on disk."""
     root = tmp_path_factory.mktemp("endpoint")
-    model = tiny_model()
+    model = tiny_model(tiny_config(max_position_embeddings=1024))
     model.save_pretrained(root / "model")
     tiny_tokenizer().save_pretrained(root / "model")
     emosteer.EmotionVectors.random(model, ["joy", "fear", "calm"], seed=1).save_pretrained(root / "vectors")
@@ -129,6 +129,9 @@ def test_messages_recipes_and_seeds_are_what_they_are_in_python(folder, twin):
             *({"inputs": "Once", "parameters": {"emotion": tone, "max_new_tokens": 12, **drawn}} for _ in range(2)),
             {"inputs": "Once", "parameters": {"emotion": tone, "max_new_tokens": 12, **drawn, "seed": 8}},
             request("Once", max_new_tokens=1000),
+            request(emotion=tone, recipe="none"),
+            request(emotion=tone, recipe="asked"),
+            request("Once", emotion=tone, recipe="asked"),
         ],
     )
     sampled = {"max_new_tokens": 12, "do_sample": True, **drawn}
@@ -146,6 +149,8 @@ def test_messages_recipes_and_seeds_are_what_they_are_in_python(folder, twin):
     assert texts[6] == texts[0]  # null is not asked for, and a temperature does nothing where nothing is drawn
     assert texts[7] == texts[8] != texts[9]
     assert answers[10][0] == 200  # it ends where the model's context does
+    assert texts[11:13] == [twin.chat(CHAT, emotion=tone, recipe=recipe, **GREEDY) for recipe in (None, "asked")]
+    assert "needs messages" in texts[13]
 
 
 @pytest.mark.full

@@ -30,9 +30,9 @@ def steered():
 
 @pytest.mark.parametrize("options", [{}, {"scope": "generated"}, {"num_beams": 2}])
 def test_each_answer_is_what_chat_says_in_its_tone(steered, options):
-    alone = [steered.chat(MESSAGE, emotion=tone, **GREEDY, **options) for tone in TONES]
+    alone = [steered.chat(MESSAGE, emotion=tone, recipe=None, **GREEDY, **options) for tone in TONES]
     assert len(set(alone)) == len(TONES)
-    assert steered.chat_each(MESSAGE, TONES, **GREEDY, **options) == alone
+    assert steered.chat_each(MESSAGE, TONES, recipe=None, **GREEDY, **options) == alone
 
 
 def test_a_recipe_is_that_of_chat(steered):
@@ -48,19 +48,19 @@ def test_each_answer_ends_where_it_ends(steered, many):
     ids = steered.generate(**prompt, emotion=TONES[0], **GREEDY, pad_token_id=0)[0, prompt["input_ids"].shape[1] :]
     end = int(ids[3])
     ends = {"eos_token_id": [end, 2] if many else end, "pad_token_id": end}
-    alone = [steered.chat(MESSAGE, emotion=tone, **GREEDY, **ends) for tone in TONES]
+    alone = [steered.chat(MESSAGE, emotion=tone, recipe=None, **GREEDY, **ends) for tone in TONES]
     assert len({len(answer) for answer in alone}) > 1
-    assert steered.chat_each(MESSAGE, TONES, **GREEDY, **ends) == alone
+    assert steered.chat_each(MESSAGE, TONES, recipe=None, **GREEDY, **ends) == alone
 
 
 def test_a_seed_repeats_the_answers_and_leaves_the_global_random_state(steered):
     torch.manual_seed(123)
     state = torch.get_rng_state()
-    first = steered.chat_each(MESSAGE, TONES, seed=4, **SAMPLING)
+    first = steered.chat_each(MESSAGE, TONES, recipe=None, seed=4, **SAMPLING)
     assert torch.equal(torch.get_rng_state(), state)
     torch.rand(3)
-    assert steered.chat_each(MESSAGE, TONES, seed=4, **SAMPLING) == first
-    assert steered.chat_each(MESSAGE, TONES, seed=5, **SAMPLING) != first
+    assert steered.chat_each(MESSAGE, TONES, recipe=None, seed=4, **SAMPLING) == first
+    assert steered.chat_each(MESSAGE, TONES, recipe=None, seed=5, **SAMPLING) != first
 
 
 def test_generate_with_a_seed_draws_what_the_global_seed_would(steered):
@@ -81,7 +81,7 @@ def test_the_caller_sees_every_step_and_can_end_them_all(steered):
         seen.append(tuple(ids.shape))
         return torch.full((len(ids),), len(seen) == 3)
 
-    steered.chat_each(MESSAGE, TONES, seed=1, **GREEDY, stopping_criteria=[third], eos_token_id=None)
+    steered.chat_each(MESSAGE, TONES, recipe=None, seed=1, **GREEDY, stopping_criteria=[third], eos_token_id=None)
     begin = steered.prompt(MESSAGE)["input_ids"].shape[1]
     assert seen == [(len(TONES), begin + step) for step in (1, 2, 3)]
 
@@ -100,4 +100,4 @@ def test_the_caller_sees_every_step_and_can_end_them_all(steered):
 )
 def test_what_cannot_be_answered_is_told(steered, message, tones, error, said):
     with pytest.raises(error, match=said):
-        steered.chat_each(message, tones, **GREEDY)
+        steered.chat_each(message, tones, recipe=None, **GREEDY)

@@ -27,10 +27,10 @@ def steered():
 
 @pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, by_pickle])
 def test_a_copy_says_the_same(steered, way):
-    said = steered.chat("Well?", emotion=JOY, **LONG)
+    said = steered.chat("Well?", emotion=JOY, recipe=None, **LONG)
     twin = way(steered)
     assert (twin.model is steered.model) == (way is copy.copy)
-    assert twin.chat("Well?", emotion=JOY, **LONG) == said
+    assert twin.chat("Well?", emotion=JOY, recipe=None, **LONG) == said
     if way is by_pickle:
         assert twin.readout.emotions == ("joy",)  # fitted under a lock
 
@@ -46,13 +46,13 @@ def test_a_model_in_a_tone_or_monitor_cannot_be_pickled(steered, block):
 
 @pytest.mark.parametrize("way", [copy.copy, copy.deepcopy])
 def test_a_copy_has_streams_of_its_own(steered, way):
-    said = steered.chat("Well?", emotion=JOY, **LONG)
-    stream = steered.chat("Well?", emotion=JOY, stream=True, **LONG)
+    said = steered.chat("Well?", emotion=JOY, recipe=None, **LONG)
+    stream = steered.chat("Well?", emotion=JOY, recipe=None, stream=True, **LONG)
     first = next(stream)
     twin = way(steered)
     twin.close()
     assert first + "".join(stream) == said
-    assert "".join(twin.chat("Well?", emotion=JOY, stream=True, **LONG)) == said
+    assert "".join(twin.chat("Well?", emotion=JOY, recipe=None, stream=True, **LONG)) == said
 
 
 def test_a_copy_made_inside_a_tone_is_plain_once_the_block_has_ended(steered):

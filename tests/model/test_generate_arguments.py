@@ -198,7 +198,7 @@ def test_an_argument_does_what_it_does_in_generate_or_is_refused_in_one_line(ste
     options = {**limit, **given}
     assert outcome(lambda: steered.chat(MESSAGE, **options)) == expected
     options[name] = value_of(name)
-    assert outcome(lambda: steered.chat_each(MESSAGE, [None], **options)) in ([expected], expected)
+    assert outcome(lambda: steered.chat_each(MESSAGE, [None], recipe=None, **options)) in ([expected], expected)
     options[name] = value_of(name)
     text = steered.tokenizer(TEXT, return_tensors="pt")
     of_text = outcome(lambda: own_text(steered, text, {name: value_of(name)}))
@@ -228,7 +228,7 @@ def test_none_is_as_if_it_were_not_given(steered, name):
     assert "".join(steered.chat(MESSAGE, stream=True, seed=1, **rest, **none)) == expected
     toned = steered.chat(MESSAGE, emotion={"joy": 1.0}, recipe="natural", **rest)
     assert steered.chat(MESSAGE, emotion={"joy": 1.0}, recipe="natural", seed=1, **rest, **none) == toned
-    assert steered.chat_each(MESSAGE, [None], seed=1, **rest, **none) == [expected]
+    assert steered.chat_each(MESSAGE, [None], recipe=None, seed=1, **rest, **none) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_a_length_that_somebody_set_holds_at_every_door(tokenizer, own_config, o
         list(stream)
         answer = stream.answer
     elif door == "chat_each":
-        (answer,) = steered.chat_each(text, [None], details=True, **options)
+        (answer,) = steered.chat_each(text, [None], recipe=None, details=True, **options)
     else:
         answer = getattr(steered, door)(text, details=True, **options)
     assert (answer.completion_tokens, answer.finish_reason) == (wanted, "length")
@@ -316,7 +316,7 @@ def test_a_generation_config_is_left_as_it_was(steered):
 )
 def test_what_cannot_be_for_one_answer_is_refused_in_one_line_at_the_call(steered, options):
     with pytest.raises(EmosteerError) as caught:
-        steered.chat(MESSAGE, emotion={"joy": 1.0}, **options)
+        steered.chat(MESSAGE, emotion={"joy": 1.0}, recipe=None, **options)
     assert "\n" not in str(caught.value)
 
 
@@ -358,15 +358,15 @@ def test_layers_hold_in_every_call_as_in_steer(steered):
     tone, options = {"joy": 3.0}, {"max_new_tokens": 12, "do_sample": False}
     with steered.steer(tone, layers=[3]):
         expected = steered.chat(MESSAGE, **options)
-    assert expected != steered.chat(MESSAGE, emotion=tone, **options)
-    assert steered.chat(MESSAGE, emotion=tone, layers=[3], **options) == expected
-    assert steered.chat(MESSAGE, emotion=tone, layers=3, **options) == expected
-    assert "".join(steered.chat(MESSAGE, emotion=tone, layers=[3], stream=True, **options)) == expected
-    assert steered.chat_each(MESSAGE, [tone], layers=[3], **options) == [expected]
+    assert expected != steered.chat(MESSAGE, emotion=tone, recipe=None, **options)
+    assert steered.chat(MESSAGE, emotion=tone, recipe=None, layers=[3], **options) == expected
+    assert steered.chat(MESSAGE, emotion=tone, recipe=None, layers=3, **options) == expected
+    assert "".join(steered.chat(MESSAGE, emotion=tone, recipe=None, layers=[3], stream=True, **options)) == expected
+    assert steered.chat_each(MESSAGE, [tone], recipe=None, layers=[3], **options) == [expected]
     ids = steered.prompt(MESSAGE)
     output = steered.generate(**ids, emotion=tone, layers=[3], pad_token_id=0, **options)
     assert steered.tokenizer.decode(output[0, ids["input_ids"].shape[1] :], skip_special_tokens=True) == expected
-    told = steered.explain(MESSAGE, expected, emotion=tone, layers=[3])
+    told = steered.explain(MESSAGE, expected, emotion=tone, recipe=None, layers=[3])
     with steered.steer(tone, layers=[3]):
         by_hand = steered.explain(MESSAGE, expected)
     assert told.toned == pytest.approx(by_hand.toned)

@@ -127,7 +127,7 @@ def test_wrapping_and_closing_leave_the_model_as_it_was(lively, tokenizer, vecto
     with left_as_it_was(lively):
         wrapped = emosteer.SteeredModel(lively, tokenizer, vectors)
         assert (wrapped.model, wrapped.tokenizer, wrapped.vectors) == (lively, tokenizer, vectors)
-        assert wrapped.chat(MESSAGE, emotion={"joy": 1.0}, **GREEDY)
+        assert wrapped.chat(MESSAGE, emotion={"joy": 1.0}, recipe=None, **GREEDY)
         wrapped.close()
         wrapped.close()
 
@@ -184,11 +184,11 @@ def test_a_model_and_vectors_are_loaded_from_folders(lively, tokenizer, steered,
     lively.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     steered.vectors.save_pretrained(tmp_path / "vectors")
-    expected = steered.chat(MESSAGE, emotion=JOY, **GREEDY)
+    expected = steered.chat(MESSAGE, emotion=JOY, recipe=None, **GREEDY)
     for vectors in (tmp_path / "vectors", str(tmp_path / "vectors" / "vectors.safetensors"), steered.vectors):
         with emosteer.SteeredModel.from_pretrained(tmp_path / "model", vectors=vectors) as loaded:
             assert not loaded.model.training
-            assert loaded.chat(MESSAGE, emotion=JOY, **GREEDY) == expected
+            assert loaded.chat(MESSAGE, emotion=JOY, recipe=None, **GREEDY) == expected
 
 
 # generate
@@ -265,11 +265,13 @@ def as_prompt(steered, text: str) -> torch.Tensor:
 def test_a_message_is_answered_in_the_tone(steered, tone):
     ids = as_prompt(steered, f"<user> {MESSAGE} <end> <assistant> ")
     with left_as_it_was(steered.model):
-        assert steered.chat(MESSAGE, emotion=tone, **GREEDY) == answer_by_hand(steered, ids, tone, **GREEDY)
+        assert steered.chat(MESSAGE, emotion=tone, recipe=None, **GREEDY) == answer_by_hand(
+            steered, ids, tone, **GREEDY
+        )
 
 
 def test_tones_change_the_answer(steered):
-    assert len({steered.chat(MESSAGE, emotion=tone, **GREEDY) for tone in (None, JOY, FEAR)}) == 3
+    assert len({steered.chat(MESSAGE, emotion=tone, recipe=None, **GREEDY) for tone in (None, JOY, FEAR)}) == 3
 
 
 def test_a_conversation_with_a_system_message_is_answered(steered):
@@ -283,7 +285,7 @@ def test_a_conversation_with_a_system_message_is_answered(steered):
     before_it = "<system> Be brief. <end> <user> Hello! <end> <assistant> Hello to you. <end> "
     ids = as_prompt(steered, f"{before_it}<user> {MESSAGE} <end> <assistant> ")
     assert torch.equal(steered.prompt(messages)["input_ids"], ids)
-    assert steered.chat(messages, emotion=JOY, **GREEDY) == answer_by_hand(steered, ids, JOY, **GREEDY)
+    assert steered.chat(messages, emotion=JOY, recipe=None, **GREEDY) == answer_by_hand(steered, ids, JOY, **GREEDY)
     assert messages == before
 
 
@@ -302,7 +304,7 @@ def test_an_answer_ends_where_the_model_ends_it(steered):
         token = steered.model.generate(input_ids=ids, use_cache=False, pad_token_id=0, **GREEDY)[0, ids.shape[1] + 3]
     options = {**GREEDY, "min_new_tokens": None, "eos_token_id": int(token)}
     with calls_of(steered.model) as calls:
-        steered.chat(MESSAGE, emotion=JOY, **options)
+        steered.chat(MESSAGE, emotion=JOY, recipe=None, **options)
     assert len(calls) <= 4
 
 
@@ -354,7 +356,7 @@ def bytes_of(tokenizer, ids) -> str:
 )
 def test_a_message_that_cannot_be_answered_is_one_clear_error(steered, message, expected, stream):
     with left_as_it_was(steered.model), calls_of(steered.model) as calls, pytest.raises(InputError, match=expected):
-        steered.chat(message, emotion=JOY, stream=stream)
+        steered.chat(message, emotion=JOY, recipe=None, stream=stream)
     assert calls == []
 
 
@@ -370,7 +372,7 @@ def test_a_tokenizer_without_a_chat_template_is_an_error_that_says_what_to_do(li
 @pytest.mark.parametrize("tone", [{"jy": 1.0}, {"joy": float("nan")}, {"joy": 11}, []])
 def test_a_tone_that_cannot_be_given_is_an_error_at_the_call(steered, tone, stream):
     with left_as_it_was(steered.model), pytest.raises(ToneError):
-        steered.chat(MESSAGE, emotion=tone, stream=stream)
+        steered.chat(MESSAGE, emotion=tone, recipe=None, stream=stream)
 
 
 def test_an_answer_is_as_long_as_a_context_of_learned_positions_allows(tokenizer):
@@ -380,7 +382,7 @@ def test_an_answer_is_as_long_as_a_context_of_learned_positions_allows(tokenizer
     wrapped = emosteer.SteeredModel(model, tokenizer, emosteer.EmotionVectors.random(model, ["joy"]))
     length = wrapped.prompt(MESSAGE)["input_ids"].shape[1]
     with calls_of(model) as calls:
-        wrapped.chat(MESSAGE, emotion={"joy": 1.0}, eos_token_id=None)
+        wrapped.chat(MESSAGE, emotion={"joy": 1.0}, recipe=None, eos_token_id=None)
     assert len(calls) == 64 - length
 
 
@@ -390,18 +392,18 @@ def test_an_answer_is_as_long_as_a_context_of_learned_positions_allows(tokenizer
 def test_a_seed_repeats_the_answer_and_leaves_the_global_random_state(steered):
     torch.manual_seed(123)
     state = torch.get_rng_state()
-    first = steered.chat(MESSAGE, emotion=JOY, seed=4, **SAMPLING)
+    first = steered.chat(MESSAGE, emotion=JOY, recipe=None, seed=4, **SAMPLING)
     assert torch.equal(torch.get_rng_state(), state)
     torch.rand(5)
-    assert steered.chat(MESSAGE, emotion=JOY, seed=4, **SAMPLING) == first
-    assert steered.chat(MESSAGE, emotion=JOY, seed=5, **SAMPLING) != first
+    assert steered.chat(MESSAGE, emotion=JOY, recipe=None, seed=4, **SAMPLING) == first
+    assert steered.chat(MESSAGE, emotion=JOY, recipe=None, seed=5, **SAMPLING) != first
 
 
 def test_a_seed_gives_what_the_same_seed_gives_the_hand_written_hook(steered):
     ids = as_prompt(steered, f"<user> {MESSAGE} <end> <assistant> ")
     torch.manual_seed(4)
     expected = answer_by_hand(steered, ids, JOY, **SAMPLING)
-    assert steered.chat(MESSAGE, emotion=JOY, seed=4, **SAMPLING) == expected
+    assert steered.chat(MESSAGE, emotion=JOY, recipe=None, seed=4, **SAMPLING) == expected
 
 
 def test_without_a_seed_the_global_random_state_is_what_draws(steered):
@@ -420,7 +422,7 @@ def test_a_stream_with_a_seed_leaves_the_global_random_state(steered):
 
 
 def test_a_stream_with_a_seed_and_what_its_reader_draws_do_not_touch_each_other(steered):
-    expected = steered.chat(MESSAGE, emotion=JOY, seed=4, **SAMPLING)
+    expected = steered.chat(MESSAGE, emotion=JOY, recipe=None, seed=4, **SAMPLING)
     torch.manual_seed(123)
     drawn_alone = [torch.rand(1).item() for _ in range(3)]
     torch.manual_seed(123)
@@ -432,7 +434,7 @@ def test_a_stream_with_a_seed_and_what_its_reader_draws_do_not_touch_each_other(
             assert may_go_on.wait(60)
 
     with calls_of(steered.model, pause):
-        stream = steered.chat(MESSAGE, emotion=JOY, seed=4, stream=True, **SAMPLING)
+        stream = steered.chat(MESSAGE, emotion=JOY, recipe=None, seed=4, stream=True, **SAMPLING)
         first = next(stream)
         assert paused.wait(60)
         drawn = [torch.rand(1).item() for _ in range(3)]
@@ -450,7 +452,7 @@ def test_the_random_state_is_the_readers_own_when_a_piece_reaches_it(steered, mo
 
     monkeypatch.setattr(TextIteratorStreamer, "put", looked)
     torch.manual_seed(123)
-    list(steered.chat(MESSAGE, emotion=JOY, seed=4, stream=True, **SAMPLING))
+    list(steered.chat(MESSAGE, emotion=JOY, recipe=None, seed=4, stream=True, **SAMPLING))
     assert len(states) == 24  # the new tokens
     assert all(torch.equal(state, torch.get_rng_state()) for state in states)
 
@@ -522,9 +524,9 @@ def test_a_seed_and_prompt_lookup_decoding_go_together(steered, options):
 @pytest.mark.parametrize("tone", [None, JOY], ids=["plain", "joy"])
 @pytest.mark.parametrize("options", [SAMPLING, GREEDY], ids=["sampled", "greedy"])
 def test_the_pieces_of_a_stream_make_the_same_answer(steered, tone, options):
-    whole = steered.chat(MESSAGE, emotion=tone, seed=4, **options)
+    whole = steered.chat(MESSAGE, emotion=tone, recipe=None, seed=4, **options)
     with left_as_it_was(steered.model):
-        pieces = list(steered.chat(MESSAGE, emotion=tone, seed=4, stream=True, **options))
+        pieces = list(steered.chat(MESSAGE, emotion=tone, recipe=None, seed=4, stream=True, **options))
     assert "".join(pieces) == whole
     assert len(pieces) > 1
     assert all(pieces)
@@ -547,7 +549,7 @@ ENDLESS = {**SAMPLING, "max_new_tokens": FOREVER, "min_new_tokens": FOREVER}
 
 def test_closing_a_stream_early_stops_the_model(steered):
     with left_as_it_was(steered.model), calls_of(steered.model) as calls:
-        stream = steered.chat(MESSAGE, emotion=JOY, stream=True, seed=4, **ENDLESS)
+        stream = steered.chat(MESSAGE, emotion=JOY, recipe=None, stream=True, seed=4, **ENDLESS)
         assert next(stream)
         stream.close()
         assert no_workers()
@@ -558,7 +560,7 @@ def test_closing_a_stream_early_stops_the_model(steered):
 
 def test_leaving_the_reading_loop_stops_the_model_when_the_stream_is_dropped(steered):
     with left_as_it_was(steered.model), calls_of(steered.model) as calls:
-        for piece in steered.chat(MESSAGE, emotion=JOY, stream=True, seed=4, **ENDLESS):
+        for piece in steered.chat(MESSAGE, emotion=JOY, recipe=None, stream=True, seed=4, **ENDLESS):
             assert piece
             break
         gc.collect()
@@ -568,7 +570,7 @@ def test_leaving_the_reading_loop_stops_the_model_when_the_stream_is_dropped(ste
 
 def test_a_stream_that_nobody_reads_starts_nothing(steered):
     with left_as_it_was(steered.model), calls_of(steered.model) as calls:
-        stream = steered.chat(MESSAGE, emotion=JOY, stream=True, **ENDLESS)
+        stream = steered.chat(MESSAGE, emotion=JOY, recipe=None, stream=True, **ENDLESS)
         assert no_workers()
         stream.close()
         steered.close()
@@ -577,7 +579,7 @@ def test_a_stream_that_nobody_reads_starts_nothing(steered):
 
 def test_closing_the_wrapper_ends_all_its_streams(steered):
     with left_as_it_was(steered.model), calls_of(steered.model) as calls:
-        streams = [steered.chat(MESSAGE, emotion=tone, stream=True, **ENDLESS) for tone in (JOY, FEAR)]
+        streams = [steered.chat(MESSAGE, emotion=tone, recipe=None, stream=True, **ENDLESS) for tone in (JOY, FEAR)]
         assert all(next(stream) for stream in streams)
         steered.close()
         assert no_workers()
@@ -590,7 +592,7 @@ def test_leaving_the_wrappers_block_with_an_error_ends_its_streams(lively, token
     vectors = emosteer.EmotionVectors.random(lively, ["joy"])
     with left_as_it_was(lively):
         with pytest.raises(ZeroDivisionError), emosteer.SteeredModel(lively, tokenizer, vectors) as wrapped:  # noqa: PT012
-            stream = wrapped.chat(MESSAGE, emotion={"joy": 1.0}, stream=True, **ENDLESS)
+            stream = wrapped.chat(MESSAGE, emotion={"joy": 1.0}, recipe=None, stream=True, **ENDLESS)
             next(stream)
             raise ZeroDivisionError
         assert no_workers()
@@ -607,7 +609,7 @@ def ctrl_c():
 def test_ctrl_c_while_reading_stops_the_model(steered, ctrl_c):
     with left_as_it_was(steered.model), calls_of(steered.model, lambda n: n == 20 and ctrl_c()) as calls:
         with pytest.raises(KeyboardInterrupt):
-            list(steered.chat(MESSAGE, emotion=JOY, stream=True, seed=4, **ENDLESS))
+            list(steered.chat(MESSAGE, emotion=JOY, recipe=None, stream=True, seed=4, **ENDLESS))
         assert no_workers()
         assert 20 <= len(calls) < FOREVER
 
@@ -622,7 +624,7 @@ def test_ctrl_c_while_a_stream_begins_stops_the_model(steered, monkeypatch):
     with left_as_it_was(steered.model), calls_of(steered.model) as calls:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
             patch.setattr(threading.Thread, "start", interrupted)
-            next(steered.chat(MESSAGE, emotion=JOY, stream=True, seed=4, **ENDLESS))
+            next(steered.chat(MESSAGE, emotion=JOY, recipe=None, stream=True, seed=4, **ENDLESS))
         assert no_workers()
         assert len(calls) < FOREVER
 
@@ -635,16 +637,20 @@ def test_an_error_in_the_worker_reaches_the_reader_after_the_pieces_before_it(st
     read = []
     with left_as_it_was(steered.model), calls_of(steered.model, fail):  # noqa: SIM117
         with pytest.raises(RuntimeError, match="no more ideas"):  # noqa: PT012
-            for piece in steered.chat(MESSAGE, emotion=JOY, stream=True, seed=4, **SAMPLING):
+            for piece in steered.chat(MESSAGE, emotion=JOY, recipe=None, stream=True, seed=4, **SAMPLING):
                 read.append(piece)
-    whole = steered.chat(MESSAGE, emotion=JOY, seed=4, **SAMPLING)
+    whole = steered.chat(MESSAGE, emotion=JOY, recipe=None, seed=4, **SAMPLING)
     assert read
     assert whole.startswith("".join(read))
 
 
 def test_an_option_that_generate_refuses_reaches_the_reader(steered):
     with left_as_it_was(steered.model), pytest.raises(ValueError, match="temperature"):
-        list(steered.chat(MESSAGE, emotion=JOY, stream=True, do_sample=True, temperature=-1.0, max_new_tokens=4))
+        list(
+            steered.chat(
+                MESSAGE, emotion=JOY, recipe=None, stream=True, do_sample=True, temperature=-1.0, max_new_tokens=4
+            )
+        )
 
 
 def test_a_tokenizer_that_fails_while_streaming_does_not_leave_the_reader_waiting(lively):
@@ -672,36 +678,36 @@ def test_a_tokenizer_that_fails_while_streaming_does_not_leave_the_reader_waitin
 
 def test_a_stream_inside_another_tone_adds_to_it(steered):
     with steered.steer({"calm": 1.0}):
-        whole = steered.chat(MESSAGE, emotion=JOY, seed=4, **SAMPLING)
-        pieces = list(steered.chat(MESSAGE, emotion=JOY, seed=4, stream=True, **SAMPLING))
+        whole = steered.chat(MESSAGE, emotion=JOY, recipe=None, seed=4, **SAMPLING)
+        pieces = list(steered.chat(MESSAGE, emotion=JOY, recipe=None, seed=4, stream=True, **SAMPLING))
     assert "".join(pieces) == whole
-    assert whole == steered.chat(MESSAGE, emotion={"calm": 1.0, **JOY}, seed=4, **SAMPLING)
-    assert whole != steered.chat(MESSAGE, emotion=JOY, seed=4, **SAMPLING)
+    assert whole == steered.chat(MESSAGE, emotion={"calm": 1.0, **JOY}, recipe=None, seed=4, **SAMPLING)
+    assert whole != steered.chat(MESSAGE, emotion=JOY, recipe=None, seed=4, **SAMPLING)
 
 
 def test_a_stream_is_in_its_tone_and_its_reader_is_not(steered):
     ids = torch.cat(prompts(9))
     with torch.no_grad():
         plain = steered.model(ids).logits
-        stream = steered.chat(MESSAGE, emotion=JOY, stream=True, seed=4, **SAMPLING)
+        stream = steered.chat(MESSAGE, emotion=JOY, recipe=None, stream=True, seed=4, **SAMPLING)
         read = []
         for piece in stream:
             read.append(piece)
             assert torch.equal(steered.model(ids).logits, plain)
-    assert "".join(read) == steered.chat(MESSAGE, emotion=JOY, seed=4, **SAMPLING)
+    assert "".join(read) == steered.chat(MESSAGE, emotion=JOY, recipe=None, seed=4, **SAMPLING)
 
 
 def test_two_streams_that_are_read_in_turns_each_have_their_tone(steered):
-    whole = [steered.chat(MESSAGE, emotion=tone, **GREEDY) for tone in (JOY, FEAR)]
+    whole = [steered.chat(MESSAGE, emotion=tone, recipe=None, **GREEDY) for tone in (JOY, FEAR)]
     with left_as_it_was(steered.model):
-        streams = [steered.chat(MESSAGE, emotion=tone, stream=True, **GREEDY) for tone in (JOY, FEAR)]
+        streams = [steered.chat(MESSAGE, emotion=tone, recipe=None, stream=True, **GREEDY) for tone in (JOY, FEAR)]
         assert ["".join(texts) for texts in in_turns(streams)] == whole
 
 
 def test_every_error_of_a_call_is_an_emosteer_error_with_one_line(steered):
     for call in (
         lambda: steered.chat(""),
-        lambda: steered.chat("x", emotion={"jo": 1}),
+        lambda: steered.chat("x", emotion={"jo": 1}, recipe=None),
         lambda: steered.chat("x" * 300),
     ):
         with pytest.raises(EmosteerError) as caught:

@@ -67,7 +67,7 @@ def doors(steered, base, endpoint, model, tokenizer):
         "messages": lambda text: steered.chat([{"role": "system", "content": text}, user], **SHORT),
         "role": lambda text: steered.chat([{**user, "role": text}], **SHORT),
         "tones of messages": lambda text: steered.chat([{**user, "content": text, "emotion": {"joy": 1}}], **SHORT),
-        "chat_each": lambda text: steered.chat_each(text, [{"joy": 1.0}, None], **SHORT),
+        "chat_each": lambda text: steered.chat_each(text, [{"joy": 1.0}, None], recipe=None, **SHORT),
         "prompt": steered.prompt,
         "read": steered.read,
         "read messages": lambda text: steered.read([user, {"role": "assistant", "content": text}]),

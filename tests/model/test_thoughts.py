@@ -71,7 +71,7 @@ def test_the_answer_is_what_follows_the_thoughts(name):
     steered, options = scripted(name)
     assert steered.chat(MESSAGE, **options) == ANSWER
     steered, options = scripted(name)
-    assert steered.chat_each(MESSAGE, [JOY, None], **options) == [ANSWER, ANSWER]
+    assert steered.chat_each(MESSAGE, [JOY, None], recipe=None, **options) == [ANSWER, ANSWER]
 
 
 @pytest.mark.parametrize("name", list(SCRIPTS))
@@ -160,7 +160,7 @@ def test_rows_of_a_batch_each_part_their_own_reply():
         seen.clear()
         options["logits_processor"][0].start = None
         handle = decoder_layers(steered.model)[1].register_forward_hook(record)
-        steered.chat_each(MESSAGE, [tone, tone], scope=scope, **options)
+        steered.chat_each(MESSAGE, [tone, tone], recipe=None, scope=scope, **options)
         handle.remove()
         runs.append(torch.cat(seen, 1))
     start = steered.prompt(MESSAGE)["input_ids"].shape[1]
@@ -174,12 +174,12 @@ def test_rows_of_a_batch_each_part_their_own_reply():
 def test_what_has_no_thoughts_is_refused(scope):
     steered, options = scripted("OLMo 2")
     with pytest.raises(ToneError, match="reasoning models"):
-        steered.chat(MESSAGE, emotion=JOY, scope=scope, **options)
+        steered.chat(MESSAGE, emotion=JOY, recipe=None, scope=scope, **options)
     steered, options = scripted("Qwen 3")
     with pytest.raises(ToneError, match="thermostat"):
         steered.chat(MESSAGE, emotion=Thermostat({"joy": 1.0}), scope=scope, **options)
     with pytest.raises(ToneError, match="num_beams"):
-        steered.chat(MESSAGE, emotion=JOY, scope=scope, num_beams=2, max_new_tokens=4)
+        steered.chat(MESSAGE, emotion=JOY, recipe=None, scope=scope, num_beams=2, max_new_tokens=4)
 
 
 @pytest.mark.parametrize("name", ["Qwen 3", "DeepSeek R1", "gpt-oss"])

@@ -75,8 +75,8 @@ def test_every_door_lets_the_scaled_length_through():
     model, tokenizer = tiny_model(scaled(64, {"rope_type": "dynamic", "factor": 4.0})), tiny_tokenizer()
     steered = emosteer.SteeredModel(model, tokenizer, emosteer.EmotionVectors.random(model, ["joy"]))
     text = "x" * 200
-    assert isinstance(steered.chat(text, emotion={"joy": 1.0}, max_new_tokens=3), str)
-    assert len(steered.explain(text, "Yes", emotion={"joy": 1.0}).plain) == 3
+    assert isinstance(steered.chat(text, emotion={"joy": 1.0}, recipe=None, max_new_tokens=3), str)
+    assert len(steered.explain(text, "Yes", emotion={"joy": 1.0}, recipe=None).plain) == 3
     assert collect(model, tokenizer, [text], progress=False).states.isfinite().all()
     for asked in (lambda: steered.chat("x" * 257), lambda: collect(model, tokenizer, ["x" * 257], progress=False)):
         with pytest.raises(InputError, match=r"(ends at|at most) 256"):

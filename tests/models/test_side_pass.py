@@ -57,7 +57,7 @@ MEASURES = {
     "random vectors": lambda s, _: emosteer.EmotionVectors.random(s.model, ["joy"]).residual_norm,
     "readout": lambda s, _: fit_readout(s.model, s.tokenizer, s.vectors, progress=False).bias,
     "read": lambda s, _: torch.tensor(list(s.read("I am so glad!").scores.values())),
-    "explain": lambda s, _: torch.tensor(s.explain("Well?", "Yes it is.", emotion=JOY).plain),
+    "explain": lambda s, _: torch.tensor(s.explain("Well?", "Yes it is.", emotion=JOY, recipe=None).plain),
     "nats": lambda s, _: torch.tensor(nats_per_token(s, "Well?", "Yes it is.")),
     "vocabulary": lambda s, _: vocabulary(s.model, s.vectors, [JOY]),
     "alignment": lambda s, _: torch.tensor(
@@ -170,7 +170,7 @@ def test_a_monitor_does_not_hear_the_branches_of_a_logits_processor(steered, met
 def test_batches_of_different_sizes_in_one_monitor_are_one_clear_error(steered):
     with steered.monitor() as live:
         steered.chat("Well?", max_new_tokens=3)
-        steered.chat_each("Well?", [JOY, None], max_new_tokens=3)
+        steered.chat_each("Well?", [JOY, None], recipe=None, max_new_tokens=3)
     with pytest.raises(InputError, match=r"batches of 1 and 2 rows.*one monitor for each call"):
         _ = live.scores
 

@@ -69,7 +69,7 @@ def of(probabilities, ids):
 def test_probabilities_are_those_that_generate_chooses_by(steered, tone):
     prompt = steered.prompt(MESSAGE)
     answer, ids, toned = generated(steered, prompt, do_sample=False, **tone)
-    found = steered.explain(MESSAGE, answer, **tone)
+    found = steered.explain(MESSAGE, answer, **{"recipe": None, **tone})
     torch.testing.assert_close(torch.tensor(found.toned), torch.tensor(of(toned, ids)), rtol=1e-4, atol=1e-6)
     assert [at[0][0] for at in found.toned_favourites] == list(found.tokens)  # greedy
     for at, favourites in enumerate(found.toned_favourites):
@@ -82,11 +82,11 @@ def test_probabilities_are_those_that_generate_chooses_by(steered, tone):
 def test_the_plain_side_is_the_plain_model_whatever_is_in_force(steered):
     answer, ids, plain = generated(steered, steered.prompt(MESSAGE), do_sample=False)
     with steered.steer({"fear": 2.0}):
-        found = steered.explain(MESSAGE, answer, emotion=JOY)
+        found = steered.explain(MESSAGE, answer, emotion=JOY, recipe=None)
     torch.testing.assert_close(torch.tensor(found.plain), torch.tensor(of(plain, ids)), rtol=1e-4, atol=1e-6)
     nats = -sum(map(math.log, found.plain)) / len(ids)
     assert nats == pytest.approx(nats_per_token(steered, MESSAGE, answer), rel=1e-4)
-    assert found.toned != steered.explain(MESSAGE, answer, emotion=JOY).toned  # blocks add up, as for chat
+    assert found.toned != steered.explain(MESSAGE, answer, emotion=JOY, recipe=None).toned  # blocks add up, as for chat
     alone = steered.explain(MESSAGE, answer)
     assert alone.toned == alone.plain
     assert alone.toned_favourites == alone.plain_favourites
@@ -114,8 +114,8 @@ def test_messages_have_the_tones_they_have_in_chat(steered):
     said = [{"role": "user", "content": "Hello", "emotion": {"fear": 2.0}}, {"role": "assistant", "content": "Hi"}]
     messages = [*said, {"role": "user", "content": MESSAGE}]
     options = {"max_new_tokens": NEW, "do_sample": False, "eos_token_id": None}
-    answer = steered.chat(messages, emotion=JOY, **options)
-    found = steered.explain(messages, answer, emotion=JOY)
+    answer = steered.chat(messages, emotion=JOY, recipe=None, **options)
+    found = steered.explain(messages, answer, emotion=JOY, recipe=None)
     assert [at[0][0] for at in found.toned_favourites] == list(found.tokens)
     assert (
         found.plain == steered.explain([{k: v for k, v in m.items() if k != "emotion"} for m in messages], answer).plain
@@ -123,7 +123,7 @@ def test_messages_have_the_tones_they_have_in_chat(steered):
 
 
 def test_it_is_plain_data(steered):
-    found = steered.explain(MESSAGE, "ab", emotion={"calm": 0.5})
+    found = steered.explain(MESSAGE, "ab", emotion={"calm": 0.5}, recipe=None)
     data = found.to_dict()
     assert data["schema"] == 1
     assert data["tokens"] == ["a", "b"]

@@ -144,7 +144,9 @@ def test_explanations_and_answers_of_a_wrapped_model(kind):
         )
         logits = model(input_ids=ids).logits[0, -4:-1].softmax(-1)
     expected = [float(row[token]) for row, token in zip(logits, ids[0, -3:].tolist(), strict=True)]
-    assert steered.explain("Well?", "Yes", emotion=FEAR, scope="generated").toned == pytest.approx(expected, rel=1e-4)
+    assert steered.explain("Well?", "Yes", emotion=FEAR, recipe=None, scope="generated").toned == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 def test_virtual_tokens_take_room_in_the_context():

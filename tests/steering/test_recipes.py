@@ -323,14 +323,14 @@ def test_an_affect_is_mixed_once_for_a_set_of_vectors(monkeypatch):
     sad, glad = emosteer.Affect(-0.8, -0.3), emosteer.Affect(0.8, 0.3)
     steered.chat_each("A bus?", [sad, glad, sad, None], recipe="natural", max_new_tokens=2)
     assert len(mixed) == 2
-    for options in ({"recipe": "natural"}, {}, {"emotion": emosteer.Keyframes({0: sad, 9: glad})}):
+    for options in ({"recipe": "natural"}, {"recipe": None}, {"emotion": emosteer.Keyframes({0: sad, 9: glad})}):
         steered.chat("A bus?", **{"emotion": sad, **options}, max_new_tokens=2)
     emosteer.EmotionLogitsProcessor(model, vectors, [sad, glad], method="bias")
     assert len(mixed) == 2
     vectors.directions["joy"].neg_()
-    steered.chat("A bus?", emotion=sad, max_new_tokens=2)
+    steered.chat("A bus?", emotion=sad, recipe=None, max_new_tokens=2)
     vectors.info["joy"] = EmotionInfo({}, 0.1, 0.2)
-    steered.chat("A bus?", emotion=sad, max_new_tokens=2)
+    steered.chat("A bus?", emotion=sad, recipe=None, max_new_tokens=2)
     assert len(mixed) == 4
 
 
