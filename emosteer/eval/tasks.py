@@ -134,9 +134,7 @@ def _json(answer: str, expected: Mapping[str, Any]) -> bool:
             found, _ = decoder.raw_decode(answer, start)
         except ValueError:
             continue
-        if {name: str(value) for name, value in found.items()} == {
-            name: str(value) for name, value in expected.items()
-        }:
+        if all(str(found.get(name)) == str(value) for name, value in expected.items()):
             return True
     return False
 
@@ -158,5 +156,5 @@ CHECKS: Mapping[str, Callable[[str, Any], bool]] = {
     "sentences": _sentences,
     "words": lambda answer, most: 0 < len(_WORD.findall(answer)) <= most,
 }
-"""Name → whether an answer passes: one of several phrases, all, or none; a text with its case; the first word; a number;
-items in order; a JSON object; so many list items or sentences; at most so many words, or Chinese characters."""
+"""Name → whether an answer passes: one of several phrases, all, or none; a text with its case; the first word; a
+number; items in order; a JSON object; so many list items or sentences; at most so many words, or Chinese characters."""
