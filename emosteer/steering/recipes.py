@@ -43,6 +43,7 @@ class Recipe:
         bonus: Nats for a token one standard deviation above the vocabulary's mean, at strength 1.0.
         plausibility: Share of the highest probability that a token needs, before and after the bonus; above 0, at
             most 1.
+        asks: Whether a system message asks for the tone, for which there have to be messages.
 
     Raises:
         InputError: An amount is not a finite number, or the plausibility is out of range.
@@ -51,6 +52,7 @@ class Recipe:
     dose: float
     bonus: float
     plausibility: float
+    asks: bool = False
 
     def __post_init__(self) -> None:
         if not all(map(is_finite_number, (self.dose, self.bonus, self.plausibility))):
@@ -59,8 +61,12 @@ class Recipe:
             raise InputError(f"The plausibility is {self.plausibility!r}, expected a number above 0 up to 1.")
 
 
-RECIPES: Mapping[str, Recipe] = {"natural": Recipe(dose=1.05, bonus=1.5, plausibility=0.1)}
-"""Name → recipe. The numbers were chosen on development prompts with the embedded model."""
+RECIPES: Mapping[str, Recipe] = {
+    "natural": Recipe(dose=1.05, bonus=1.5, plausibility=0.1),
+    "asked": Recipe(dose=0.0, bonus=0.0, plausibility=0.1, asks=True),
+    "asked_and_steered": Recipe(dose=0.6, bonus=0.9, plausibility=0.1, asks=True),
+}
+"""Name → recipe. The numbers were chosen on development prompts."""
 
 
 def with_recipe(
@@ -89,7 +95,7 @@ def with_recipe(
         The scaled tone, and the options with a logits processor that favours the tone's vocabulary.
 
     Raises:
-        InputError: The recipe is unknown.
+        InputError: The recipe is unknown, or asks for the tone.
         ToneError: The tone is invalid, or not one that is added and stays the same along the answer, or a strength is
             beyond ±10 with the recipe's factor.
     """
@@ -97,6 +103,12 @@ def with_recipe(
         if recipe not in RECIPES:
             raise InputError(f"There is no recipe {recipe!r}.", f"There are: {', '.join(RECIPES)}; or make a Recipe.")
         recipe = RECIPES[recipe]
+    if recipe.asks:
+        raise InputError(
+            "A recipe that asks for the tone in a system message needs messages, and this call has none.",
+            "Use chat(); or put the request into the prompt with emosteer.steering.asking, and give a recipe that only "
+            "steers.",
+        )
     asked = rows_of(tone)
     rows = [row for row in asked if isinstance(row, (Mapping, Affect))]
     if len(rows) < len(asked) or schedule is not None or operation != "add":
@@ -109,7 +121,7 @@ def with_recipe(
     for row in tones:
         for emotion in row:
             vectors.dose(emotion)  # reports an unknown emotion
-    if any(any(row.values()) for row in tones):
+    if (recipe.dose or recipe.bonus) and any(any(row.values()) for row in tones):
         processor = Vocabulary(model, vectors, tones, recipe, length)
         options = {**options, "logits_processor": [*(options.get("logits_processor") or ()), processor]}
     return scaled if isinstance(tone, Sequence) else scaled[0], dict(options)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from emosteer._util.languages import FUNCTION_WORDS
 from emosteer._util.stats import cluster_means, resamples
 from emosteer.eval.encoder import LANGUAGES, shared_encoder
 from emosteer.eval.judges import BASIC, GOEMOTIONS_MAP, Judge, heard_as
@@ -84,7 +85,7 @@ class Measures:
         }
         if same_language(language, [ENGLISH]):
             self._columns["ascii_letters"] = np.array([wording.ascii_letters(text) for text in texts])
-        if primary(language) in wording.FUNCTION_WORDS:
+        if primary(language) in FUNCTION_WORDS:
             self._columns["function_words"] = np.array([wording.function_words(text, language) for text in texts])
         self._similar = self._similarities(texts) if same_language(language, LANGUAGES) else None
 

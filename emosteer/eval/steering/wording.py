@@ -5,24 +5,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from importlib import resources
+from collections.abc import Hashable, Iterable, Sequence
 
-from emosteer._util import strict_json
+from emosteer._util.languages import FUNCTION_WORDS
 from emosteer.eval.language import ENGLISH
 from emosteer.eval.prompts import primary
 
 REPEATS = 3
 PHRASE = 4
 RUN = 5
-
-FUNCTION_WORDS: Mapping[str, frozenset[str]] = {
-    language: frozenset(words.split())
-    for language, words in strict_json.loads(
-        (resources.files("emosteer.eval") / "data" / "function-words.json").read_bytes()
-    ).items()
-}
-"""Language → common words that carry no topic. Their share falls where text leaves the language or falls apart."""
 
 # Signs that are no letters to Python, yet parts of words: accents, vowel signs of Arabic and Hindi.
 _MARKS = "\u0300-\u036f\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963"
