@@ -53,7 +53,7 @@ ONE = {"num_return_sequences": 1, "return_dict_in_generate": False}
 OURS = ("do_sample", "temperature", "max_new_tokens", "max_length", *ONE, "emotion", "seed", "streamer")
 """Options that no way of steering can set."""
 
-__all__ = ["ROWS", "Answer", "Cell", "Control", "Ways", "decoding", "deranged", "generate_cells"]
+__all__ = ["ROWS", "Answer", "Cell", "Control", "Ways", "adds", "asks", "decoding", "deranged", "generate_cells"]
 
 
 @dataclass(frozen=True)
@@ -223,14 +223,21 @@ def _recipe(options: Mapping[str, Any]) -> Any:
     return RECIPES.get(recipe, recipe) if isinstance(recipe, str) else recipe
 
 
-def _asks(options: Mapping[str, Any]) -> bool:
+def asks(options: Mapping[str, Any]) -> bool:
+    """Return whether a way of steering asks for the tone in words."""
     recipe = _recipe(options)
     return isinstance(recipe, Recipe) and recipe.asks
 
 
+def adds(options: Mapping[str, Any]) -> bool:
+    """Return whether a way of steering adds directions."""
+    recipe = _recipe(options)
+    return not isinstance(recipe, Recipe) or recipe.dose != 0
+
+
 def _steering(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a way without its request for the tone, which the prompt has already."""
-    return {**options, "recipe": replace(_recipe(options), asks=False)} if _asks(options) else dict(options)
+    return {**options, "recipe": replace(_recipe(options), asks=False)} if asks(options) else dict(options)
 
 
 def _rows(
@@ -241,7 +248,7 @@ def _rows(
     language: str,
 ) -> Iterator[_Row]:
     others = deranged(steered.vectors.emotions, seed) if any(cell.control == "shuffled" for cell in cells) else {}
-    encoder, measured = Encoder(steered, language), any(map(_asks, ways.values()))
+    encoder, measured = Encoder(steered, language), any(map(asks, ways.values()))
     for cell, prompts in cells.items():
         tone = _tone(cell, others)
         for prompt, number in prompts:
@@ -249,7 +256,7 @@ def _rows(
             asked = encoder.asked(prompt, tone) if tone and measured else None
             if cell.control == "prompt_only" and cell.emotion:
                 tokens = encoder.instructed(prompt, cell.emotion)
-            elif asked and _asks(ways[cell.way]):
+            elif asked and asks(ways[cell.way]):
                 tokens = asked
             yield _Row(cell, prompt, number, tone, tokens, plain, asked)
 

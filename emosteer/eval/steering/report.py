@@ -10,8 +10,9 @@ from emosteer._util.atomic import write_folder
 from emosteer._util.own_files import require_own
 from emosteer._util.stats import Estimate
 from emosteer.eval.language import ENGLISH, listed, same_language
-from emosteer.eval.steering.evaluation import MONOTONE, NEAR, CellResult, SteeringReport
 from emosteer.eval.steering.figures import draw_figures
+from emosteer.eval.steering.results import CellResult, SteeringReport
+from emosteer.eval.steering.summaries import MONOTONE, NEAR
 
 if TYPE_CHECKING:
     from rich.table import Table
