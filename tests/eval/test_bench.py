@@ -352,6 +352,17 @@ def test_the_command_line_measures_ways_tasks_and_other_emotions(command_line, s
     assert (told["about"]["n_prompts"], told["about"]["n_others"]) == (2, 1)
     assert [result["n"] for result in told["tasks"]["results"]] == [40, 80, 40, 40]
     assert json.loads((tmp_path / "new" / "steering.json").read_text()) == told
+    status, out, _ = run("-o", tmp_path / "new", *options, "--tasks", "--ways", "asked", "--card")
+    assert status == 0
+    assert "Tasks solved at strength 1" in out
+    card = (tmp_path / "vectors" / "README.md").read_text()
+    (row,) = [line for line in card.splitlines() if line.startswith("| **asked** |")]
+    (head,) = [line for line in card.splitlines() if line.startswith("| tone by |")]
+    on_card = dict(zip(head.split(" | "), row.split(" | "), strict=True))
+    mean = next(c for c in told["cells"] if (c["way"], c["emotion"], c["control"]) == ("asked", None, None))
+    assert on_card["coarse"] == f"{mean['text']['coarse']['value']:.2f}"
+    assert on_card["cost beside asking"] == "0.00"
+    assert on_card["refusals"] == f"{mean['text']['refusals']['value']:.2f}"
     status, _, err = run("-o", tmp_path / "other", "--ways", "shouted")
     assert status == 1
     assert "shouted" in err

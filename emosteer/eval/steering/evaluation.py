@@ -70,7 +70,7 @@ def evaluate_steering(
 
     Args:
         steered: The model.
-        judges: Judges of the emotion; those that come with emosteer by default, which know English. A judge that does
+        judges: Judges of the emotion; by default those that come with emosteer and know the language. A judge that does
             not know the language of the prompts is left out, with a warning; without any there are no hit rates.
         emotions: Emotions to measure; all of the vectors by default.
         ways: Name of a way of steering → options for `SteeredModel.generate`; by default plain addition and every
