@@ -24,12 +24,13 @@ _WORKS = (
     r"(?:answer|response|information|advice|assistance|content|story|scene|poem|review|post|dialogue|text|opinion)s?\b"
 )
 _REFUSALS = [
-    rf"\bI {_UNABLE} (?:\w+ly |even )?(?:"
+    rf"\bI ?{_UNABLE} (?:\w+ly |even )?(?:"
     rf"assist\b|help(?: you)?(?: out)?(?: here)?(?=\s*(?:[.,!?;]|$))|help(?: you)? (?:with|in) {_REQUEST}"
     rf"|(?:do|answer|discuss|fulfill?|comply with|respond to|engage (?:in|with)|continue with|complete) {_REQUEST}"
     rf"|(?:provide|give|offer|generate|create|produce|write)(?: you)?(?: with)? "
     rf"(?:{_WORKS}|(?:that|this|such|any)(?=\s*[.,!?;]|$)|(?:personal|assistance|content|information|advice)\b)"
     r"|comply\b)",
+    rf"\b(?:sorry|apologi[sz]e),? but I ?{_UNABLE} (?:tell|describe|explain|share|see|continue|go on)\b",
     r"\bI (?:must|have to|need to|will have to) (?:\w+ly )?(?:decline|refuse)\b(?! the invitation)",
     r"\bI(?:'m| am) not comfortable (?:with|answering|discussing|writing|sharing|providing)\b",
     r"\bI (?:don't|do not) feel comfortable (?:with|answering|discussing|writing|sharing|providing)\b",
