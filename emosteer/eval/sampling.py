@@ -53,7 +53,19 @@ ONE = {"num_return_sequences": 1, "return_dict_in_generate": False}
 OURS = ("do_sample", "temperature", "max_new_tokens", "max_length", *ONE, "emotion", "seed", "streamer")
 """Options that no way of steering can set."""
 
-__all__ = ["ROWS", "Answer", "Cell", "Control", "Ways", "adds", "asks", "decoding", "deranged", "generate_cells"]
+__all__ = [
+    "ROWS",
+    "Answer",
+    "Cell",
+    "Control",
+    "Ways",
+    "adds",
+    "asks",
+    "decoding",
+    "deranged",
+    "generate_cells",
+    "without_asking",
+]
 
 
 @dataclass(frozen=True)
@@ -166,7 +178,7 @@ def generate_cells(
     with count as meter, side_pass(steered.model):  # no tone but that of the cells
         for batch in batches:
             first = batch[0].cell
-            options = _steering(ways[first.way]) if first.way else {}
+            options = without_asking(ways[first.way]) if first.way else {}
             file = cache / f"{_digest(about, batch, options)}.json" if cache and about else None
             answers = _load(file, batch) if file else None
             kept = answers is not None
@@ -235,7 +247,7 @@ def adds(options: Mapping[str, Any]) -> bool:
     return not isinstance(recipe, Recipe) or recipe.dose != 0
 
 
-def _steering(options: Mapping[str, Any]) -> dict[str, Any]:
+def without_asking(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a way without its request for the tone, which the prompt has already."""
     return {**options, "recipe": replace(_recipe(options), asks=False)} if asks(options) else dict(options)
 
