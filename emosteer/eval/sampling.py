@@ -46,6 +46,7 @@ Ways = Mapping[str, Mapping[str, Any]]
 """Name of a way of steering → options for `SteeredModel.generate`."""
 
 KEPT = ("text", "ended", "nats", "nats_asked")
+"""What the cache keeps of an answer besides its tokens."""
 
 ONE = {"num_return_sequences": 1, "return_dict_in_generate": False}
 """Each row has one answer, whatever the model's generation config says."""

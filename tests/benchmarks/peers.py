@@ -3,8 +3,8 @@
 For every method and emotion, layers and strength are chosen on development prompts: the highest hit rate among those
 whose cost keeps within the budget. What they do is reported on held-out prompts, beside the plain model and one that is
 asked for the tone by a system message. Answers have 32 tokens at temperature 0.8; a hit is an answer in which a judge
-finds the emotion before all other basic ones, and which is no refusal or disclaimer; the cost is what its tokens are less
-likely under the plain model than those of the plain answers, in nats a token. The layers of emosteer are those of its
+finds the emotion before all other basic ones, and which is no refusal or disclaimer; the cost is what its tokens are
+less likely under the plain model than those of the plain answers, in nats a token. emosteer's layers are those of its
 vectors, so only its strength is chosen. What was said is kept in a file, so that a run that was broken off goes on;
 delete it to start afresh.
 
