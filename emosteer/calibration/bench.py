@@ -12,6 +12,7 @@ import numpy as np
 
 from emosteer._util.progress import Meter
 from emosteer.errors import InputError
+from emosteer.eval.prompts import as_prompt
 from emosteer.eval.sampling import Answer, Cell, generate_cells
 from emosteer.models.activations import Passage
 from emosteer.reading.passages import read_passages
@@ -143,7 +144,7 @@ def even_weights(layers: Sequence[int]) -> tuple[float, ...]:
 
 def _passage(answer: Answer) -> Passage:
     """Put an answer behind its prompt and mark it: a single word could not be read at the start of a text."""
-    text = answer.text.strip()
-    gap = "" if unicodedata.east_asian_width(answer.prompt[-1]) in "WF" else " "  # wide letters stand without spaces
-    start = len(answer.prompt + gap)
-    return Passage(f"{answer.prompt}{gap}{text}", start, start + len(text))
+    asked, text = as_prompt(answer.prompt).text, answer.text.strip()
+    gap = "" if unicodedata.east_asian_width(asked[-1]) in "WF" else " "  # wide letters stand without spaces
+    start = len(asked + gap)
+    return Passage(f"{asked}{gap}{text}", start, start + len(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,13 @@ def eval_steering(
     language: LanguageOption = None,
     strengths: Annotated[str | None, typer.Option(help="In doses, as 0.5,1; 0 is always among them.")] = None,
     n_prompts: Annotated[int | None, typer.Option(min=1, help="As many prompts for everything.")] = None,
+    others: Annotated[int | None, typer.Option(min=1, help="As many prompts for emotions that are not basic.")] = None,
+    ways: Annotated[
+        str | None, typer.Option(help="As additive,natural; plain addition and all recipes by default.")
+    ] = None,
+    tasks: Annotated[
+        bool, typer.Option("--tasks", help="Also count which of 40 tasks are solved in each tone.")
+    ] = False,
     seeds: Annotated[int | None, typer.Option(min=1, help="Answers to each prompt; 1 by default.")] = None,
     judge: Annotated[
         list[str] | None,
@@ -57,11 +65,11 @@ def eval_steering(
 ) -> None:
     """Measure what tones do to text and what they cost.
 
-    By default each basic emotion is asked for at strengths 0, .25, .5, .75 and 1 on 20 held-out prompts, the other
-    emotions that a judge knows on 4, the rest at 1 only; the controls at 1 on 10. Each of this by plain addition and by
-    the recipe "natural": with the embedded model about 2,000 answers of 32 tokens. Interrupted and started again, it
-    goes on where it was. The judges that come with emosteer know English and Chinese; for another language, name one
-    with --judge.
+    By default each basic emotion is asked for at strengths 0, .25, .5, .75 and 1 on 24 held-out prompts of six kinds,
+    the other emotions that a judge knows on 6, the rest at 1 only; the controls at 1 on 12. Each of this by plain
+    addition and by every recipe: with the embedded model about 5,000 answers of 32 tokens. Interrupted and started
+    again, it goes on where it was. The judges that come with emosteer know English and Chinese; for another language,
+    name one with --judge.
 
     Writes steering.json and the figures. With --card, the folder of the vectors gets both, their file a summary under
     `measured`, and their card is written anew from it; the directions stay as they are, byte for byte.
@@ -70,7 +78,8 @@ def eval_steering(
     from emosteer._util.layout import FIGURES_OF
     from emosteer._util.own_files import require_own
     from emosteer.eval.judges import named_judge
-    from emosteer.eval.steering.evaluation import FULL, evaluate_steering
+    from emosteer.eval.steering.evaluation import FULL, default_ways, evaluate_steering
+    from emosteer.eval.steering.kept import evaluate_tasks
     from emosteer.eval.steering.report import JSON, notes, tables, write_report
     from emosteer.vectors.records import Record, put
 
@@ -79,20 +88,20 @@ def eval_steering(
     folder = _with_card(vectors, JSON) if card else None
     require("eval", "matplotlib")
     grid: dict[str, Any] = dict(FULL) if full else {}
-    grid |= {name: number for name, number in (("n_prompts", n_prompts), ("seeds", seeds)) if number}
+    grid |= {
+        name: number for name, number in (("n_prompts", n_prompts), ("n_others", others), ("seeds", seeds)) if number
+    }
     if strengths is not None:
         grid["strengths"] = parse_strengths(strengths)
     steered, answers = steered_model(model, vectors), cache or output / "cache"
+    measured, named = _ways(default_ways(steered), ways), parse_names(emotions)
     with interruptible(f"Finished answers are kept in {answers}; the same command goes on from there."):
-        report = evaluate_steering(
-            steered,
-            judges=[named_judge(name) for name in judge] if judge else None,
-            emotions=parse_names(emotions),
-            language=language,
-            seed=seed,
-            cache=answers,
-            **grid,
-        )
+        same: dict[str, Any] = {"ways": measured, "emotions": named, "language": language, "cache": answers}
+        strongest = {"strength": max(grid["strengths"])} if strengths is not None else {}
+        kept = evaluate_tasks(steered, **same, **strongest) if tasks else None
+        known = [named_judge(name) for name in judge] if judge else None
+        report = evaluate_steering(steered, judges=known, seed=seed, **same, **grid)
+    report = replace(report, tasks=kept)
     files = write_report(report, output)
     if folder:
         put(folder, [Record.load(output / JSON)])
@@ -170,6 +179,16 @@ def eval_alignment(
         print_json(report.to_dict())
         return
     _print(tables(report), notes(report), files)
+
+
+def _ways(known: Mapping[str, Mapping[str, Any]], names: str | None) -> Mapping[str, Mapping[str, Any]]:
+    """Return the ways of steering of these names; all if there are none."""
+    wanted = parse_names(names) or list(known)
+    if unknown := [name for name in wanted if name not in known]:
+        raise InputError(
+            f"There is no way of steering {unknown[0]!r} for this model.", f"There are: {', '.join(known)}."
+        )
+    return {name: known[name] for name in wanted}
 
 
 def _with_card(vectors: str | None, record: str) -> Path:

@@ -4,17 +4,21 @@ from emosteer.eval.alignment import AlignmentReport, evaluate_alignment
 from emosteer.eval.fluency import nats_per_token
 from emosteer.eval.judges import ClassifierJudge, EmbeddingJudge
 from emosteer.eval.norms import Norms, load_category_norms, load_norms
-from emosteer.eval.prompts import load_prompts
-from emosteer.eval.steering import SteeringReport, evaluate_steering
+from emosteer.eval.prompts import Prompt, load_bench, load_prompts
+from emosteer.eval.steering import SteeringReport, TaskReport, evaluate_steering, evaluate_tasks
 
 __all__ = [
     "AlignmentReport",
     "ClassifierJudge",
     "EmbeddingJudge",
     "Norms",
+    "Prompt",
     "SteeringReport",
+    "TaskReport",
     "evaluate_alignment",
     "evaluate_steering",
+    "evaluate_tasks",
+    "load_bench",
     "load_category_norms",
     "load_norms",
     "load_prompts",

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,11 +26,13 @@ from emosteer._util.atomic import write_folder
 from emosteer._util.progress import Meter, counted
 from emosteer.errors import InputError, warn
 from emosteer.eval.cache import described, digest_of, model_digest, own_decoding, vectors_digest
-from emosteer.eval.fluency import nats_of_tokens, prompt_tokens
-from emosteer.eval.language import ENGLISH, instruction
+from emosteer.eval.encoding import Encoder
+from emosteer.eval.fluency import nats_of_tokens
+from emosteer.eval.language import ENGLISH
+from emosteer.eval.prompts import Prompt
 from emosteer.layers import input_device
 from emosteer.models.side_pass import side_pass
-from emosteer.steering.recipes import RECIPES
+from emosteer.steering.recipes import RECIPES, Recipe
 from emosteer.vectors.emotion_vectors import EmotionVectors
 
 if TYPE_CHECKING:
@@ -42,13 +45,28 @@ Control = Literal["unsteered", "random", "shuffled", "flipped", "prompt_only"]
 Ways = Mapping[str, Mapping[str, Any]]
 """Name of a way of steering → options for `SteeredModel.generate`."""
 
+KEPT = ("text", "ended", "nats", "nats_asked")
+"""What the cache keeps of an answer besides its tokens."""
+
 ONE = {"num_return_sequences": 1, "return_dict_in_generate": False}
 """Each row has one answer, whatever the model's generation config says."""
 
 OURS = ("do_sample", "temperature", "max_new_tokens", "max_length", *ONE, "emotion", "seed", "streamer")
 """Options that no way of steering can set."""
 
-__all__ = ["ROWS", "Answer", "Cell", "Control", "Ways", "decoding", "deranged", "generate_cells"]
+__all__ = [
+    "ROWS",
+    "Answer",
+    "Cell",
+    "Control",
+    "Ways",
+    "adds",
+    "asks",
+    "decoding",
+    "deranged",
+    "generate_cells",
+    "without_asking",
+]
 
 
 @dataclass(frozen=True)
@@ -76,36 +94,40 @@ class Answer:
 
     Args:
         cell: Its condition.
-        prompt: The prompt.
+        prompt: The prompt, as it was given.
         seed: Index among the answers to this prompt in this cell.
         tokens: Generated token ids, up to the end of the sequence.
         text: The same as text.
         ended: Whether it ended before the limit.
         nats: Nats per token under the plain model; None if it is empty.
+        nats_asked: Nats per token under the plain model that is asked for the tone; None if it is empty, if there is no
+            tone, or if no way of steering asks.
     """
 
     cell: Cell
-    prompt: str
+    prompt: str | Prompt
     seed: int
     tokens: tuple[int, ...]
     text: str
     ended: bool
     nats: float | None
+    nats_asked: float | None = None
 
 
 @dataclass(frozen=True)
 class _Row:
     cell: Cell
-    prompt: str
+    prompt: str | Prompt
     seed: int
-    tokens: tuple[int, ...]  # of the prompt, with the instruction if there is one
-    plain: tuple[int, ...]  # of the prompt alone, after which the cost is measured
     tone: dict[str, float] | None
+    tokens: tuple[int, ...]  # of the prompt, with what it says of the tone
+    plain: tuple[int, ...]  # of the prompt alone, after which the cost is measured
+    asked: tuple[int, ...] | None  # of the prompt with the request for the tone, after which it is measured again
 
 
 def generate_cells(
     steered: SteeredModel,
-    cells: Mapping[Cell, Sequence[tuple[str, int]]],
+    cells: Mapping[Cell, Sequence[tuple[str | Prompt, int]]],
     *,
     ways: Ways,
     max_new_tokens: int = 32,
@@ -119,10 +141,11 @@ def generate_cells(
 
     Args:
         steered: The model.
-        cells: Cell → prompts, each with a number that distinguishes answers to the same prompt.
-        ways: Name → options for `SteeredModel.generate`.
+        cells: Cell → prompts, each with a number that distinguishes answers to the same prompt. A text alone is what
+            the user says.
+        ways: Name → options for `SteeredModel.generate`. A recipe that asks for the tone asks in the prompt.
         max_new_tokens: Length of the longest answer, in tokens.
-        temperature: Sampling temperature.
+        temperature: Sampling temperature; 0 for the most probable answer.
         seed: Seed of sampling, random directions and shuffling.
         language: Language of the prompts, in which the control names an emotion.
         cache: Folder that keeps finished batches. Those of a model whose weights lie elsewhere, such as on disk, are
@@ -143,10 +166,10 @@ def generate_cells(
     if any(cell.control == "random" for cell in cells):
         random = EmotionVectors.random_like(steered.vectors, seed=seed)
         speakers[True] = type(steered)(steered.model, steered.tokenizer, random)
-    sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature, "max_new_tokens": max_new_tokens, **ONE}
-    batches = _batches(_rows(steered, cells, seed, language))
+    sampling: dict[str, Any] = {**_drawn(temperature), "max_new_tokens": max_new_tokens, **ONE}
+    batches = _batches(_rows(steered, cells, ways, seed, language))
     about = _about(steered, sampling, seed) if cache else None
-    by_key: dict[tuple[Cell, str, int], Answer] = {}
+    by_key: dict[tuple[Cell, str | Prompt, int], Answer] = {}
     total = sum(map(len, batches))
     count: AbstractContextManager[Meter] = (
         nullcontext(progress)
@@ -156,7 +179,7 @@ def generate_cells(
     with count as meter, side_pass(steered.model):  # no tone but that of the cells
         for batch in batches:
             first = batch[0].cell
-            options = dict(ways[first.way]) if first.way else {}
+            options = without_asking(ways[first.way]) if first.way else {}
             file = cache / f"{_digest(about, batch, options)}.json" if cache and about else None
             answers = _load(file, batch) if file else None
             kept = answers is not None
@@ -189,7 +212,7 @@ def deranged(emotions: Sequence[str], seed: int = 0) -> dict[str, str]:
 
 def decoding(steered: SteeredModel, *, max_new_tokens: int, temperature: float) -> dict[str, Any]:
     """Return how answers are decoded, for a report: the model's own settings, and those of the measurement."""
-    ours = {"do_sample": True, "temperature": temperature, "max_new_tokens": max_new_tokens}
+    ours = {**_drawn(temperature), "max_new_tokens": max_new_tokens}
     own = {name: value for name, value in own_decoding(steered.model).items() if name not in OURS}
     return {**own, **ours}
 
@@ -203,18 +226,52 @@ def _check(ways: Ways) -> None:
             )
 
 
+def _drawn(temperature: float) -> dict[str, Any]:
+    return {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+
+
+def _recipe(options: Mapping[str, Any]) -> Any:
+    """Return the recipe of a way of steering, if it has one that is known."""
+    recipe = options.get("recipe")
+    return RECIPES.get(recipe, recipe) if isinstance(recipe, str) else recipe
+
+
+def asks(options: Mapping[str, Any]) -> bool:
+    """Return whether a way of steering asks for the tone in words."""
+    recipe = _recipe(options)
+    return isinstance(recipe, Recipe) and recipe.asks
+
+
+def adds(options: Mapping[str, Any]) -> bool:
+    """Return whether a way of steering adds directions."""
+    recipe = _recipe(options)
+    return not isinstance(recipe, Recipe) or recipe.dose != 0
+
+
+def without_asking(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a way without its request for the tone, which the prompt has already."""
+    return {**options, "recipe": replace(_recipe(options), asks=False)} if asks(options) else dict(options)
+
+
 def _rows(
-    steered: SteeredModel, cells: Mapping[Cell, Sequence[tuple[str, int]]], seed: int, language: str
+    steered: SteeredModel,
+    cells: Mapping[Cell, Sequence[tuple[str | Prompt, int]]],
+    ways: Ways,
+    seed: int,
+    language: str,
 ) -> Iterator[_Row]:
     others = deranged(steered.vectors.emotions, seed) if any(cell.control == "shuffled" for cell in cells) else {}
-    encoded: dict[tuple[str, str | None], tuple[int, ...]] = {}
-    for cell, asked in cells.items():
-        instructed = cell.emotion if cell.control == "prompt_only" else None
-        for prompt, number in asked:
-            for key in ((prompt, instructed), (prompt, None)):
-                if key not in encoded:
-                    encoded[key] = tuple(_encoded(steered, *key, language))
-            yield _Row(cell, prompt, number, encoded[prompt, instructed], encoded[prompt, None], _tone(cell, others))
+    encoder, measured = Encoder(steered, language), any(map(asks, ways.values()))
+    for cell, prompts in cells.items():
+        tone = _tone(cell, others)
+        for prompt, number in prompts:
+            tokens = plain = encoder.plain(prompt)
+            asked = encoder.asked(prompt, tone) if tone and measured else None
+            if cell.control == "prompt_only" and cell.emotion:
+                tokens = encoder.instructed(prompt, cell.emotion)
+            elif asked and asks(ways[cell.way]):
+                tokens = asked
+            yield _Row(cell, prompt, number, tone, tokens, plain, asked)
 
 
 def _tone(cell: Cell, others: Mapping[str, str]) -> dict[str, float] | None:
@@ -223,22 +280,6 @@ def _tone(cell: Cell, others: Mapping[str, str]) -> dict[str, float] | None:
     if cell.control == "shuffled":
         return {others[cell.emotion]: cell.strength}
     return {cell.emotion: -cell.strength if cell.control == "flipped" else cell.strength}
-
-
-def _encoded(steered: SteeredModel, prompt: str, emotion: str | None, language: str) -> list[int]:
-    from jinja2 import TemplateError
-
-    if emotion is None:
-        return prompt_tokens(steered, prompt)
-    chat = bool(steered.tokenizer.chat_template)
-    words = instruction(steered.vectors, emotion, language, chat=chat)
-    if not chat:
-        return prompt_tokens(steered, f"{words}{prompt}")
-    user = {"role": "user", "content": prompt}
-    try:
-        return prompt_tokens(steered, [{"role": "system", "content": words}, user])
-    except (TemplateError, InputError):  # some chat templates have no system role
-        return prompt_tokens(steered, f"{words}\n\n{prompt}")
 
 
 def _batches(rows: Iterator[_Row]) -> list[list[_Row]]:
@@ -276,15 +317,24 @@ def _answer(
     ends = [next((i for i, token in enumerate(tokens) if token in stops), None) for tokens in output]
     replies = [tokens[:end] for tokens, end in zip(output, ends, strict=True)]
     nats = nats_of_tokens(speaker, [row.plain for row in batch], replies)
+    again = [tokens if row.asked else [] for row, tokens in zip(batch, replies, strict=True)]
+    asked = nats_of_tokens(speaker, [row.asked or () for row in batch], again)
     texts = [str(tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in replies]
     return [
-        Answer(row.cell, row.prompt, row.seed, tuple(tokens), text, end is not None, score if tokens else None)
-        for row, tokens, text, end, score in zip(batch, replies, texts, ends, nats, strict=True)
+        Answer(row.cell, row.prompt, row.seed, tuple(tokens), text, end is not None, *map(_known, scores))
+        for row, tokens, text, end, scores in zip(
+            batch, replies, texts, ends, zip(nats, asked, strict=True), strict=True
+        )
     ]
 
 
+def _known(nats: float) -> float | None:
+    return None if math.isnan(nats) else nats
+
+
 def _described(row: _Row) -> list[Any]:
-    return [asdict(row.cell), row.prompt, row.seed, row.tokens, row.tone]
+    prompt = asdict(row.prompt) if isinstance(row.prompt, Prompt) else row.prompt
+    return [asdict(row.cell), prompt, row.seed, row.tokens, row.tone]
 
 
 def _draw(batch: list[_Row], seed: int) -> int:
@@ -308,10 +358,9 @@ def _about(steered: SteeredModel, sampling: dict[str, Any], seed: int) -> dict[s
 
 
 def _digest(about: dict[str, Any], batch: list[_Row], options: dict[str, Any]) -> str:
-    recipe = options.get("recipe")
-    meant = {**options, "recipe": RECIPES.get(recipe, recipe)} if isinstance(recipe, str) else options
-    plain = [row.plain for row in batch]
-    return digest_of([about, described(dict(sorted(meant.items()))), plain, *map(_described, batch)])[:32]
+    meant = {**options, "recipe": _recipe(options)} if "recipe" in options else options
+    scored_after = [[row.plain, row.asked] for row in batch]
+    return digest_of([about, described(dict(sorted(meant.items()))), scored_after, *map(_described, batch)])[:32]
 
 
 def _load(file: Path, batch: list[_Row]) -> list[Answer] | None:
@@ -321,7 +370,7 @@ def _load(file: Path, batch: list[_Row]) -> list[Answer] | None:
     try:
         entries = json.loads(file.read_bytes())["answers"]  # our own file, longer than strict_json reads
         return [
-            Answer(row.cell, row.prompt, row.seed, tuple(entry["tokens"]), entry["text"], entry["ended"], entry["nats"])
+            Answer(row.cell, row.prompt, row.seed, tuple(entry["tokens"]), *(entry[name] for name in KEPT))
             for row, entry in zip(batch, entries, strict=True)
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -12,12 +12,16 @@ from typing import Any, TypeVar
 
 from emosteer._util.schema import lenient
 
+READS = ("cost_asked", "topic", "tokens", "refusals", "disclaimers", "coarse", "coarse_change")
+"""Scores of a report that tell how answers read."""
+
 DECIMALS = 4
 CONFIDENCE = 95
 """Per cent of the intervals in a report."""
 
 __all__ = [
     "DECIMALS",
+    "READS",
     "SUMMARIES",
     "AlignmentSummary",
     "Ceiling",
@@ -81,6 +85,7 @@ class ToneResult:
         hit_rate: Judge → share of answers in which it hears the emotion.
         probability: Judge → mean probability that it gives the emotion.
         emotions: Emotion → its own results; empty for controls.
+        reads: How the answers read, one of `READS` → value; None in reports from before it was told.
     """
 
     way: str
@@ -90,6 +95,7 @@ class ToneResult:
     hit_rate: Mapping[str, Measurement] = field(default_factory=dict)
     probability: Mapping[str, Measurement] = field(default_factory=dict)
     emotions: Mapping[str, PerEmotion] = field(default_factory=dict)
+    reads: Mapping[str, Measurement] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,7 @@ class SteeringSummary:
         controls: Results of the controls.
         language: Of the prompts; None in reports from before it was told, which were in English.
         judges_left_out: Names of the judges that do not know it; None if there are none.
+        tasks_kept: Way → tasks that it solves, as a share of those that the plain model solves; None if not measured.
     """
 
     judges: tuple[str, ...]
@@ -127,6 +134,7 @@ class SteeringSummary:
     controls: tuple[ToneResult, ...] = ()
     language: str | None = None
     judges_left_out: tuple[str, ...] | None = None
+    tasks_kept: Mapping[str, Measurement] | None = None
 
     @classmethod
     def of(cls, report: Mapping[str, Any]) -> SteeringSummary:
@@ -151,6 +159,7 @@ class SteeringSummary:
             controls=tuple(controls),
             language=about.get("language"),
             judges_left_out=tuple(about.get("judges_left_out", ())) or None,
+            tasks_kept=_tasks_kept(report.get("tasks")),
         )
 
 
@@ -316,7 +325,16 @@ def _tone(cell: Mapping[str, Any], emotions: Mapping[str, PerEmotion]) -> ToneRe
         _measurements({judge: scores.get("hit") for judge, scores in judged.items()}),
         _measurements({judge: scores.get("probability") for judge, scores in judged.items()}),
         emotions,
+        _measurements(cell["text"], READS) if "refusals" in cell["text"] else None,
     )
+
+
+def _tasks_kept(report: Mapping[str, Any] | None) -> dict[str, Measurement] | None:
+    """Return the means over the tones of each way."""
+    if report is None:
+        return None
+    means = {entry["way"]: entry["kept"] for entry in report["results"] if entry["way"] and entry["emotion"] is None}
+    return _measurements(means)
 
 
 def _per_emotion(cell: Mapping[str, Any]) -> PerEmotion:

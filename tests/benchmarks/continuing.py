@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from emosteer.eval import EmbeddingJudge
+from emosteer.eval.steering.manners import disclaimer, refusal
 from tests.benchmarks.report import bootstrap
 
 BASIC = ("joy", "sadness", "anger", "fear", "disgust", "surprise")
@@ -83,13 +84,16 @@ class Judges:
         self.judges = {name: EmbeddingJudge(name) for name in ("goemotions", "brighter")}
 
     def hits(self, texts: list[str], emotion: str) -> dict[str, np.ndarray]:
-        """Judge → whether it finds the emotion before all others that it is asked about; empty if it knows it not."""
-        found = {}
+        """Judge → whether it finds the emotion before all others that it is asked about; empty if it knows it not.
+
+        Refusals and disclaimers are no hits.
+        """
+        found, answered = {}, np.array([not (refusal(text) or disclaimer(text)) for text in texts], dtype=bool)
         for name, judge in self.judges.items():
             known = [one for one in BASIC if one in judge.labels]
             if emotion in known:
                 shares = judge.probabilities(texts, known)
-                found[name] = np.stack(list(shares.values())).argmax(0) == known.index(emotion)
+                found[name] = (np.stack(list(shares.values())).argmax(0) == known.index(emotion)) & answered
             else:
                 found[name] = np.zeros(0, dtype=bool)
         return found

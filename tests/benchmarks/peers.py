@@ -3,9 +3,10 @@
 For every method and emotion, layers and strength are chosen on development prompts: the highest hit rate among those
 whose cost keeps within the budget. What they do is reported on held-out prompts, beside the plain model and one that is
 asked for the tone by a system message. Answers have 32 tokens at temperature 0.8; a hit is an answer in which a judge
-finds the emotion before all other basic ones; the cost is what its tokens are less likely under the plain model than
-those of the plain answers, in nats a token. The layers of emosteer are those of its vectors, so only its strength is
-chosen. What was said is kept in a file, so that a run that was broken off goes on; delete it to start afresh.
+finds the emotion before all other basic ones, and which is no refusal or disclaimer; the cost is what its tokens are
+less likely under the plain model than those of the plain answers, in nats a token. emosteer's layers are those of its
+vectors, so only its strength is chosen. What was said is kept in a file, so that a run that was broken off goes on;
+delete it to start afresh.
 
     make bench-peers
     PYTHONPATH=.venv/peers python -m tests.benchmarks.peers [--quick] [--prompts 30] [--seeds 1]
@@ -25,7 +26,9 @@ from tqdm.auto import tqdm
 import emosteer
 from emosteer import embedded
 from emosteer.eval import load_prompts
+from emosteer.eval.sampling import asks, without_asking
 from emosteer.eval.steering.evaluation import WAYS
+from emosteer.steering.asking import request
 from emosteer.vectors.shipped import shipped_folder
 from tests.benchmarks.continuing import BASIC, Continuations, Judges, continued, figures, pooled
 from tests.benchmarks.peer_libraries import LIBRARIES
@@ -50,6 +53,9 @@ class Peer:
     def start(self, layers: str) -> float:
         return float(f"{self._library.total / len(self.layers[layers]):.3g}")
 
+    def system(self, emotion: str, strength: float) -> str | None:
+        return None
+
     def generate(self, emotion: str, layers: str, strength: float):
         def steered(**inputs):
             if emotion not in self._vectors:
@@ -67,7 +73,10 @@ class Ours:
 
     def __init__(self, way: str, options: dict, steered: emosteer.SteeredModel, digest: str) -> None:
         self.name, self.source = f"emosteer, {way}", f"{digest} {options}"
-        self._steered, self._options = steered, options
+        self._steered, self._options, self._asks = steered, without_asking(options), asks(options)
+
+    def system(self, emotion: str, strength: float) -> str | None:
+        return request(self._steered.vectors, {emotion: strength}, "en") if self._asks else None
 
     def start(self, layers: str) -> float:
         return 1.0
@@ -126,7 +135,8 @@ class Bench:
 
     def steered(self, method, emotion, layers, strength, questions, seeds):
         what = f"{method.name} | {method.source} | {emotion} | {layers} | {strength}"
-        return self.outcome(emotion, questions, seeds, what, method.generate(emotion, layers, strength))
+        generate, system = method.generate(emotion, layers, strength), method.system(emotion, strength)
+        return self.outcome(emotion, questions, seeds, what, generate, system)
 
     def choose(self, method, emotion, questions, tries, progress) -> dict[float, tuple[str, float]]:
         """Budget → the layers and the strength of the highest hit rate within it, on development questions."""

@@ -36,13 +36,15 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def run(command_line, folder):
     """Run it in this process → exit status, standard output, standard error."""
-    return partial(command_line, "eval", "steering", "-m", folder / "model", "-v", folder / "vectors")
+    return partial(
+        command_line, "eval", "steering", "-m", folder / "model", "-v", folder / "vectors", "--ways", "additive,natural"
+    )
 
 
 def test_help_states_the_grid(run):
     status, out, _ = run("--help")
     assert status == 0
-    assert all(word in out for word in ("20 held-out prompts", "--full", "--cache", "2,000 answers"))
+    assert all(word in out for word in ("24 held-out prompts", "--full", "--cache", "5,000 answers"))
 
 
 def test_it_writes_the_report_and_goes_on_from_its_cache(run, tmp_path, monkeypatch):
@@ -232,7 +234,19 @@ def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, args, says):
 @pytest.mark.slow
 @pytest.mark.embedded
 def test_on_the_real_model_in_a_process_of_its_own(tmp_path):
-    args = ["eval", "steering", "-o", str(tmp_path), "--emotions", "sadness", "--n-prompts", "2", "--json"]
+    args = [
+        "eval",
+        "steering",
+        "-o",
+        str(tmp_path),
+        "--emotions",
+        "sadness",
+        "--n-prompts",
+        "2",
+        "--ways",
+        "additive",
+        "--json",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "emosteer", *args],
         capture_output=True,

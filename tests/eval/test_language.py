@@ -287,7 +287,7 @@ def test_a_report_in_another_language_has_costs_and_says_why_it_has_no_hit_rates
     assert "Asked and answered in 'zh'." in told
     assert any("do not know 'zh': goemotions and brighter" in line for line in told)
     assert any(line.startswith("No hit rates") for line in told)
-    assert [table.row_count for table in tables(report)] == [1 + 1 + 3 + 1, 2]
+    assert [table.row_count for table in tables(report)] == [1 + 1 + 3 + 1, 2, 2, 1 + 1 + 3 + 1]
     assert set(write_report(report, tmp_path)) == {"json"}
 
 
@@ -346,8 +346,8 @@ def test_every_language_is_measured_in_its_own_prompts(speaking, language, monke
         with pytest.raises(KeyboardInterrupt):
             evaluate_steering(steered, judges=[Judge("any")], **options)
         assert asked["language"] == language
-        assert asked["prompts"] <= set(load_prompts("held_out", language))
-        assert len(asked["prompts"]) == 20
+        assert {prompt.text for prompt in asked["prompts"]} <= set(load_prompts("held_out", language))
+        assert len(asked["prompts"]) == 24
 
 
 # The measures.

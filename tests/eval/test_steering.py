@@ -403,6 +403,7 @@ def test_a_base_model_continues_openings(model, calls):
     assert "At the bus stop this evening a boy" in prompts
     assert "This is written in a tone of joy. At the bus stop this evening a boy" in prompts
     assert report.about["n_answers"] == 2 * 4 + 2 + 4 * 2
+    assert report.kinds == ()
 
 
 @pytest.mark.parametrize(
@@ -418,6 +419,7 @@ def test_a_base_model_continues_openings(model, calls):
         ({"strengths": [-1, 1]}, InputError),
         ({"strengths": [float("nan")]}, InputError),
         ({"n_prompts": 4}, InputError),
+        ({"n_others": 4}, InputError),
         ({"seeds": 0}, InputError),
         ({"judges": [Letters(), Letters()]}, InputError),
     ],
@@ -438,11 +440,11 @@ def test_the_report_is_json_figures_and_tables(steered, tmp_path):
     for name in first:
         assert first[name].read_bytes() == second[name].read_bytes(), name
     cell = report.cell("kept", "fear", 1.0)
-    (_, _, kept) = shown = tables(report)
+    (_, _, kept, *_) = shown = tables(report)
     row = [column._cells[report.emotions.index("fear")] for column in kept.columns]
     assert row[:2] == ["fear", str(cell.judged["letters"]["hit"])]
     assert "letters does not know calm." in notes(report)
-    assert [table.row_count for table in shown] == [1 + 2 * 4 + 2 * 3 + 1, 5, 5]
+    assert [table.row_count for table in shown] == [1 + 2 * 4 + 2 * 3 + 1, 5, 5, 2, 2, 1 + 2 + 2 * 3 + 1]
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         write_report(report, tmp_path / "file")

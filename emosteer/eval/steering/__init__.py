@@ -1,5 +1,7 @@
 """Steering evaluation: what a tone does to the text, and what it costs."""
 
-from emosteer.eval.steering.evaluation import SteeringReport, evaluate_steering
+from emosteer.eval.steering.evaluation import evaluate_steering
+from emosteer.eval.steering.kept import TaskReport, evaluate_tasks
+from emosteer.eval.steering.results import SteeringReport
 
-__all__ = ["SteeringReport", "evaluate_steering"]
+__all__ = ["SteeringReport", "TaskReport", "evaluate_steering", "evaluate_tasks"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from emosteer._util.stats import Estimate
 from emosteer.eval.judges import BASIC
 from emosteer.eval.plotting import COLOURS, MARKERS, draw_png, new_figure
-from emosteer.eval.steering.evaluation import CellResult, SteeringReport
+from emosteer.eval.steering.results import CellResult, SteeringReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,11 @@ def _dose_response(report: SteeringReport) -> Figure:
 def _curve(report: SteeringReport, way: str, judge: str, emotion: str) -> list[tuple[float, Estimate]]:
     cells: list[CellResult | None] = [report.cell("", emotion, 0.0, "unsteered")]
     cells += [report.cell(way, emotion, strength) for strength in report.about["strengths"] if strength]
-    return [(cell.strength, cell.judged[judge]["probability"]) for cell in cells if cell and judge in cell.judged]
+    return [
+        (cell.strength, cell.judged[judge]["probability"])
+        for cell in cells
+        if cell and "probability" in cell.judged.get(judge, {})
+    ]
 
 
 def _confusion(report: SteeringReport) -> Figure:

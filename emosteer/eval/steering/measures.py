@@ -14,11 +14,17 @@ from emosteer._util.stats import cluster_means, resamples
 from emosteer.eval.encoder import LANGUAGES, shared_encoder
 from emosteer.eval.judges import BASIC, GOEMOTIONS_MAP, Judge, heard_as
 from emosteer.eval.language import ENGLISH, same_language
-from emosteer.eval.prompts import primary
+from emosteer.eval.prompts import Prompt, as_prompt, primary
 from emosteer.eval.sampling import Answer
 from emosteer.eval.steering import wording
+from emosteer.eval.steering.coarse import coarse
+from emosteer.eval.steering.families import FAMILY_OF
+from emosteer.eval.steering.manners import disclaimer, refusal, stated
 
-__all__ = ["Measures", "Scores"]
+ASKED = "asked"
+"""The way whose answers those of all others are compared with under the model that is asked for the tone."""
+
+__all__ = ["ASKED", "Measures", "Scores"]
 
 
 @dataclass(frozen=True)
@@ -29,10 +35,13 @@ class Scores:
         n: Number of answers.
         text: Score → values. `cost` is in nats per token above the plain answers to the same prompts, `…_change` the
             difference from them, `…_ratio` the quotient; `topic` is the similarity to plain answers to the same prompt,
-            divided by that of plain answers to each other, in a language that the sentence encoder knows.
+            divided by that of plain answers to each other, in a language that the sentence encoder knows. `cost_asked`
+            is in nats per token of the model that is asked for the tone, above the answers of the way `asked`.
         judged: Judge → score → values: `hit`, the share in which the emotion is chosen among the basic ones;
-            `probability` among all labels; `probability_of_basic` among the basic ones; `top_3`, the share in which it
-            is among the three most probable of the emotions that GoEmotions knows.
+            `probability` among all labels; `probability_of_basic` among the basic ones; `top_1` and `top_3`, the share
+            in which it is the most probable, or among the three most probable, of the emotions that GoEmotions knows;
+            `family`, the share in which the most probable emotion is of its family. Refusals and disclaimers are misses
+            in all of them but the probabilities.
         variety: `entropy` of the tokens in nats, `distinct_1` to `distinct_3`, the share of different n-grams. They
             vary with the number of answers and of resampled prompts, so only their ratios have intervals.
     """
@@ -72,14 +81,16 @@ class Measures:
     def __init__(self, answers: Sequence[Answer], judges: Sequence[Judge], language: str = ENGLISH) -> None:
         self._answers = answers
         self._judges = {judge.name: judge for judge in judges}
-        texts = [answer.text for answer in answers]
+        texts, asked = [answer.text for answer in answers], [as_prompt(answer.prompt).text for answer in answers]
         self.heard = {judge.name: judge.probabilities(texts) for judge in judges}
         self._plain = [i for i, answer in enumerate(answers) if answer.cell.control == "unsteered"]
         self._pair = {(answers[i].prompt, answers[i].seed): i for i in self._plain}
         self._columns: dict[str, np.ndarray] = {
             "cost": np.array([np.nan if answer.nats is None else answer.nats for answer in answers]),
             "loops": np.array([wording.loops(text, language) for text in texts], dtype=float),
-            "other_script": np.array([wording.other_script(answer.text, answer.prompt) for answer in answers]),
+            "other_script": np.array(
+                [wording.other_script(text, said) for text, said in zip(texts, asked, strict=True)]
+            ),
             "tokens": np.array([len(answer.tokens) for answer in answers], dtype=float),
             "ended": np.array([answer.ended for answer in answers], dtype=float),
         }
@@ -87,7 +98,12 @@ class Measures:
             self._columns["ascii_letters"] = np.array([wording.ascii_letters(text) for text in texts])
         if primary(language) in FUNCTION_WORDS:
             self._columns["function_words"] = np.array([wording.function_words(text, language) for text in texts])
-        self._similar = self._similarities(texts) if same_language(language, LANGUAGES) else None
+        told = {"refusals": refusal, "disclaimers": disclaimer, "stated": stated, "coarse": coarse}
+        self._columns |= {name: np.array([found(text) for text in texts], dtype=float) for name, found in told.items()}
+        self._answered = (self._columns["refusals"] + self._columns["disclaimers"]) == 0
+        self._nats_asked = np.array([np.nan if a.nats_asked is None else a.nats_asked for a in answers])
+        self._asked = [i for i, a in enumerate(answers) if a.cell.way == ASKED and a.cell.control is None]
+        self._similar = self._similarities(texts, asked) if same_language(language, LANGUAGES) else None
 
     def of(self, rows: Sequence[int], emotion: str | None) -> Scores:
         """Compute the scores of some answers.
@@ -115,6 +131,10 @@ class Measures:
                 text |= {"nats": mean(column), "cost": change}
             else:
                 text |= {name: mean(column), f"{name}_change": change}
+        asked = [i for i in self._asked if self._like(i, rows[0]) and self._answers[i].prompt in clusters]
+        if asked:
+            theirs = [clusters[self._answers[i].prompt] for i in asked]
+            text["cost_asked"] = mean(self._nats_asked) - cluster_means(self._nats_asked[asked], theirs, weights)
         if self._similar:
             to_plain, to_prompt = self._similar
             text["topic"] = mean(to_plain) / mean_of_plain(to_plain)
@@ -128,9 +148,9 @@ class Measures:
             if not np.isnan(toned[0]):  # answers too short to have any
                 variety[name] = float(toned[0])
         judged = {
-            name: {score: mean(column) for score, column in self._verdicts(judge, emotion, label).items()}
+            name: {score: mean(column) for score, column in verdicts.items()}
             for name, judge in self._judges.items()
-            if emotion is not None and (label := heard_as(judge, emotion))
+            if emotion is not None and (verdicts := self._verdicts(judge, emotion))
         }
         known = {name: values for name, values in text.items() if not np.isnan(values[0])}
         return Scores(len(rows), known, judged, variety)
@@ -140,34 +160,57 @@ class Measures:
         labels = tuple(name for name in BASIC if name in self.heard[judge])
         return labels, np.stack([self.heard[judge][name] for name in labels], axis=1).argmax(1)
 
-    def _verdicts(self, judge: Judge, emotion: str, label: str) -> dict[str, np.ndarray]:
+    def families(self, judge: str) -> tuple[tuple[str, ...], np.ndarray]:
+        """Return the families that a judge knows emotions of, and the index of its choice in every answer."""
+        known = [label for label in self.heard[judge] if label in FAMILY_OF]
+        families = tuple(dict.fromkeys(FAMILY_OF[label] for label in known))
+        of_label = np.array([families.index(FAMILY_OF[label]) for label in known])
+        chosen = np.stack([self.heard[judge][label] for label in known], axis=1).argmax(1)
+        return families, of_label[chosen]
+
+    def _like(self, one: int, other: int) -> bool:
+        """Return whether two answers are in the same emotion and strength."""
+        first, second = self._answers[one].cell, self._answers[other].cell
+        return (first.emotion, first.strength) == (second.emotion, second.strength)
+
+    def _verdicts(self, judge: Judge, emotion: str) -> dict[str, np.ndarray]:
         """Return each score of a judge as `[n_answers]`."""
+        heard, label = self.heard[judge.name], heard_as(judge, emotion)
+        verdicts: dict[str, np.ndarray] = {}
+        if any(name in FAMILY_OF for name in heard) and emotion in FAMILY_OF:
+            families, family = self.families(judge.name)
+            if FAMILY_OF[emotion] in families:
+                verdicts["family"] = (family == families.index(FAMILY_OF[emotion])) & self._answered
+        if label is not None:
+            verdicts |= self._verdicts_by_name(judge, emotion, label)
+        return {score: np.asarray(verdict, dtype=float) for score, verdict in verdicts.items()}
+
+    def _verdicts_by_name(self, judge: Judge, emotion: str, label: str) -> dict[str, np.ndarray]:
         heard = self.heard[judge.name]
         own = heard[label]
         verdicts = {"probability": own}
         if emotion in BASIC:
             labels, chosen = self.choices(judge.name)
-            verdicts["hit"] = (chosen == labels.index(emotion)).astype(float)
+            verdicts["hit"] = (chosen == labels.index(emotion)) & self._answered
             verdicts["probability_of_basic"] = own / sum(heard[name] for name in labels)
         mapped = [name for name in GOEMOTIONS_MAP.values() if name in heard]
         if label in mapped and len(mapped) > len(BASIC):  # among fewer, the top three are often reached by chance
             above = np.sum([heard[name] > own for name in mapped], axis=0)
-            verdicts["top_3"] = (above < 3).astype(float)
+            verdicts |= {f"top_{n}": (above < n) & self._answered for n in (1, 3)}
         return verdicts
 
-    def _similarities(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    def _similarities(self, texts: list[str], asked: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return the cosine of each answer to the other plain answers to its prompt, and to the prompt itself."""
         encoder = shared_encoder()
-        embedded = encoder.encode(texts)
-        asked = encoder.encode([answer.prompt for answer in self._answers])
-        by_prompt: dict[str, list[int]] = {}
+        embedded, prompts = encoder.encode(texts), encoder.encode(asked)
+        by_prompt: dict[str | Prompt, list[int]] = {}
         for i in self._plain:
             by_prompt.setdefault(self._answers[i].prompt, []).append(i)
         to_plain = np.zeros(len(texts))
         for i, answer in enumerate(self._answers):
             others = [j for j in by_prompt[answer.prompt] if j != i]
             to_plain[i] = float((embedded[others] @ embedded[i]).mean())
-        return to_plain, np.einsum("nd,nd->n", embedded, asked)
+        return to_plain, np.einsum("nd,nd->n", embedded, prompts)
 
     def _variety(
         self, rows: Sequence[int], clusters: Sequence[int], weights: np.ndarray, n: int, name: str

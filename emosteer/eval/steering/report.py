@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,11 @@ from emosteer._util import strict_json
 from emosteer._util.atomic import write_folder
 from emosteer._util.own_files import require_own
 from emosteer._util.stats import Estimate
+from emosteer.eval.judges import BASIC
 from emosteer.eval.language import ENGLISH, listed, same_language
-from emosteer.eval.steering.evaluation import MONOTONE, NEAR, CellResult, SteeringReport
 from emosteer.eval.steering.figures import draw_figures
+from emosteer.eval.steering.results import CellResult, SteeringReport, WaySummary
+from emosteer.eval.steering.summaries import MONOTONE, NEAR
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -77,12 +80,15 @@ def notes(report: SteeringReport) -> list[str]:
 
 
 def tables(report: SteeringReport) -> list[Table]:
-    """Return tables for a terminal: ways and controls over the basic emotions, then each emotion at full strength."""
+    """Return tables for a terminal.
+
+    Ways and controls over the basic emotions; each emotion at full strength, the others by rank and by family; kinds of
+    prompts; how answers read; tasks.
+    """
     means = _table("way and strength", report, "Mean of the basic emotions")
     for cell in report.cells:
         if cell.emotion is None:
-            name = " ".join(filter(None, [cell.way, (cell.control or "").replace("_", " "), f"{cell.strength:g}"]))
-            means.add_row(name, *_row(report, cell))
+            means.add_row(_name(cell), *_row(report, cell))
     shown = [means]
     for way in report.ways:
         table = _table("emotion", report, f"{way.way}, strength {way.strength:g}")
@@ -90,15 +96,85 @@ def tables(report: SteeringReport) -> list[Table]:
             if result := report.cell(way.way, emotion, way.strength):
                 table.add_row(emotion, *_row(report, result))
         shown.append(table)
-    return shown
+    shown += [_others(report, way) for way in report.ways] if _not_basic(report) else []
+    return [*shown, *([_kinds(report)] if report.kinds else []), _reading(report), *_tasks(report)]
+
+
+def _others(report: SteeringReport, way: WaySummary) -> Table:
+    """Return how often the emotions that are not basic are heard by rank and by family."""
+    judges, scores = report.about["judges"], ("top_1", "top_3", "family")
+    heads = [f"{score.replace('_', ' ')}\n{judge}" for judge in judges for score in scores]
+    table = _bare(["emotion", *heads, "n"], f"{way.way}, strength {way.strength:g}: emotions that are not basic")
+    for emotion in _not_basic(report):
+        if result := report.cell(way.way, emotion, way.strength):
+            heard = [result.judged.get(judge, {}) for judge in judges]
+            table.add_row(emotion, *(_value(of.get(score)) for of in heard for score in scores), str(result.n))
+    return table
+
+
+def _kinds(report: SteeringReport) -> Table:
+    """Return what each way does on each kind of prompts."""
+    judges = report.about["judges"]
+    heads = ["way and kind", *(f"hit rate\n{judge}" for judge in judges), "cost", "cost\nasked", "topic", "n"]
+    table = _bare(heads, "Kinds of prompts, mean of the basic emotions at full strength")
+    for kind in report.kinds:
+        hits = [_value(kind.judged.get(judge, {}).get("hit")) for judge in judges]
+        costs = [_value(kind.text.get(score)) for score in ("cost", "cost_asked", "topic")]
+        table.add_row(f"{kind.way} {kind.kind}", *hits, *costs, str(kind.n))
+    return table
+
+
+def _reading(report: SteeringReport) -> Table:
+    """Return how the answers of ways and controls at full strength read, and what they say besides the answer."""
+    heads = {
+        "cost_asked": "cost\nasked",
+        "tokens": "tokens",
+        "distinct_2_ratio": "distinct\n2-grams",
+        "refusals": "refusals",
+        "disclaimers": "dis-\nclaimers",
+        "stated": "feeling\nstated",
+        "coarse": "coarse",
+        "coarse_change": "change",
+    }
+    table = _bare(["way or control", *heads.values(), "n"], "How answers read, mean of the basic emotions")
+    for cell in report.cells:
+        if cell.emotion is None and cell.strength in (0.0, report.about["strengths"][-1]):
+            table.add_row(_name(cell), *(_value(cell.text.get(score)) for score in heads), str(cell.n))
+    return table
+
+
+def _tasks(report: SteeringReport) -> list[Table]:
+    """Return how many tasks are solved, if that was measured."""
+    if report.tasks is None:
+        return []
+    kinds = list(report.tasks.results[0].kinds)
+    title = f"Tasks solved at strength {report.tasks.about['strength']:g}"
+    table = _bare(["way and emotion", "right", "of plain", *kinds, "n"], title)
+    for result in report.tasks.results:
+        name = f"{result.way or 'unsteered'} {result.emotion or ''}".strip()
+        kept = "–" if result.kept is None else str(result.kept)
+        table.add_row(name, str(result.right), kept, *(f"{result.kinds[kind]:.2f}" for kind in kinds), str(result.n))
+    return [table]
+
+
+def _not_basic(report: SteeringReport) -> list[str]:
+    return [name for name in report.emotions if name not in BASIC] if report.about["judges"] else []
+
+
+def _name(cell: CellResult) -> str:
+    return " ".join(filter(None, [cell.way, (cell.control or "").replace("_", " "), f"{cell.strength:g}"]))
 
 
 def _table(first: str, report: SteeringReport, title: str) -> Table:
+    judged = [f"{figure}\n{judge}" for figure in ("hit rate", "p") for judge in report.about["judges"]]
+    return _bare([first, *judged, "cost", "loops", "topic", "n"], title)
+
+
+def _bare(heads: Sequence[str], title: str) -> Table:
+    """Return a table without rows, narrow, so that a usual terminal holds one judge."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    judged = [f"{figure}\n{judge}" for figure in ("hit rate", "p") for judge in report.about["judges"]]
-    heads = [first, *judged, "cost", "loops", "topic", "n"]  # narrow, so that a usual terminal holds one judge
     return Table(*heads, title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
 
 

@@ -31,6 +31,14 @@ FOLDER = "path/to/this/folder"
 JUDGES = 6
 """Judges that have a column."""
 
+_READS = {
+    "cost_asked": "cost beside asking",
+    "topic": "topic",
+    "refusals": "refusals",
+    "disclaimers": "disclaimers",
+    "coarse": "coarse",
+}
+
 _CONTROLS = {
     "unsteered": "nothing: the plain model",
     "random": "a random direction of the same norm",
@@ -157,11 +165,27 @@ def _emotions(config: Config, steering: SteeringSummary | None) -> list[str]:
 
 
 def _steering(summary: SteeringSummary) -> list[str]:
-    judges = summary.judges[:JUDGES]
+    judges, tones, kept = summary.judges[:JUDGES], (*summary.ways, *summary.controls), summary.tasks_kept or {}
+    shown = [score for score in _READS if any(score in (tone.reads or {}) for tone in tones)]
     rows = [
-        [_asked(tone), *(interval(tone.hit_rate.get(judge)) for judge in judges), interval(tone.cost), str(tone.n)]
-        for tone in (*summary.ways, *summary.controls)
+        [
+            _asked(tone),
+            *(interval(tone.hit_rate.get(judge)) for judge in judges),
+            interval(tone.cost),
+            *(share((tone.reads or {}).get(score)) for score in shown),
+            *([interval(None if tone.control else kept.get(tone.way))] if kept else []),
+            str(tone.n),
+        ]
+        for tone in tones
     ]
+    heads = [*(f"hit rate, {text(judge)}" for judge in judges), "cost", *(_READS[score] for score in shown)]
+    legend = (
+        "A refusal or a disclaimer is no hit. Cost beside asking: nats a token under the model that is asked for the "
+        "tone, above its own answers. Topic: likeness to plain answers, as a share of theirs to each other. Coarse: "
+        "share of answers that swear, insult, threaten or speak of self-harm. "
+        if shown
+        else ""
+    )
     return [
         "",
         f"## What strength {summary.strength:g} does, and what it costs",
@@ -176,9 +200,9 @@ def _steering(summary: SteeringSummary) -> list[str]:
             if judges
             else "Nothing here tells how well the tone is heard."
         ),
-        *table(["tone by", *(f"hit rate, {text(judge)}" for judge in judges), "cost", "n"], rows),
+        *table(["tone by", *heads, *(["tasks kept"] if kept else []), "n"], rows),
         "",
-        "The full report is in `steering.json`.",
+        f"{legend}The full report is in `steering.json`.",
     ]
 
 
