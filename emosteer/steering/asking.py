@@ -61,7 +61,8 @@ def asked(
     """Return messages with a request for a tone in them, in the language of the conversation.
 
     The request is the system message, or the end of the one that is there. Where the chat template has no system role,
-    it is the beginning of the user's last message.
+    it is the beginning of the user's last message. The end of that message reminds of it in a few words, since small
+    models hold to what they have read last.
 
     Args:
         tokenizer: Its chat template decides where the request goes.
@@ -76,17 +77,19 @@ def asked(
         InputError: The messages cannot be used, or there is no wording in the language.
     """
     messages = parsed(tokenizer, message)
-    text = request(vectors, tone, language or _spoken(messages))
+    text, reminder = request(vectors, tone, language or _spoken(messages))
     if not text:
         return message
     turns: Messages = [{"role": "user", "content": message}] if isinstance(message, str) else message
+    users = [i for i, turn in enumerate(turns) if turn["role"] == "user"]
+    if users and reminder:
+        turns = [*turns[: users[-1]], _joined(turns[users[-1]], after=reminder), *turns[users[-1] + 1 :]]
     if turns[0]["role"] in ("system", "developer"):
         result = [_joined(turns[0], after=text), *turns[1:]]
     else:
         result = [{"role": "system", "content": text}, *turns]
     if _shows(tokenizer, result, text, chat_template_kwargs):
         return result
-    users = [i for i, turn in enumerate(turns) if turn["role"] == "user"]
     if not users:
         raise InputError(
             "The chat template shows no system message, and there is no message of the user to ask for a tone in.",
@@ -142,8 +145,10 @@ def with_request(
     return asks, replace(found, asks=False)
 
 
-def request(vectors: EmotionVectors, tone: Tone | Affect | None, language: str) -> str:
-    """Return the request for a tone: one to three sentences, or "" for a tone without any strength.
+def request(vectors: EmotionVectors, tone: Tone | Affect | None, language: str) -> tuple[str, str]:
+    """Return the request for a tone, one to three sentences, and a reminder of it; both "" without any strength.
+
+    There is no reminder of what is only to be held back.
 
     Args:
         vectors: Vectors that know the emotions.
@@ -169,15 +174,16 @@ def request(vectors: EmotionVectors, tone: Tone | Affect | None, language: str) 
         parts, words = _mixture(vectors, {name: amounts[name] for name in toward}, code)
     else:
         raise ToneError("A tone that changes cannot be asked for in words.", "Give emotions with strengths, or Affect.")
-    sentences = []
+    sentences, reminder = [], ""
     if parts:
+        reminder = wording["reminder"].format(tone=_series(parts, wording["and"]))
         listed = wording["words"].format(words=wording["and"][0].join(words)) if words else ""
         sentences.append(wording["toward"].format(tone=_series(parts, wording["and"]), words=listed))
     if away:
         strongest = max(amount for _, amount in away)
         sentence = wording["away"][strongest >= LEVELS[1]]
         sentences.append(sentence.format(emotions=_series([label for label, _ in away], wording["or"])))
-    return str(wording["between"].join([*sentences, wording["task"]])) if sentences else ""
+    return (wording["between"].join([*sentences, wording["task"]]) if sentences else ""), reminder
 
 
 def _amount(vectors: EmotionVectors, emotion: str, strength: object) -> float:
