@@ -75,22 +75,25 @@ def test_what_tones_did_at_other_doses_is_not_kept(run, extract, folder, tmp_pat
         assert (loaded.measured, loaded.doses) == (after, calibrated.doses)
 
 
-def test_extract_calibrates_unless_it_is_told_not_to(run, extract, folder, tmp_path):
-    status, out, _ = extract(tmp_path / "one")
+def test_extract_refines_the_quick_doses_if_it_is_told_to(run, extract, folder, tmp_path):
+    status, out, _ = extract(tmp_path / "one", "--calibrate")
     assert status == 0
     assert "stopped" in out
-    assert extract(tmp_path / "two", "--no-calibrate")[0] == 0
+    status, out, _ = extract(tmp_path / "two", "--json")
+    assert status == 0
+    assert json.loads(out)["calibrated"] == ["joy", "fear", "calm"]
     status, told, _ = run("calibrate", tmp_path / "two", "-m", folder / "model", "-o", tmp_path / "three")
     assert status == 0
     assert contents(tmp_path / "three") == contents(tmp_path / "one")
-    assert emosteer.EmotionVectors.from_pretrained(tmp_path / "two").doses == {}
+    doses = [emosteer.EmotionVectors.from_pretrained(tmp_path / name).doses.values() for name in ("one", "two")]
+    assert [{dose.calibration for dose in some} for some in doses] == [{"answers"}, {"quick"}]
     for name in ("joy", "fear", "calm"):
         assert name in told
     assert len(list((tmp_path / "cache" / "answers").iterdir())) > 3  # where an interrupted one would go on
 
 
 def test_a_few_emotions_do_not_take_the_place_of_all(run, extract, folder, tmp_path):
-    extract(tmp_path / "all")
+    extract(tmp_path / "all", "--calibrate")
     before = contents(tmp_path / "all")
     options = ("-m", folder / "model", "--emotions", "joy, calm")
     status, _, err = run("calibrate", tmp_path / "all", *options)
@@ -107,7 +110,7 @@ def test_without_the_encoder_there_are_doses_and_no_hit_rates(run, extract, fold
         raise MissingExtraError("No encoder.")
 
     monkeypatch.setattr("emosteer.eval.EmbeddingJudge", missing)
-    status, out, _ = extract(tmp_path / "new")
+    status, out, _ = extract(tmp_path / "new", "--calibrate")
     assert status == 0
     assert "No hit rates" in out
     assert emosteer.EmotionVectors.from_pretrained(tmp_path / "new").dose("joy").hit_rate is None

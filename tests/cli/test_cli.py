@@ -87,9 +87,10 @@ def test_extract_writes_vectors_that_info_describes(run, folder, tmp_path):
     assert told["schema"] == 1
     assert told["base_model"]["hidden_size"] == 32
     assert [row["name"] for row in told["emotions"]] == ["joy", "fear", "calm"]
-    assert not any(row["calibrated"] for row in told["emotions"])
+    assert [row["calibration"] for row in told["emotions"]] == ["quick"] * 3
+    assert all(row["calibrated"] and row["dose"]["divergence"] >= 0 for row in told["emotions"])
     status, out, _ = run("info", tmp_path / "new" / "vectors.safetensors")
-    assert "fallback dose" in out
+    assert "quick, " in out
     assert "joy" in out
 
 
