@@ -48,7 +48,7 @@ def contents(folder):
 
 def test_a_record_rebuilds_the_files_byte_for_byte(run, extract, folder, tmp_path):
     vectors, again = tmp_path / "vectors", tmp_path / "again"
-    assert extract(vectors, "--no-calibrate")[0] == 0
+    assert extract(vectors)[0] == 0
     assert sorted(contents(vectors)) == sorted(FILES)
     status, out, err = run("calibrate", vectors, "-m", folder / "model", "--json")
     told = json.loads(out)
@@ -65,7 +65,7 @@ def test_a_record_rebuilds_the_files_byte_for_byte(run, extract, folder, tmp_pat
 
 def test_what_tones_did_at_other_doses_is_not_kept(run, extract, folder, tmp_path):
     vectors, measured = tmp_path / "vectors", {"steering": {"n": 1}, "alignment": {"n": 2}}
-    assert extract(vectors, "--no-calibrate")[0] == 0
+    assert extract(vectors)[0] == 0
     assert run("calibrate", vectors, "-m", folder / "model")[0] == 0
     calibrated = replace(emosteer.EmotionVectors.from_pretrained(vectors), measured=measured)
     record = emosteer.Calibration.load(vectors)
@@ -176,7 +176,7 @@ def test_why_there_are_no_hit_rates_is_told(capsys, monkeypatch):
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(run, extract, folder, tmp_path, args, says):
-    extract(tmp_path / "vectors", "--no-calibrate")
+    extract(tmp_path / "vectors")
     extract(tmp_path / "other", "--method", "pca")
     places = {name: tmp_path / name for name in ("vectors", "other", "nothing", "new")}
     before = contents(tmp_path / "vectors")

@@ -86,7 +86,7 @@ def test_an_emotion_given_twice_is_refused(command_line, steer, folder, tmp_path
 
 
 def test_an_empty_list_is_not_all(command_line, folder, tmp_path):
-    about = ("-m", folder / "model", "--concepts", folder / "concepts.json", "-o", tmp_path / "new", "--no-calibrate")
+    about = ("-m", folder / "model", "--concepts", folder / "concepts.json", "-o", tmp_path / "new")
     for option in ("--emotions", "--layers"):
         assert command_line("extract", *about, option, "")[0] == 1
     assert not (tmp_path / "new").exists()
@@ -170,9 +170,9 @@ def interrupted(monkeypatch, tmp_path):
 def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(command_line, folder, tmp_path, interrupted):
     command = (
         *("extract", "-m", folder / "model", "--concepts", folder / "concepts.json"),
-        *("-o", tmp_path / "new", "--emotions", "joy,calm"),
+        *("-o", tmp_path / "new", "--emotions", "joy,calm", "--calibrate"),
     )
-    interrupted(2)
+    interrupted(3)  # the first answers are those of the quick calibration, which are not kept
     status, out, err = command_line(*command)
     answers = tmp_path / "cache" / "answers"
     assert (status, out) == (130, "")
