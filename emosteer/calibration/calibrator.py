@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PROMPTS = 42
 """Development prompts: 18 for the layers and the first round, the others for the second."""
 
-PROBES, PROBED = (0.6, 1.2), 4
+PROBES, PROBED = (0.75, 1.5), 4
 """Levels, in quick doses, and number of prompts for the comparison of layers."""
 
 FIRST, SECOND = (0.65, 1.0, 1.35), (0.85, 1.15)
@@ -110,7 +110,7 @@ def calibrate(
     rounds = [(probing, PROBES)] * len(windows) + [(first, FIRST), (second, SECOND)]
     shares = sum(len(share) for some, levels in rounds for share in dealt(some, len(levels)))
     total = PLAIN * len(asked) + shares * len(emotions)
-    quick = _quick(steered, emotions, windows[0], probing, seed, progress)
+    quick = _quick(steered, emotions, windows[0], first, seed, progress)
     with Meter(f"Answering {counted(total, 'prompt')}", total, progress) as meter:
         bench = Bench(steered, asked, seed, cache, meter)
         probes = {name: _levels(1.0, PROBES, dose) for name, dose in quick.items()}
@@ -118,7 +118,7 @@ def calibrate(
         chosen, compared = _compare(windows, probed, quick, budget)
         layers, weights, answers = windows[chosen], even_weights(windows[chosen]), probed[chosen]
         if chosen:
-            quick = _quick(steered, emotions, layers, probing, seed, progress)
+            quick = _quick(steered, emotions, layers, first, seed, progress)
         pooled = _samples(answers, quick, [0] * len(answers))
         guess = _multiples(pooled, fit_costs(pooled), budget, REACH)[0]
         answers += bench.ask(layers, {name: _levels(guess, FIRST, dose) for name, dose in quick.items()}, first)
@@ -294,7 +294,7 @@ def _settled(
     sample: tuple[float, ...],
 ) -> EmotionResult:
     """Settle the dose of one emotion, and state why it is not higher."""
-    stopped = "budget" if curve.factor * dose**curve.exponent >= 0.999 * budget else "limit"
+    stopped = "budget" if curve.factor * dose**curve.exponent >= 0.99 * budget else "limit"
     lower = [point.dose for point in levels if FROM * dose <= point.dose < dose]
     if lower and not rises:
         dose, stopped = min(lower), "saturated"

@@ -101,12 +101,12 @@ def divergences(
                 for row, logits in enumerate(toned, begin):  # one at a time, in float32
                     scores = logits.float()
                     nats = certainty - (shares * scores).sum(-1) + scores.logsumexp(-1)
-                    found[row, column] = max(0.0, float(nats.mean()))
+                    found[row, column] = float(nats.mean())
                 if meter is not None:
                     meter.advance(len(batch))
     if not np.isfinite(found).all():
         raise InputError("The model's probabilities are not all numbers.", "Load it in float32 or bfloat16.")
-    return found
+    return found.clip(min=0)  # rounding may leave a little less
 
 
 def _logits(steered: SteeredModel, reply: Reply, rows: int) -> Tensor:

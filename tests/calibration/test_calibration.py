@@ -211,7 +211,7 @@ def test_rounds_are_where_the_answers_point_to_and_on_other_prompts(monkeypatch,
     calibrated_in(monkeypatch, World, deep, emotions=["tone1", "tone2"])
     *probes, first, second = World.last.asked
     assert [layers for layers, _, _ in probes] == [(4, 5, 6, 7), (2, 3, 4, 5), (6, 7, 8, 9)]
-    around = {name: pytest.approx((0.6 * QUICK[name], 1.2 * QUICK[name]), rel=1e-3) for name in ("tone1", "tone2")}
+    around = {name: pytest.approx((0.75 * QUICK[name], 1.5 * QUICK[name]), rel=1e-3) for name in ("tone1", "tone2")}
     assert all(levels == around for _, levels, _ in probes)
     assert not set(first[2]) & set(second[2])
     assert set(first[2]) | set(second[2]) == set(World.last.prompts) <= set(load_prompts("development"))
@@ -237,7 +237,7 @@ def test_where_answers_do_not_tell_emotions_apart_their_divergence_does(monkeypa
         doses = np.log([found.emotions[name].dose for name in few])
         asked = np.log([QUICK[name] for name in few])
         assert len(set(doses)) == 6
-        assert np.corrcoef(doses, asked)[0, 1] > 0.8
+        assert np.corrcoef(doses, asked)[0, 1] > 0.6
 
 
 def test_where_answers_tell_emotions_apart_they_are_believed(monkeypatch, deep):
@@ -285,7 +285,7 @@ def test_where_more_adds_no_tone_the_dose_stays_lower(monkeypatch, deep):
     assert [name for name, one in found.emotions.items() if one.stopped == "saturated"] == ["tone3"]
     one = found.emotions["tone3"]
     assert one.dose in {point.dose for point in one.points}
-    assert one.dose / QUICK["tone3"] not in (pytest.approx(0.6, rel=1e-3), pytest.approx(1.2, rel=1e-3))
+    assert one.dose / QUICK["tone3"] not in (pytest.approx(0.75, rel=1e-3), pytest.approx(1.5, rel=1e-3))
     assert one.cost == pytest.approx(one.factor * one.dose**found.exponent, rel=1e-3)
     assert one.cost < 0.4
 
@@ -391,10 +391,11 @@ def test_an_answer_is_read_behind_its_prompt_as_its_language_writes(prompt, gap)
 
 @pytest.fixture(scope="module")
 def steered():
+    """Its vectors have quick doses: what is small and random is hardly moved by any."""
     model = tiny_model()
-    return emosteer.SteeredModel(
-        model, tiny_tokenizer(), emosteer.EmotionVectors.random(model, ["joy", "fear", "calm"], seed=1)
-    )
+    vectors = emosteer.EmotionVectors.random(model, ["joy", "fear", "calm"], seed=1)
+    quick = {name: Dose(0.05 + 0.01 * i, (1,), (1.0,), divergence=0.4) for i, name in enumerate(vectors.emotions)}
+    return emosteer.SteeredModel(model, tiny_tokenizer(), replace(vectors, doses=quick))
 
 
 def measured(steered, **options):
@@ -519,7 +520,7 @@ def test_the_record_gives_vectors_their_doses(steered, record):
     vectors = found.apply(steered.vectors)
     one, dose = found.emotions["fear"], vectors.dose("fear")
     assert dose == Dose(one.dose, found.layers, (1.0,), "all", 0.5, one.cost, one.hit_rate, one.stopped)
-    assert steered.vectors.doses == {}
+    assert steered.vectors.dose("fear").calibration == "quick"
     heard = replace(found, emotions={"fear": replace(one, hit_rate=0.75)})
     before = replace(steered.vectors, doses={"joy": Dose(0.7, (0,), (1.0,))})
     assert heard.apply(before).dose("fear").hit_rate == 0.75

@@ -177,7 +177,7 @@ def test_why_there_are_no_hit_rates_is_told(capsys, monkeypatch):
 )
 def test_bad_input_is_one_line_and_changes_nothing(run, extract, folder, tmp_path, args, says):
     extract(tmp_path / "vectors")
-    extract(tmp_path / "other", "--method", "pca")
+    extract(tmp_path / "other", "--method", "pca", "--calibrate")
     places = {name: tmp_path / name for name in ("vectors", "other", "nothing", "new")}
     before = contents(tmp_path / "vectors")
     status, out, err = run(

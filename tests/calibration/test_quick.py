@@ -71,7 +71,7 @@ def test_divergences_are_those_of_hooks_written_by_hand(steered, monkeypatch, lo
     found = divergences(steered, REPLIES, tones)
     expected = [[by_hand(steered, reply, tone) for reply in REPLIES] for tone in tones]
     assert found == pytest.approx(np.array(expected), rel=1e-3, abs=1e-5)
-    assert found[0].min() > 0.01
+    assert found[0].min() > 0.005
     assert found[2].max() < 1e-5
 
 
@@ -150,7 +150,7 @@ def test_what_moves_nothing_gets_the_highest_dose(steered):
 
 @pytest.mark.parametrize(
     ("spoken", "template", "language", "kind"),
-    [([], True, "en", "questions"), (["zh"], True, "zh", "questions"), (["ja", "de"], False, "de", "openings")],
+    [([], True, "en", "questions"), (["zh"], True, "zh", "questions"), (["eo", "de"], False, "de", "openings")],
 )
 def test_prompts_are_in_the_language_of_the_vectors(steered, monkeypatch, spoken, template, language, kind):
     seen = {}
