@@ -71,7 +71,7 @@ def test_every_command_explains_itself(run, command):
 def test_extract_writes_vectors_that_info_describes(run, folder, tmp_path):
     status, out, _ = run(
         *("extract", "-m", folder / "model", "--concepts", folder / "concepts.json", "-o", tmp_path / "new"),
-        *("--json"),
+        "--json",
     )
     assert status == 0
     assert json.loads(out)["emotions"] == ["joy", "fear", "calm"]
