@@ -82,6 +82,9 @@ if __name__ == "__main__":
         (emosteer.EmotionVectors.from_pretrained(options.vectors), {}) if options.vectors else built(*parts)
     )
     rows = measure(emosteer.SteeredModel(*parts, vectors), options.prompts, options.tokens)
+    print(f"{sum(row['within'] for row in rows)} of {len(rows)} within {WITHIN:.0%} of {DIVERGENCE} nats a token.")
+    if seconds:
+        print("Seconds: {extraction:.0f} for extraction, {calibration:.0f} ({share:.0%}) for doses.".format(**seconds))
     show(
         "KL at strength 1.0",
         rows,
@@ -92,6 +95,3 @@ if __name__ == "__main__":
         mean=float(np.mean([row["divergence"] for row in rows])),
         seconds=seconds,
     )
-    print(f"{sum(row['within'] for row in rows)} of {len(rows)} within {WITHIN:.0%} of {DIVERGENCE} nats a token.")
-    if seconds:
-        print("Seconds: {extraction:.0f} for extraction, {calibration:.0f} ({share:.0%}) for doses.".format(**seconds))
