@@ -118,7 +118,7 @@ vectors: install
 # to be measured anew too, with `emosteer eval steering --vectors $(VECTORS) --output DIR --card`.
 calibration: install
 	rm -f $(addprefix $(VECTORS)/,calibration.json steering.json dose_response.png confusion.png tone_and_cost.png)
-	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output $(VECTORS) --no-calibrate --measured $(VECTORS)/alignment.json
+	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output $(VECTORS) --measured $(VECTORS)/alignment.json
 	$(BIN)/emosteer calibrate $(VECTORS)
 
 # Every causal language model of transformers, made small; writes the page in docs/.

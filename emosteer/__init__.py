@@ -6,11 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emosteer.calibration import Calibration, calibrate
+    from emosteer.calibration import Calibration, calibrate, extract
     from emosteer.concepts import ConceptSet
     from emosteer.errors import EmosteerError, EmosteerWarning
     from emosteer.export import bake
-    from emosteer.extraction import extract
     from emosteer.extraction.transfer import transfer
     from emosteer.layers import register_layers
     from emosteer.model import SteeredModel
@@ -34,7 +33,7 @@ _HOME = {
     "Thermostat": "emosteer.steering",
     "bake": "emosteer.export",
     "calibrate": "emosteer.calibration",
-    "extract": "emosteer.extraction",
+    "extract": "emosteer.calibration",
     "register_layers": "emosteer.layers",
     "steer": "emosteer.steering",
     "transfer": "emosteer.extraction.transfer",

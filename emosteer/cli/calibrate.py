@@ -114,8 +114,8 @@ def answers_cache() -> Path:
 
 def save(
     vectors: EmotionVectors, calibration: Calibration | None, folder: Path, records: Sequence[Record] = ()
-) -> None:
-    """Write vectors with their doses and what was measured, and the records of both.
+) -> EmotionVectors:
+    """Write vectors with their doses and what was measured, and the records of both; return them as written.
 
     The record of the calibration is written first, since by itself it changes nothing. Where doses change, the results
     of the evaluation are dropped: they were measured at other doses.
@@ -133,6 +133,7 @@ def save(
     vectors.save_pretrained(folder)
     if records:
         put(folder, records)
+    return vectors
 
 
 def print_calibration(calibration: Calibration) -> None:

@@ -17,7 +17,6 @@ from emosteer.cli.options import (
     SteeredLayersOption,
     ValenceOption,
     VectorsArgument,
-    note_fallback,
     parse_layers,
     parse_tone,
 )
@@ -52,7 +51,6 @@ def export_gguf(
     tone = _tone(emotion, valence, arousal)
     loaded = emosteer.EmotionVectors.from_pretrained(vectors)
     steered = write_gguf(loaded, tone, output, layers=parse_layers(layers))
-    note_fallback(loaded, tone)
     if as_json:
         print_json({"output": str(output), "layers": list(steered), "tone": _strengths(loaded, tone)})
         return
@@ -104,7 +102,6 @@ def export_baked(
     with loading(model):
         parts = load_model(model)
     baked = save_baked(*parts, loaded, tone, output, layers=parse_layers(layers))
-    note_fallback(loaded, tone)
     steered = baked.config.emosteer_baked[-1]["layers"]
     if as_json:
         print_json({"output": str(output), "layers": steered, "tone": _strengths(loaded, tone)})

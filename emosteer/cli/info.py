@@ -48,19 +48,19 @@ def info(
     for line in lines:
         say(line)
     table = Table(
-        Column("emotion", no_wrap=True), "valence", "arousal", "dose", "layers", "cost", "hit rate", "stability"
+        Column("emotion", no_wrap=True),
+        *("valence", "arousal", "dose", "layers", "calibration", "cost", "hit rate", "stability"),
     )
     for row in contents["emotions"]:
         dose = row["dose"]
-        number = f"{dose['dose']:.2f}" + ("" if row["calibrated"] else " *")
+        found = row["calibration"] + (f", {dose['divergence']:.2f}" if row["calibration"] == "quick" else "")
         rest = (cell(value) for value in (dose["cost"], dose["hit_rate"], row["stability"]))
-        table.add_row(row["name"], cell(row["valence"]), cell(row["arousal"]), number, span(dose["layers"]), *rest)
+        ratings = (cell(row["valence"]), cell(row["arousal"]))
+        table.add_row(row["name"], *ratings, f"{dose['dose']:.2f}", span(dose["layers"]), found, *rest)
     printing.out.print(table)
-    if not all(row["calibrated"] for row in contents["emotions"]):
-        printing.out.print(
-            f"* not calibrated: the fallback dose of {FALLBACK_DOSE} mean residual norms, over the layers named."
-        )
     printing.out.print(
-        "Cost: nats a token that strength 1.0 takes in fluency. Hit rate: share of answers in which a judge hears the "
-        "emotion. Stability: cosine between directions from two halves of the texts."
+        "Calibration: by generated answers; quick, with how far strength 1.0 moves the model, in nats a token of KL "
+        f"divergence; given, but not measured; or the fallback of {FALLBACK_DOSE} mean residual norms. Cost: nats a "
+        "token that strength 1.0 takes in fluency. Hit rate: share of answers in which a judge hears the emotion. "
+        "Stability: cosine between directions from two halves of the texts."
     )

@@ -12,14 +12,12 @@ import emosteer
 from emosteer._util import strict_json
 from emosteer._util.text import checked, recovered
 from emosteer.cli.loading import loading
-from emosteer.cli.printing import note
 from emosteer.errors import InputError
 from emosteer.models.loading import EMBEDDED
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel
-    from emosteer.steering import Affect, Tone
-    from emosteer.vectors.emotion_vectors import EmotionVectors
+    from emosteer.steering import Affect
 
 
 def text_of(parameter: typer.CallbackParam, value: str | None) -> str | None:
@@ -207,20 +205,6 @@ def require_vectors(model: str, vectors: str | None) -> None:
         raise InputError(
             f"Which vectors for {model}?",
             f"Name them with --vectors, or build them: emosteer extract --model {model} --output my-vectors",
-        )
-
-
-def note_fallback(vectors: EmotionVectors, tone: Tone | Affect) -> None:
-    """Say so if a tone uses the fallback dose, which was not measured."""
-    from emosteer.steering.tones import named
-
-    strengths = named(vectors, tone)
-    if lacking := [name for name in vectors.emotions if strengths.get(name) and name not in vectors.doses]:
-        note(
-            "Warning",
-            f"Not calibrated: {', '.join(lacking)}. Strength 1.0 is the fallback dose, which may be weak or strong; "
-            "emosteer calibrate measures it.",
-            "bold yellow",
         )
 
 

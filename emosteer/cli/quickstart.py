@@ -110,8 +110,6 @@ def quickstart(
     printing.out.print(
         "Cost: how much more surprising the answer is to the plain model, in nats a token (one answer each)."
     )
-    if uncalibrated := [tone for tone in TONES if tone not in vectors.doses]:
-        printing.out.print(f"Strength 1.0 is the fallback dose, not yet calibrated, for: {', '.join(uncalibrated)}.")
     printing.out.print("\nThe same in Python:")
     printing.out.print(Syntax(example, "python", background_color="default", word_wrap=True))
 

@@ -19,7 +19,6 @@ from emosteer.cli.options import (
     TokensOption,
     ValenceOption,
     VectorsOption,
-    note_fallback,
     parse_layers,
     parse_template,
     parse_tone,
@@ -84,7 +83,5 @@ def steer(
         printing.out.print()
         if stream.answer.finish_reason != "stop":
             note("Note", f"The answer was cut after {stream.answer.completion_tokens} tokens: see --max-new-tokens.")
-    if tone:
-        note_fallback(steered.vectors, tone)
-    else:
+    if not tone:
         note("Note", "No tone was given, so the plain model has answered. For a tone: -e joy=0.8")

@@ -40,8 +40,9 @@ def transfer(
 
     For emotions whose texts you do not have; with the texts, `extract` gives better vectors. A model is 'embedded', a
     Hub id, a folder or a .gguf file. Refused, with the figures, where too little comes through. Doses do not come
-    along: calibrate afterwards.
+    along: a quick calibration on the target measures them.
     """
+    from emosteer.calibration import with_quick_doses
     from emosteer.extraction.transfer import transfer
     from emosteer.models.loading import load_model
 
@@ -50,14 +51,13 @@ def transfer(
     require_folder(output)  # before minutes of reading
     with loading(source, target):
         models = (*load_model(source), *load_model(target))
-    moved = transfer(loaded, *models, texts, batch_size=batch_size)
+    moved = with_quick_doses(*models[2:], transfer(loaded, *models, texts, batch_size=batch_size))
     moved.save_pretrained(output)
     if as_json:
         print_json({"output": str(output), "emotions": list(moved.emotions), "extraction": dict(moved.extraction)})
         return
     _print(moved.extraction)
     say(f"{len(moved.emotions)} emotions at {len(moved.layers)} layers: {output}")
-    say(f"Their doses are the fallback. To measure them: emosteer calibrate {output} --model {target}")
 
 
 def _print(extraction: Mapping[str, Any]) -> None:

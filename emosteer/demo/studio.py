@@ -219,7 +219,8 @@ def _built(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, concepts:
     from emosteer import extract
 
     def report(read: int, texts: int) -> None:
-        say(Step(f"Reading {texts} texts", read / texts))
+        words = "Trying how strong to make them" if read == texts else f"Reading {texts} texts"
+        say(Step(words, read / texts))
 
     say(Step("Reading texts", 0.0))
     return extract(model, tokenizer, concepts.load(), progress=report)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakSet
 
 from emosteer._util.numbers import layer_numbers
-from emosteer.errors import ToneError
+from emosteer.errors import ToneError, warn
 from emosteer.schedules import Schedule, keyframes, product, window
 from emosteer.steering.affect import Affect
 from emosteer.steering.operations import OPERATIONS, Site
@@ -98,6 +99,8 @@ def plan(
         _check_layers(vectors, layers)
     options = _Options(vectors, layers, scope, schedule, operation)
     columns = [list(options.columns(row)) for row in rows_of(tone)]
+    if operation != "ablate":  # which takes what is there, whatever the dose
+        _tell_of_fallback(vectors, {column.emotion for row in columns for column in row})
     sites = _settling(vectors, columns, operation) if operation in SETTLING else _additive(vectors, columns)
     return replace(sites, rows=len(columns) if isinstance(tone, Sequence) else None, operation=operation)
 
@@ -209,6 +212,20 @@ def _settling(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]], operat
                     level[at] = neutral + float(_deltas(vectors, column)[layer] @ direction)
         sites[layer] = Site(torch.linalg.pinv(read).mT, read, level, hold)
     return Plan(sites, tuple(curve for _, curve in keys))
+
+
+def _tell_of_fallback(vectors: EmotionVectors, emotions: Collection[str]) -> None:
+    """Warn, once for a set of vectors, if a tone uses the fallback dose."""
+    lacking = [name for name in vectors.emotions if name in emotions and name not in vectors.doses]
+    if lacking and vectors not in _told:
+        _told.add(vectors)
+        warn(
+            f"Not calibrated: {', '.join(lacking)}. Strength 1.0 is the fallback dose, which may be weak or strong; "
+            "emosteer calibrate measures it."
+        )
+
+
+_told: WeakSet[EmotionVectors] = WeakSet()
 
 
 def _deltas(vectors: EmotionVectors, column: _Column) -> dict[int, Tensor]:

@@ -61,6 +61,9 @@ class Config:
         """Return the JSON object of format version 1, sealed with the digest of its own fields."""
         data = asdict(self)
         data["emotions"] = [{"name": name, **info} for name, info in data["emotions"].items()]
+        for dose in data["doses"].values():
+            if dose["divergence"] is None:  # as before there was the field, so that those files stay as they are
+                del dose["divergence"]
         # As JSON reads it back: lists for tuples, and the same sorted keys for the seal.
         data = strict_json.loads(strict_json.canonical({**data, "format_version": FORMAT_VERSION, "critical": []}))
         return {**data, "config_digest": _seal(data)}
@@ -111,6 +114,7 @@ class Config:
                     **asdict(info),
                     "dose": asdict(self.doses.get(name, fallback)),
                     "calibrated": name in self.doses,
+                    "calibration": self.doses[name].calibration if name in self.doses else "fallback",
                     "stability": stability.get(name),
                 }
                 for name, info in self.emotions.items()
@@ -261,6 +265,7 @@ def _dose(name: str, entry: Any, data: Mapping[str, Any], emotions: Mapping[str,
         _check.optional_number(entry.get("cost"), f"{at}: cost", -1_000, 1_000),
         _check.optional_number(entry.get("hit_rate"), f"{at}: hit_rate", 0, 1),
         _check.optional_text(entry, "stopped", f"{at}: stopped"),
+        _check.optional_number(entry.get("divergence"), f"{at}: divergence", 0, 1_000),
     )
 
 

@@ -50,6 +50,8 @@ class Dose:
         cost: What strength 1.0 was measured to cost, in nats a token, or None.
         hit_rate: Share of answers at strength 1.0 in which a judge heard the emotion, or None.
         stopped: Why calibration stopped, or None.
+        divergence: What strength 1.0 was measured to change, or None: the mean Kullback-Leibler divergence of the toned
+            from the plain model, in nats a token of the plain model's answers.
     """
 
     dose: float
@@ -60,6 +62,14 @@ class Dose:
     cost: float | None = None
     hit_rate: float | None = None
     stopped: str | None = None
+    divergence: float | None = None
+
+    @property
+    def calibration(self) -> str:
+        """How it was found: `"answers"`, `"quick"` by the divergence, or `"given"` where it was not measured."""
+        if self.cost is not None:
+            return "answers"
+        return "given" if self.divergence is None else "quick"
 
 
 def fallback_dose(layers: Sequence[int], depth: int) -> Dose:

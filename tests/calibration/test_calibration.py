@@ -177,8 +177,19 @@ def deep():
     return emosteer.SteeredModel(model, tokenizer, emosteer.EmotionVectors.random(model, EMOTIONS, seed=1))
 
 
+QUICK = {  # at which all cost .4, or nearly: the divergence does not tell all of the cost
+    name: (0.4 / factor) ** (1 / World.exponent) * off
+    for (name, factor), off in zip(FACTORS.items(), np.random.default_rng(5).uniform(0.85, 1.15, 28), strict=True)
+}
+
+
+def quick_in(_steered, *, emotions, layers, **_how):
+    return {name: Dose(QUICK[name], layers, (1 / len(layers),) * len(layers), divergence=0.4) for name in emotions}
+
+
 def calibrated_in(monkeypatch, world, steered, **options):
     monkeypatch.setattr(calibrator, "Bench", world)
+    monkeypatch.setattr(calibrator, "quick_doses", quick_in)
     return emosteer.calibrate(steered, **options)
 
 
@@ -200,7 +211,8 @@ def test_rounds_are_where_the_answers_point_to_and_on_other_prompts(monkeypatch,
     calibrated_in(monkeypatch, World, deep, emotions=["tone1", "tone2"])
     *probes, first, second = World.last.asked
     assert [layers for layers, _, _ in probes] == [(4, 5, 6, 7), (2, 3, 4, 5), (6, 7, 8, 9)]
-    assert all(levels == dict.fromkeys(["tone1", "tone2"], (0.15, 0.3)) for _, levels, _ in probes)
+    around = {name: pytest.approx((0.75 * QUICK[name], 1.5 * QUICK[name]), rel=1e-3) for name in ("tone1", "tone2")}
+    assert all(levels == around for _, levels, _ in probes)
     assert not set(first[2]) & set(second[2])
     assert set(first[2]) | set(second[2]) == set(World.last.prompts) <= set(load_prompts("development"))
     assert [len(doses) for doses in first[1].values()] == [3, 3]
@@ -210,6 +222,48 @@ def test_rounds_are_where_the_answers_point_to_and_on_other_prompts(monkeypatch,
         assert upper / 1.15 == pytest.approx((0.5 / FACTORS[name]) ** (1 / World.exponent), rel=0.35)
     asked = sum(len(prompts) for _, levels, prompts in World.last.asked for _ in levels)
     assert asked == 2 * (3 * 4 + 18 + 24)  # of 34 emotions, with 168 plain answers: 2,004
+
+
+class Vague(World):
+    """One in which answers tell nothing of the differences between emotions."""
+
+    noise = 6.0
+
+
+def test_where_answers_do_not_tell_emotions_apart_their_divergence_does(monkeypatch, deep):
+    few = EMOTIONS[:6]
+    for seed in range(3):
+        found = calibrated_in(monkeypatch, Vague, deep, emotions=few, seed=seed)
+        doses = np.log([found.emotions[name].dose for name in few])
+        asked = np.log([QUICK[name] for name in few])
+        assert len(set(doses)) == 6
+        assert np.corrcoef(doses, asked)[0, 1] > 0.6
+
+
+def test_where_answers_tell_emotions_apart_they_are_believed(monkeypatch, deep):
+    class Clear(World):
+        noise = 0.02
+
+    found = calibrated_in(monkeypatch, Clear, deep)
+    true = [(0.5 / FACTORS[name]) ** (1 / World.exponent) for name in EMOTIONS]
+    assert [found.emotions[name].dose for name in EMOTIONS] == pytest.approx(true, rel=0.03)
+    assert [one.factor for one in found.emotions.values()] == pytest.approx(list(FACTORS.values()), rel=0.1)
+
+
+def test_quick_doses_that_the_vectors_have_are_not_measured_again(monkeypatch, deep):
+    class Elsewhere(World):
+        def tone(self, _name, dose, layers):
+            return (20 if layers == (6, 7, 8, 9) else 16) * dose
+
+    asked = []
+    monkeypatch.setattr(calibrator, "Bench", Elsewhere)
+    monkeypatch.setattr(calibrator, "quick_doses", lambda *a, **how: asked.append(how["layers"]) or quick_in(*a, **how))
+    dosed = replace(deep.vectors, doses=quick_in(None, emotions=EMOTIONS, layers=(4, 5, 6, 7)))
+    for vectors, measured in ((deep.vectors, [(4, 5, 6, 7), (6, 7, 8, 9)]), (dosed, [(6, 7, 8, 9)])):
+        found = emosteer.calibrate(emosteer.SteeredModel(deep.model, deep.tokenizer, vectors))
+        assert found.layers == (6, 7, 8, 9)
+        assert asked == measured
+        asked.clear()
 
 
 def test_the_budget_is_a_choice(monkeypatch, deep):
@@ -230,7 +284,8 @@ def test_where_more_adds_no_tone_the_dose_stays_lower(monkeypatch, deep):
     found = calibrated_in(monkeypatch, Saturating, deep)
     assert [name for name, one in found.emotions.items() if one.stopped == "saturated"] == ["tone3"]
     one = found.emotions["tone3"]
-    assert one.dose in {point.dose for point in one.points} - {0.15, 0.3}
+    assert one.dose in {point.dose for point in one.points}
+    assert one.dose / QUICK["tone3"] not in (pytest.approx(0.75, rel=1e-3), pytest.approx(1.5, rel=1e-3))
     assert one.cost == pytest.approx(one.factor * one.dose**found.exponent, rel=1e-3)
     assert one.cost < 0.4
 
@@ -336,10 +391,11 @@ def test_an_answer_is_read_behind_its_prompt_as_its_language_writes(prompt, gap)
 
 @pytest.fixture(scope="module")
 def steered():
+    """Its vectors have quick doses: what is small and random is hardly moved by any."""
     model = tiny_model()
-    return emosteer.SteeredModel(
-        model, tiny_tokenizer(), emosteer.EmotionVectors.random(model, ["joy", "fear", "calm"], seed=1)
-    )
+    vectors = emosteer.EmotionVectors.random(model, ["joy", "fear", "calm"], seed=1)
+    quick = {name: Dose(0.05 + 0.01 * i, (1,), (1.0,), divergence=0.4) for i, name in enumerate(vectors.emotions)}
+    return emosteer.SteeredModel(model, tiny_tokenizer(), replace(vectors, doses=quick))
 
 
 def measured(steered, **options):
@@ -464,7 +520,7 @@ def test_the_record_gives_vectors_their_doses(steered, record):
     vectors = found.apply(steered.vectors)
     one, dose = found.emotions["fear"], vectors.dose("fear")
     assert dose == Dose(one.dose, found.layers, (1.0,), "all", 0.5, one.cost, one.hit_rate, one.stopped)
-    assert steered.vectors.doses == {}
+    assert steered.vectors.dose("fear").calibration == "quick"
     heard = replace(found, emotions={"fear": replace(one, hit_rate=0.75)})
     before = replace(steered.vectors, doses={"joy": Dose(0.7, (0,), (1.0,))})
     assert heard.apply(before).dose("fear").hit_rate == 0.75

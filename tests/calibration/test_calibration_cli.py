@@ -48,7 +48,7 @@ def contents(folder):
 
 def test_a_record_rebuilds_the_files_byte_for_byte(run, extract, folder, tmp_path):
     vectors, again = tmp_path / "vectors", tmp_path / "again"
-    assert extract(vectors, "--no-calibrate")[0] == 0
+    assert extract(vectors)[0] == 0
     assert sorted(contents(vectors)) == sorted(FILES)
     status, out, err = run("calibrate", vectors, "-m", folder / "model", "--json")
     told = json.loads(out)
@@ -65,7 +65,7 @@ def test_a_record_rebuilds_the_files_byte_for_byte(run, extract, folder, tmp_pat
 
 def test_what_tones_did_at_other_doses_is_not_kept(run, extract, folder, tmp_path):
     vectors, measured = tmp_path / "vectors", {"steering": {"n": 1}, "alignment": {"n": 2}}
-    assert extract(vectors, "--no-calibrate")[0] == 0
+    assert extract(vectors)[0] == 0
     assert run("calibrate", vectors, "-m", folder / "model")[0] == 0
     calibrated = replace(emosteer.EmotionVectors.from_pretrained(vectors), measured=measured)
     record = emosteer.Calibration.load(vectors)
@@ -75,22 +75,25 @@ def test_what_tones_did_at_other_doses_is_not_kept(run, extract, folder, tmp_pat
         assert (loaded.measured, loaded.doses) == (after, calibrated.doses)
 
 
-def test_extract_calibrates_unless_it_is_told_not_to(run, extract, folder, tmp_path):
-    status, out, _ = extract(tmp_path / "one")
+def test_extract_refines_the_quick_doses_if_it_is_told_to(run, extract, folder, tmp_path):
+    status, out, _ = extract(tmp_path / "one", "--calibrate")
     assert status == 0
     assert "stopped" in out
-    assert extract(tmp_path / "two", "--no-calibrate")[0] == 0
+    status, out, _ = extract(tmp_path / "two", "--json")
+    assert status == 0
+    assert json.loads(out)["calibrated"] == ["joy", "fear", "calm"]
     status, told, _ = run("calibrate", tmp_path / "two", "-m", folder / "model", "-o", tmp_path / "three")
     assert status == 0
     assert contents(tmp_path / "three") == contents(tmp_path / "one")
-    assert emosteer.EmotionVectors.from_pretrained(tmp_path / "two").doses == {}
+    doses = [emosteer.EmotionVectors.from_pretrained(tmp_path / name).doses.values() for name in ("one", "two")]
+    assert [{dose.calibration for dose in some} for some in doses] == [{"answers"}, {"quick"}]
     for name in ("joy", "fear", "calm"):
         assert name in told
     assert len(list((tmp_path / "cache" / "answers").iterdir())) > 3  # where an interrupted one would go on
 
 
 def test_a_few_emotions_do_not_take_the_place_of_all(run, extract, folder, tmp_path):
-    extract(tmp_path / "all")
+    extract(tmp_path / "all", "--calibrate")
     before = contents(tmp_path / "all")
     options = ("-m", folder / "model", "--emotions", "joy, calm")
     status, _, err = run("calibrate", tmp_path / "all", *options)
@@ -107,7 +110,7 @@ def test_without_the_encoder_there_are_doses_and_no_hit_rates(run, extract, fold
         raise MissingExtraError("No encoder.")
 
     monkeypatch.setattr("emosteer.eval.EmbeddingJudge", missing)
-    status, out, _ = extract(tmp_path / "new")
+    status, out, _ = extract(tmp_path / "new", "--calibrate")
     assert status == 0
     assert "No hit rates" in out
     assert emosteer.EmotionVectors.from_pretrained(tmp_path / "new").dose("joy").hit_rate is None
@@ -173,8 +176,8 @@ def test_why_there_are_no_hit_rates_is_told(capsys, monkeypatch):
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(run, extract, folder, tmp_path, args, says):
-    extract(tmp_path / "vectors", "--no-calibrate")
-    extract(tmp_path / "other", "--method", "pca")
+    extract(tmp_path / "vectors")
+    extract(tmp_path / "other", "--method", "pca", "--calibrate")
     places = {name: tmp_path / name for name in ("vectors", "other", "nothing", "new")}
     before = contents(tmp_path / "vectors")
     status, out, err = run(

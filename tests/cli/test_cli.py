@@ -71,7 +71,7 @@ def test_every_command_explains_itself(run, command):
 def test_extract_writes_vectors_that_info_describes(run, folder, tmp_path):
     status, out, _ = run(
         *("extract", "-m", folder / "model", "--concepts", folder / "concepts.json", "-o", tmp_path / "new"),
-        *("--no-calibrate", "--json"),
+        "--json",
     )
     assert status == 0
     assert json.loads(out)["emotions"] == ["joy", "fear", "calm"]
@@ -87,9 +87,10 @@ def test_extract_writes_vectors_that_info_describes(run, folder, tmp_path):
     assert told["schema"] == 1
     assert told["base_model"]["hidden_size"] == 32
     assert [row["name"] for row in told["emotions"]] == ["joy", "fear", "calm"]
-    assert not any(row["calibrated"] for row in told["emotions"])
+    assert [row["calibration"] for row in told["emotions"]] == ["quick"] * 3
+    assert all(row["calibrated"] and row["dose"]["divergence"] >= 0 for row in told["emotions"])
     status, out, _ = run("info", tmp_path / "new" / "vectors.safetensors")
-    assert "fallback dose" in out
+    assert "quick, " in out
     assert "joy" in out
 
 
@@ -97,7 +98,7 @@ def test_extract_takes_emotions_and_layers(run, folder, tmp_path):
     concepts = folder / "concepts.json"
     status, _, _ = run(
         *("extract", "-m", folder / "model", "--concepts", concepts, "-o", tmp_path / "new"),
-        *("--emotions", "calm,joy", "--layers", "0-1,3", "--method", "pca", "--no-calibrate"),
+        *("--emotions", "calm,joy", "--layers", "0-1,3", "--method", "pca"),
     )
     vectors = emosteer.EmotionVectors.from_pretrained(tmp_path / "new")
     assert status == 0
@@ -109,7 +110,7 @@ def test_extract_takes_emotions_and_layers(run, folder, tmp_path):
 def test_a_context_too_short_for_what_emotion_is_read_with_is_no_reason_to_have_no_vectors(run, folder, tmp_path):
     for part in (tiny_model(tiny_config(max_position_embeddings=64)), tiny_tokenizer()):
         part.save_pretrained(tmp_path / "model")
-    options = ("--concepts", folder / "concepts.json", "-o", tmp_path / "new", "--no-calibrate")
+    options = ("--concepts", folder / "concepts.json", "-o", tmp_path / "new")
     assert run("extract", "-m", tmp_path / "model", *options)[0] == 0
     assert emosteer.EmotionVectors.from_pretrained(tmp_path / "new").readout is None
 

@@ -57,9 +57,9 @@ CASES = [
     *(("info", "{vectors}", "--subfolder", text) for text in (BYTES, "..")),
     *(("steer", "Hi", "-m", file, "-v", "{vectors}") for file in FILES if file not in ("{model}", "a/b")),
     *(("steer", "Hi", "-m", "{model}", "-v", file) for file in FILES),
-    *(("extract", "-m", "{model}", "-o", "{new}", "--no-calibrate", "--concepts", file) for file in FILES),
+    *(("extract", "-m", "{model}", "-o", "{new}", "--concepts", file) for file in FILES),
     *(
-        ("extract", "-m", "{model}", "-o", "{new}", "--no-calibrate", "--concepts", "{concepts}", option, value)
+        ("extract", "-m", "{model}", "-o", "{new}", "--concepts", "{concepts}", option, value)
         for option, values in [
             ("--emotions", LISTS),
             ("--layers", LAYERS[:-1]),
@@ -70,7 +70,7 @@ CASES = [
         ]
         for value in values
     ),
-    *(("extract", "-m", "{model}", "--no-calibrate", "-o", file) for file in ("{empty}", "/dev/null/x", "x" * 5_000)),
+    *(("extract", "-m", "{model}", "-o", file) for file in ("{empty}", "/dev/null/x", "x" * 5_000)),
     *(("calibrate", file, "-m", "{model}", "-o", "{new}") for file in FILES),
     *(("calibrate", "{vectors}", "-m", "{model}", "-o", "{new}", "--emotions", names) for names in LISTS),
     *(("calibrate", "{vectors}", "-m", "{model}", "-o", "{new}", "--budget", value) for value in ("nan", "-1", "inf")),

@@ -79,9 +79,8 @@ def test_a_models_folder_is_no_place_for_vectors(command_line, saved, tmp_path, 
 def test_records_are_not_left_beside_other_vectors(command_line, saved, tmp_path, name):
     folder = shutil.copytree(SHIPPED, tmp_path / "mine")
     before = contents(folder)
-    more = ["--no-calibrate"] if name == "extract" else []
     lost = "steering.json and alignment.json" if name == "calibrate" else "calibration.json and steering.json and"
-    refused(command_line(*called(name, saved, folder), *more), f"holds {lost}")
+    refused(command_line(*called(name, saved, folder)), f"holds {lost}")
     assert contents(folder) == before
 
 
@@ -89,7 +88,7 @@ def test_records_are_not_left_beside_other_vectors(command_line, saved, tmp_path
 def test_records_that_are_written_anew_are_replaced(command_line, saved, tmp_path):
     folder = shutil.copytree(SHIPPED, tmp_path / "mine")
     given = [part for name in ("steering", "alignment") for part in ("--measured", folder / f"{name}.json")]
-    for doses in ([], ["--calibration", folder / "calibration.json"]):
+    for doses in (["--calibrate"], ["--calibration", folder / "calibration.json"]):
         with pytest.raises(AssertionError, match="a model is loaded"):
             command_line(*called("extract", saved, folder), *given, *doses)
     with pytest.raises(AssertionError, match="a model is loaded"):

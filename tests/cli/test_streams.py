@@ -153,7 +153,7 @@ def test_closed_input_and_closed_error_are_no_trouble(folder):
     done = shell("$E info vectors --json 2>&-", folder, dev=True)
     assert done.returncode == 0
     assert json.loads(done.stdout)["schema"] == 1
-    done = shell("$E extract -m model --concepts concepts.json -o new --no-calibrate --json 2>&- <&-", folder)
+    done = shell("$E extract -m model --concepts concepts.json -o new --json 2>&- <&-", folder)
     assert done.returncode == 0
     assert json.loads(done.stdout)["output"] == "new"
 
@@ -183,7 +183,7 @@ def test_a_mark_on_standard_input_changes_no_reading(folder):
         (f"steer '{TEXT}' {READ} -e joy --max-new-tokens 3", "prompt"),
         (f"read '{TEXT}' {READ}", "tokens"),
         ("info vectors", "emotions"),
-        ("extract -m model --concepts concepts.json -o nöw --no-calibrate", "output"),
+        ("extract -m model --concepts concepts.json -o nöw", "output"),
         ("export gguf vectors -e joy -o glad.gguf", "output"),
         ("export endpoint vectors -m model -o endpoint", "output"),
         ("import vectors/vectors.safetensors -m model -o ïmported", None),

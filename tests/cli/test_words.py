@@ -49,6 +49,7 @@ def test_an_answer_without_a_tone_says_that_it_is_plain(steer, folder, more):
     assert ("The answer was cut" in err) == (not more)  # JSON has the reason
 
 
+@pytest.mark.filterwarnings("always:Not calibrated")
 @pytest.mark.parametrize(
     ("vectors", "tones", "lacking"),
     [
@@ -67,6 +68,7 @@ def test_a_fallback_dose_is_told_once(steer, folder, vectors, tones, lacking):
     assert not notes or notes[0].startswith(f"Warning: Not calibrated: {lacking}. ")
 
 
+@pytest.mark.filterwarnings("always:Not calibrated")
 def test_the_exports_of_a_tone_tell_it_too(command_line, folder, tmp_path):
     for what, more in (("gguf", ()), ("baked", ("-m", folder / "model"))):
         status, _, err = command_line("export", what, folder / "partly", "-e", "fear", "-o", tmp_path / what, *more)
@@ -86,7 +88,7 @@ def test_an_emotion_given_twice_is_refused(command_line, steer, folder, tmp_path
 
 
 def test_an_empty_list_is_not_all(command_line, folder, tmp_path):
-    about = ("-m", folder / "model", "--concepts", folder / "concepts.json", "-o", tmp_path / "new", "--no-calibrate")
+    about = ("-m", folder / "model", "--concepts", folder / "concepts.json", "-o", tmp_path / "new")
     for option in ("--emotions", "--layers"):
         assert command_line("extract", *about, option, "")[0] == 1
     assert not (tmp_path / "new").exists()
@@ -170,9 +172,9 @@ def interrupted(monkeypatch, tmp_path):
 def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(command_line, folder, tmp_path, interrupted):
     command = (
         *("extract", "-m", folder / "model", "--concepts", folder / "concepts.json"),
-        *("-o", tmp_path / "new", "--emotions", "joy,calm"),
+        *("-o", tmp_path / "new", "--emotions", "joy,calm", "--calibrate"),
     )
-    interrupted(2)
+    interrupted(3)  # the first answers are those of the quick calibration, which are not kept
     status, out, err = command_line(*command)
     answers = tmp_path / "cache" / "answers"
     assert (status, out) == (130, "")
@@ -215,6 +217,7 @@ def running(monkeypatch):
 def test_a_calibration_counts_all_its_answers_as_one(folder, running, capsys):
     model, tokenizer = tiny_model(), tiny_tokenizer()
     vectors = emosteer.EmotionVectors.from_pretrained(folder / "vectors")
+    vectors = replace(vectors, doses={"joy": Dose(0.05, (1,), (1.0,), divergence=0.4)})
     steered = emosteer.SteeredModel(model, tokenizer, vectors)
     found = emosteer.calibrate(steered, emotions=["joy"], prompts=["Hm?", "So?", "And?"])
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Answering")]

@@ -186,7 +186,7 @@ def run_command(words: list[str], command_line, where: str) -> None:
     if program == "emosteer":
         parse(arguments, shown, in_prose=command_line is None)
         if command_line and not " ".join(arguments).startswith(tuple(PARSED)):
-            status, _, error = command_line(*shortened(arguments))
+            status, _, error = command_line(*arguments)
             assert status == 0, f"{shown}\n{error}"
     elif program == "make":
         assert {target for target in arguments if "=" not in target} <= make_targets(), shown
@@ -211,13 +211,6 @@ def parse(arguments: list[str], where: str, *, in_prose: bool) -> None:
     except Exception as error:  # typer keeps the classes of its errors to itself
         if not (in_prose and type(error).__name__ in {"MissingParameter", "NoArgsIsHelpError"}):
             pytest.fail(f"{where}: {error}")
-
-
-def shortened(arguments: list[str]) -> list[str]:
-    """A command that ends soon: nothing is calibrated."""
-    if arguments[0] == "extract" and "--no-calibrate" not in arguments:
-        return [*arguments, "--no-calibrate"]
-    return arguments
 
 
 def make_targets() -> set[str]:

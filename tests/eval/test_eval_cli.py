@@ -162,7 +162,7 @@ def test_extracting_with_what_was_measured_gives_the_same_folder(run, command_li
     concepts = tmp_path / "small.json"
     concepts.write_text(json.dumps(small_concepts().to_dict()))
     output = tmp_path / "mine"
-    made = ("extract", "-m", folder / "model", "--concepts", concepts, "--no-calibrate")
+    made = ("extract", "-m", folder / "model", "--concepts", concepts)
     assert command_line(*made, "-o", output)[0] == 0
     plain = (output / "README.md").read_bytes()
     status, _, err = run("-o", tmp_path / "new", "-v", output, "--strengths", "1", "--n-prompts", 1, "--card")

@@ -21,6 +21,7 @@ from transformers import (
 import emosteer
 from emosteer import layers
 from emosteer.errors import IncompatibleModelError, InputError, ToneError
+from emosteer.extraction import extract
 from emosteer.layers import decoder_layers, hidden_of, hidden_size, with_hidden
 from tests.conftest import few, small_concepts, tiny_model, tiny_tokenizer
 from tests.layers.architectures import (
@@ -241,7 +242,7 @@ def test_the_same_registration_again_changes_nothing(registry):
 @quickly(["longcat_flash", "hrm_text", "blt", "xlm", "gpt_neox_japanese"])
 def test_all_blocks_are_read_and_extracted_from_whatever_the_config_counts(model_type):
     model = shrunk(model_type)
-    vectors = emosteer.extract(model, tiny_tokenizer(), small_concepts(), progress=False)
+    vectors = extract(model, tiny_tokenizer(), small_concepts(), progress=False)
     assert vectors.layers == tuple(range(len(decoder_layers(model))))
     assert vectors.base_model.num_hidden_layers == len(decoder_layers(model))
     assert all(bool(direction.isfinite().all()) for direction in vectors.directions.values())

@@ -181,7 +181,7 @@ def test_a_strength_up_to_3_is_given_in_silence(dosed, strength):
 @pytest.mark.parametrize("tone", [{"joy": 4.0}, [{"joy": 4.0}]], ids=["one tone", "a tone a row"])
 def test_the_warning_points_at_the_line_that_asked_for_the_tone(model, vectors, tone):
     with pytest.warns(EmosteerWarning) as caught:
-        emosteer.steer(model, vectors, tone)
+        emosteer.steer(model, vectors.scale(1.0), tone)
     assert [Path(warning.filename).name for warning in caught] == [Path(__file__).name]
 
 

@@ -359,6 +359,7 @@ def test_a_strength_that_the_recipe_lifts_past_a_limit_is_named_as_it_was_writte
         steered.generate(**batch, emotion={"joy": 9.7}, recipe="natural", **OPTIONS)
     with pytest.raises(ToneError, match=r"strength of 'joy' is 11, beyond ±10"):
         steered.generate(**batch, emotion={"joy": 11}, recipe=Recipe(0.5, 1.0, 0.1), **OPTIONS)
+    emosteer.steer(steered.model, steered.vectors, {"joy": 1.0})  # which tells of the fallback dose
     for strength in (2.9, 4.0):  # the first is not loud by itself
         for call in (
             lambda tone: steered.generate(**batch, emotion=[tone], recipe="natural", **OPTIONS),

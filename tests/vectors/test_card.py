@@ -261,6 +261,25 @@ def test_a_card_without_results_shows_what_calibration_found():
     assert (awe["dose"], awe["layers"]) == ("fallback", "–")
 
 
+def test_the_card_says_how_doses_were_found():
+    config = made(results=False).config
+    joy = replace(config.doses["joy"], cost=None, budget=None, divergence=0.4)
+    every = {
+        "were measured by generated answers": replace(joy, cost=0.4, divergence=None),
+        r"were measured quickly: each moves the model by 0\.40 nats a token \(KL divergence\)": joy,
+        "were given and not measured": replace(joy, divergence=None),
+    }
+    for says, dose in every.items():
+        text = card.new(replace(config, doses=dict.fromkeys(config.emotions, dose)))
+        assert re.search(rf"\. The doses {says}\. Cost", text)
+    assert "The doses are the fallback, which was not measured" in card.new(replace(config, doses={}))
+    first, second, third = config.emotions
+    lower = replace(joy, divergence=0.31)
+    mixed = card.new(replace(config, doses={first: joy, second: lower}))
+    assert f"Those of {first} and {second} were measured quickly: each moves the model by 0.31 to 0.40 nats" in mixed
+    assert f"Those of {third} are the fallback" in mixed
+
+
 def test_figures_are_shown_that_stand_beside_and_are_of_what_the_file_holds():
     text = card.render(made().config, PICTURES)
     assert re.findall(r"\]\((\S+\.png)\)", text) == list(PICTURES[:4])

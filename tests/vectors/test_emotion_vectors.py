@@ -533,7 +533,7 @@ def test_another_architecture_of_the_same_shape_warns(vectors):
 def test_the_warning_points_at_the_line_that_steers(vectors):
     here = test_the_warning_points_at_the_line_that_steers.__code__
     with pytest.warns(EmosteerWarning, match="other weights") as caught:
-        emosteer.steer(tiny_model(seed=1), vectors, {"joy": 1.0})
+        emosteer.steer(tiny_model(seed=1), vectors.scale(1.0), {"joy": 1.0})
     (warning,) = caught
     assert (warning.filename, warning.lineno) == (here.co_filename, here.co_firstlineno + 3)
 

@@ -195,6 +195,25 @@ def test_vectors_without_any_optional_part_come_back(vectors, tmp_path):
     assert_same(back, vectors)
 
 
+def test_a_divergence_comes_back_and_an_earlier_version_leaves_it_out(vectors, tmp_path, monkeypatch):
+    plain, quick = Dose(0.3, (1,), (1.0,)), Dose(0.2, (1, 2), (0.5, 0.5), divergence=0.4)
+    replace(vectors, doses={"joy": quick, "fear": plain}).save_pretrained(tmp_path)
+    doses = json.loads((tmp_path / "config.json").read_text())["doses"]
+    assert doses["joy"]["divergence"] == 0.4
+    assert "divergence" not in doses["fear"]
+    assert EmotionVectors.from_pretrained(tmp_path).doses == {"joy": quick, "fear": plain}
+    monkeypatch.setattr(config_module, "_DOSE", config_module._DOSE - {"divergence"})
+    with pytest.warns(EmosteerWarning, match=r"does not know \(doses\.divergence\)"):
+        assert EmotionVectors.from_pretrained(tmp_path).dose("joy") == replace(quick, divergence=None)
+
+
+@pytest.mark.parametrize("value", [-0.1, "0.4", True, 1e9])
+def test_a_divergence_that_is_none_is_refused(value):
+    doses = {name: {**dose, "divergence": value} for name, dose in GOLDEN_CONFIG["doses"].items()}
+    with pytest.raises(FormatError, match="divergence"):
+        Config.from_dict(sealed({**GOOD, "doses": doses}))
+
+
 def test_rows_a_little_off_unit_length_are_saved_as_unit_rows(vectors, tmp_path):
     replace(vectors, directions={name: rows * 1.003 for name, rows in vectors.directions.items()}).save_pretrained(
         tmp_path

@@ -146,7 +146,7 @@ def _emotions(config: Config, steering: SteeringSummary | None) -> list[str]:
         + (f", from {'; '.join(map(text, sources))}." if sources else ", where they are known."),
         "Dose: what strength one adds, in units of the mean residual norm, shared by the layers named"
         + (f"; it may cost up to {' or '.join(f'{budget:g}' for budget in budgets)} nats a token" if budgets else "")
-        + ("." if len(config.doses) == len(config.emotions) else "; fallback: not calibrated."),
+        + f". {_calibrated(config)}",
         "Cost: how much more surprising the answers are to the plain model, in nats a token, by the curve that was "
         "fitted when the dose was chosen.",
         "Hit rate: share of answers in which a judge finds the emotion.",
@@ -162,6 +162,24 @@ def _emotions(config: Config, steering: SteeringSummary | None) -> list[str]:
             "emotion, or it is not a basic one."
         )
     return ["", "## The emotions", *table(head, rows), "", " ".join(legend)]
+
+
+def _calibrated(config: Config) -> str:
+    """How the doses were found, as sentences."""
+    found: dict[str, list[str]] = {}
+    for name in config.emotions:
+        found.setdefault(config.doses[name].calibration if name in config.doses else "fallback", []).append(name)
+    moved = [dose.divergence for dose in config.doses.values() if dose.divergence is not None]
+    reach = " to ".join(dict.fromkeys(number(value) for value in (min(moved), max(moved)))) if moved else ""
+    said = {
+        "answers": "were measured by generated answers",
+        "quick": f"were measured quickly: each moves the model by {reach} nats a token (KL divergence)",
+        "given": "were given and not measured",
+        "fallback": "are the fallback, which was not measured on this model",
+    }
+    if len(found) == 1:
+        return f"The doses {said[next(iter(found))]}."
+    return " ".join(f"Those of {_listed(names)} {said[kind]}." for kind, names in found.items())
 
 
 def _steering(summary: SteeringSummary) -> list[str]:
