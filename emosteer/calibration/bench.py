@@ -12,7 +12,7 @@ import numpy as np
 
 from emosteer._util.progress import Meter
 from emosteer.errors import InputError
-from emosteer.eval.prompts import as_prompt
+from emosteer.eval.prompts import Prompt, as_prompt
 from emosteer.eval.sampling import Answer, Cell, generate_cells
 from emosteer.models.activations import Passage
 from emosteer.reading.passages import read_passages
@@ -42,7 +42,7 @@ class ScoredAnswer:
     """
 
     cell: Cell
-    prompt: str
+    prompt: str | Prompt
     text: str
     cost: float
     tone: float
@@ -52,7 +52,7 @@ class Bench:
     """Generator of answers in tones, which compares them with plain answers to the same prompts."""
 
     def __init__(
-        self, steered: SteeredModel, prompts: Sequence[str], seed: int, cache: Path | None, meter: Meter
+        self, steered: SteeredModel, prompts: Sequence[str | Prompt], seed: int, cache: Path | None, meter: Meter
     ) -> None:
         self._steered, self._options = steered, {"seed": seed, "cache": cache, "progress": meter, **SAMPLING}
         self._shown, self.n_answers = meter.shown, 0
@@ -60,7 +60,7 @@ class Bench:
         asked = [(prompt, number) for prompt in prompts for number in range(PLAIN)]
         answers = self._generate(steered.vectors.layers, {plain: asked})
         scores = tones(steered, answers, progress=self._shown)
-        self._plain: dict[str, tuple[float, np.ndarray]] = {}
+        self._plain: dict[str | Prompt, tuple[float, np.ndarray]] = {}
         for prompt in prompts:
             rows = [i for i, answer in enumerate(answers) if answer.prompt == prompt and answer.nats is not None]
             if rows:
@@ -70,7 +70,7 @@ class Bench:
             raise InputError("The model's plain answers are all empty.", "Give prompts that it answers.")
 
     def ask(
-        self, layers: Sequence[int], levels: Mapping[str, Sequence[float]], prompts: Sequence[str]
+        self, layers: Sequence[int], levels: Mapping[str, Sequence[float]], prompts: Sequence[str | Prompt]
     ) -> list[ScoredAnswer]:
         """Return answers in every emotion at its doses, without those that are empty.
 
@@ -104,7 +104,9 @@ class Bench:
             raise InputError("The answers in all emotions are empty.", "Give prompts that the model answers.")
         return measured
 
-    def _generate(self, layers: Sequence[int], cells: Mapping[Cell, Sequence[tuple[str, int]]]) -> list[Answer]:
+    def _generate(
+        self, layers: Sequence[int], cells: Mapping[Cell, Sequence[tuple[str | Prompt, int]]]
+    ) -> list[Answer]:
         vectors = self._steered.vectors
         unit = Dose(1.0, tuple(layers), even_weights(layers))  # so that a strength is a dose
         speaker = type(self._steered)(
@@ -132,7 +134,7 @@ def tones(steered: SteeredModel, answers: Sequence[Answer], *, progress: bool = 
     return read.double().numpy()
 
 
-def dealt(prompts: Sequence[str], n: int) -> list[Sequence[str]]:
+def dealt(prompts: Sequence[str | Prompt], n: int) -> list[Sequence[str | Prompt]]:
     """Deal prompts out to n doses in turn; a dose for which none is left gets all of them."""
     return [prompts[i::n] or prompts for i in range(n)]
 

@@ -11,16 +11,14 @@ tell of an emotion is then taken from its divergence, and not from the other emo
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emosteer._util import strict_json
 from emosteer._util.numbers import checked_seed
 from emosteer._util.progress import Meter, counted
 from emosteer._util.stats import resamples
@@ -31,8 +29,9 @@ from emosteer.calibration.results import Calibration, EmotionResult, Point, Wind
 from emosteer.errors import InputError
 from emosteer.eval.judges import BASIC, Judge, heard_as, judges_of
 from emosteer.eval.language import language_of
-from emosteer.eval.prompts import load_prompts, spread
+from emosteer.eval.prompts import Prompt, as_prompt, spread, usual_prompts
 from emosteer.eval.sampling import decoding
+from emosteer.extraction.extractor import texts_digest
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel
@@ -57,7 +56,7 @@ def calibrate(
     *,
     budget: float = 0.5,
     emotions: Sequence[str] | None = None,
-    prompts: Sequence[str] | None = None,
+    prompts: Sequence[str | Prompt] | None = None,
     language: str | None = None,
     judge: Judge | None = None,
     seed: int = 0,
@@ -74,7 +73,8 @@ def calibrate(
             where it begins.
         budget: Cost of strength 1.0, in nats per token above plain answers.
         emotions: Emotions to calibrate; all of the vectors by default.
-        prompts: Prompts; the development questions by default, for a base model the development openings.
+        prompts: Prompts; by default the development bench, in a language that has none the development questions, for a
+            base model the development openings.
         language: Language of the prompts; by default the first of the vectors' languages that there are prompts in.
         judge: Judge that measures the hit rate. Without one that knows the language there is none.
         seed: Seed of sampling. For all else but length and temperature, the model's generation config holds.
@@ -95,11 +95,11 @@ def calibrate(
         vectors.dose(name)  # a misspelt one is an error now
     if not 0 < budget < math.inf:
         raise InputError(f"The budget is {budget}, it must be a positive number.", "0.5 nats a token is the default.")
-    seed, language = checked_seed(seed), language_of(vectors, language, prompts)
+    texts = None if prompts is None else [as_prompt(prompt).text for prompt in prompts]
+    seed, language = checked_seed(seed), language_of(vectors, language, texts)
     if prompts is None:
-        kind: Literal["questions", "openings"] = "questions" if steered.tokenizer.chat_template else "openings"
-        prompts = load_prompts("development", language, kind=kind)
-    asked = spread(tuple(dict.fromkeys(prompts)), PROMPTS)
+        prompts = usual_prompts("development", language, chat=bool(steered.tokenizer.chat_template))
+    asked = spread(tuple(dict.fromkeys(map(as_prompt, prompts))), PROMPTS)
     if not emotions or len(asked) < 2:
         raise InputError("Calibration needs an emotion and two prompts or more.")
     judge = next(iter(judges_of(language, [judge] if judge else [])[0]), None)
@@ -151,7 +151,7 @@ def calibrate(
         about={
             "language": language,
             "prompts": len(asked),
-            "prompts_digest": hashlib.sha256(strict_json.canonical(list(asked)).encode()).hexdigest(),
+            "prompts_digest": texts_digest([prompt.system, prompt.text] for prompt in asked),
             "n_answers": bench.n_answers,
             "seed": seed,
             "judge": judge.name if judge else None,
@@ -173,7 +173,7 @@ def _quick(
     steered: SteeredModel,
     emotions: Sequence[str],
     layers: tuple[int, ...],
-    prompts: Sequence[str],
+    prompts: Sequence[str | Prompt],
     seed: int,
     progress: bool,
 ) -> dict[str, float]:

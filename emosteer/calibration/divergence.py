@@ -14,6 +14,7 @@ import numpy as np
 from emosteer._util.progress import Meter
 from emosteer.errors import InputError
 from emosteer.eval.fluency import prompt_tokens
+from emosteer.eval.prompts import Prompt, as_prompt
 from emosteer.eval.sampling import Cell, generate_cells
 from emosteer.layers import input_device
 from emosteer.models.side_pass import side_pass
@@ -45,7 +46,7 @@ class Reply:
     answer: tuple[int, ...]
 
 
-def plain_replies(steered: SteeredModel, prompts: Sequence[str], *, tokens: int, seed: int = 0) -> list[Reply]:
+def plain_replies(steered: SteeredModel, prompts: Sequence[str | Prompt], *, tokens: int, seed: int = 0) -> list[Reply]:
     """Let the plain model answer prompts, without those that it answers with nothing.
 
     Args:
@@ -61,7 +62,9 @@ def plain_replies(steered: SteeredModel, prompts: Sequence[str], *, tokens: int,
     answers = generate_cells(
         steered, plain, ways={}, max_new_tokens=tokens, temperature=TEMPERATURE, seed=seed, progress=False
     )
-    replies = [Reply(tuple(prompt_tokens(steered, one.prompt)), one.tokens) for one in answers if one.tokens]
+    replies = [
+        Reply(tuple(prompt_tokens(steered, as_prompt(one.prompt).message)), one.tokens) for one in answers if one.tokens
+    ]
     if not replies:
         raise InputError("The model's plain answers are all empty.", "Give prompts that it answers.")
     return replies

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from emosteer._util.progress import Meter, counted
 from emosteer.calibration.bench import even_weights
 from emosteer.calibration.divergence import divergences, plain_replies
 from emosteer.eval.language import language_of
-from emosteer.eval.prompts import load_prompts, spread
+from emosteer.eval.prompts import Prompt, spread, usual_prompts
 from emosteer.vectors.types import FALLBACK_DOSE, Dose, fallback_dose
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def quick_doses(
     emotions: Sequence[str] | None = None,
     layers: Sequence[int] | None = None,
     divergence: float = DIVERGENCE,
-    prompts: Sequence[str] | None = None,
+    prompts: Sequence[str | Prompt] | None = None,
     language: str | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -69,7 +69,7 @@ def quick_doses(
         emotions: Emotions to calibrate; all of the vectors by default.
         layers: Layers to steer, with even weights; by default those of `layers_of`.
         divergence: The target, in nats a token of KL(plain ‖ toned).
-        prompts: Prompts; by default development questions, for a base model development openings.
+        prompts: Prompts; by default those of `emosteer.calibrate`.
         language: Language of those; by default the first of the vectors' languages that there are prompts in.
         seed: Seed of the plain answers.
         progress: Whether to show progress on standard error.
@@ -87,8 +87,9 @@ def quick_doses(
     unit = Dose(1.0, layers, even_weights(layers))  # so that a strength is a dose
     speaker = type(steered)(steered.model, steered.tokenizer, replace(vectors, doses=dict.fromkeys(names, unit)))
     if prompts is None:
-        kind: Literal["questions", "openings"] = "questions" if steered.tokenizer.chat_template else "openings"
-        prompts = load_prompts("development", language_of(vectors, language), kind=kind)
+        prompts = usual_prompts(
+            "development", language_of(vectors, language), chat=bool(speaker.tokenizer.chat_template)
+        )
     replies = plain_replies(speaker, spread(prompts, PROMPTS), tokens=TOKENS, seed=seed)
     some = range(0, len(replies), max(1, len(replies) // SOME))
     few = spread(names, FEW)

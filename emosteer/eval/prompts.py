@@ -19,7 +19,17 @@ Asked = TypeVar("Asked")
 
 _DATA = resources.files("emosteer.eval") / "data"
 
-__all__ = ["BENCH", "Prompt", "as_prompt", "load_bench", "load_prompts", "primary", "prompt_languages", "spread"]
+__all__ = [
+    "BENCH",
+    "Prompt",
+    "as_prompt",
+    "load_bench",
+    "load_prompts",
+    "primary",
+    "prompt_languages",
+    "spread",
+    "usual_prompts",
+]
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,24 @@ def load_bench(split: Split, language: str = "en") -> tuple[Prompt, ...]:
         for kind, entries in kinds.items()
         for i, entry in enumerate(entries)
     )
+
+
+def usual_prompts(split: Split, language: str, *, chat: bool) -> tuple[Prompt, ...]:
+    """Return what a model is measured with: the bench, or questions where there is none; openings for a base model.
+
+    Args:
+        split: As for `load_bench`.
+        language: Language of the prompts.
+        chat: Whether the model has a chat template.
+
+    Raises:
+        InputError: There are none in this language.
+    """
+    if not chat:
+        return tuple(map(as_prompt, load_prompts(split, language, kind="openings")))
+    if primary(language) in BENCH:
+        return load_bench(split, language)
+    return tuple(map(as_prompt, load_prompts(split, language)))
 
 
 def load_prompts(

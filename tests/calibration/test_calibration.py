@@ -16,7 +16,7 @@ from emosteer.calibration import Calibration, bench, calibrator
 from emosteer.calibration.bench import ScoredAnswer
 from emosteer.calibration.curves import Samples, fit_costs, tone_rises, tones_at_cost
 from emosteer.errors import EmosteerWarning, FormatError, IncompatibleModelError, InputError, ToneError
-from emosteer.eval.prompts import load_prompts
+from emosteer.eval.prompts import as_prompt, load_bench, load_prompts
 from emosteer.eval.sampling import Answer, Cell
 from emosteer.models.activations import Passage
 from emosteer.reading.emotion_reading import read
@@ -214,7 +214,7 @@ def test_rounds_are_where_the_answers_point_to_and_on_other_prompts(monkeypatch,
     around = {name: pytest.approx((0.75 * QUICK[name], 1.5 * QUICK[name]), rel=1e-3) for name in ("tone1", "tone2")}
     assert all(levels == around for _, levels, _ in probes)
     assert not set(first[2]) & set(second[2])
-    assert set(first[2]) | set(second[2]) == set(World.last.prompts) <= set(load_prompts("development"))
+    assert set(first[2]) | set(second[2]) == set(World.last.prompts) <= set(load_bench("development"))
     assert [len(doses) for doses in first[1].values()] == [3, 3]
     assert second[1]["tone1"] != second[1]["tone2"]
     for name, (lower, upper) in second[1].items():
@@ -351,7 +351,8 @@ def test_prompts_are_in_the_language_of_the_vectors_or_the_one_asked_for(monkeyp
     vectors = replace(deep.vectors, extraction={"languages": spoken})
     speaker = emosteer.SteeredModel(deep.model, deep.tokenizer, vectors)
     found = calibrated_in(monkeypatch, World, speaker, language=asked, emotions=["tone1"])
-    prompts = load_prompts("development", language)
+    texts = load_prompts("development", language)
+    prompts = load_bench("development", language) if language in ("en", "zh") else [as_prompt(text) for text in texts]
     assert World.last.prompts == tuple(prompts[i * 60 // 42] for i in range(42))
     assert found.about["language"] == language
     assert found.about["prompts_digest"] == measured_digest(World.last.prompts)
@@ -419,7 +420,7 @@ def test_points_are_what_the_answers_cost_and_carry(steered, record):
 
     def score(answer):
         said = answer["text"].strip()
-        text = f"{answer['prompt']} {said}"
+        text = f"{answer['prompt']['text']} {said}"
         passage = Passage(text, len(text) - len(said), len(text))
         return read(steered.readout, steered.model, steered.tokenizer, passage).scores["joy"]
 
@@ -437,7 +438,7 @@ def test_levels_are_asked_on_prompts_of_their_own(record):
     found, cache = record
     answers = [one for file in cache.iterdir() for one in json.loads(file.read_text())["answers"]]
     prompts = [
-        {a["prompt"] for a in answers if (a["cell"]["emotion"], a["cell"]["strength"]) == ("joy", point.dose)}
+        {a["prompt"]["id"] for a in answers if (a["cell"]["emotion"], a["cell"]["strength"]) == ("joy", point.dose)}
         for point in found.emotions["joy"].points[-2:]
     ]
     assert len(prompts[0]) == len(prompts[1]) == 2
@@ -486,7 +487,7 @@ def test_a_base_model_continues_openings(steered):
     tokenizer.chat_template = None
     base = emosteer.SteeredModel(steered.model, tokenizer, steered.vectors)
     openings = load_prompts("development", kind="openings")
-    asked = [openings[i * 60 // 42] for i in range(42)]
+    asked = [as_prompt(openings[i * 60 // 42]) for i in range(42)]
     found = emosteer.calibrate(base, emotions=["joy"], progress=False)
     assert found.about["prompts_digest"] == measured_digest(asked)
 
@@ -494,7 +495,8 @@ def test_a_base_model_continues_openings(steered):
 def measured_digest(prompts):
     import hashlib
 
-    return hashlib.sha256(json.dumps(list(prompts), separators=(",", ":")).encode()).hexdigest()
+    told = [[prompt.system, prompt.text] for prompt in prompts]
+    return hashlib.sha256(json.dumps(told, separators=(",", ":")).encode()).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from emosteer import calibration, extraction
 from emosteer.calibration import DIVERGENCE, divergence, quick, quick_doses
 from emosteer.calibration.divergence import Reply, divergences, plain_replies
 from emosteer.errors import EmosteerWarning, InputError
-from emosteer.eval.prompts import load_prompts
+from emosteer.eval.prompts import as_prompt, load_bench, load_prompts
 from emosteer.vectors.types import FALLBACK_DOSE, Dose
 from tests.conftest import small_concepts, talkative, tiny_tokenizer
 
@@ -150,7 +150,12 @@ def test_what_moves_nothing_gets_the_highest_dose(steered):
 
 @pytest.mark.parametrize(
     ("spoken", "template", "language", "kind"),
-    [([], True, "en", "questions"), (["zh"], True, "zh", "questions"), (["eo", "de"], False, "de", "openings")],
+    [
+        ([], True, "en", "bench"),
+        (["zh"], True, "zh", "bench"),
+        (["fr"], True, "fr", "questions"),
+        (["eo", "de"], False, "de", "openings"),
+    ],
 )
 def test_prompts_are_in_the_language_of_the_vectors(steered, monkeypatch, spoken, template, language, kind):
     seen = {}
@@ -166,7 +171,11 @@ def test_prompts_are_in_the_language_of_the_vectors(steered, monkeypatch, spoken
     with pytest.raises(InputError, match="Enough"):
         quick_doses(emosteer.SteeredModel(steered.model, tokenizer, vectors), progress=False)
     assert len(seen["prompts"]) == 16
-    assert set(seen["prompts"]) <= set(load_prompts("development", language, kind=kind))
+    if kind == "bench":
+        expected = load_bench("development", language)
+    else:
+        expected = [as_prompt(text) for text in load_prompts("development", language, kind=kind)]
+    assert set(seen["prompts"]) <= set(expected)
 
 
 # Extraction.

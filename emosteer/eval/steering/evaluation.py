@@ -11,7 +11,7 @@ from emosteer._util.numbers import checked_seed
 from emosteer.errors import InputError
 from emosteer.eval.judges import BASIC, Judge, agreement, heard_as, judges_of
 from emosteer.eval.language import language_of
-from emosteer.eval.prompts import BENCH, Prompt, as_prompt, load_bench, load_prompts, primary, spread
+from emosteer.eval.prompts import Prompt, as_prompt, spread, usual_prompts
 from emosteer.eval.sampling import Cell, Control, Ways, adds, asks, decoding, generate_cells
 from emosteer.eval.steering.measures import Measures
 from emosteer.eval.steering.results import SteeringReport
@@ -107,7 +107,8 @@ def evaluate_steering(
     levels = tuple(sorted({float(strength) for strength in strengths} - {0.0}))
     texts = None if prompts is None else [as_prompt(prompt).text for prompt in prompts]
     seed, language = checked_seed(seed), language_of(steered.vectors, language, texts)
-    held_out = _held_out(steered, language) if prompts is None else tuple(dict.fromkeys(map(as_prompt, prompts)))
+    usual = usual_prompts("held_out", language, chat=bool(steered.tokenizer.chat_template)) if prompts is None else ()
+    held_out = tuple(dict.fromkeys(map(as_prompt, prompts or usual)))
     n_asked = min(PROMPTS, len(held_out)) if n_prompts is None else n_prompts
     _check(judges, emotions, ways, levels, held_out, n_asked, n_others, seeds)
     judges, left_out = judges_of(language, judges)
@@ -161,14 +162,6 @@ def evaluate_steering(
         kinds_of(measures, answers, [*ways], core, levels[-1]),
         {way: family_confusion(measures, answers, way, levels[-1], emotions) for way in ways},
     )
-
-
-def _held_out(steered: SteeredModel, language: str) -> tuple[Prompt, ...]:
-    if not steered.tokenizer.chat_template:
-        return tuple(map(as_prompt, load_prompts("held_out", language, kind="openings")))
-    if primary(language) in BENCH:
-        return load_bench("held_out", language)
-    return tuple(map(as_prompt, load_prompts("held_out", language)))
 
 
 def _check(
