@@ -215,9 +215,9 @@ def _settling(vectors: EmotionVectors, rows: Sequence[Sequence[_Column]], operat
 
 
 def _tell_of_fallback(vectors: EmotionVectors, emotions: Collection[str]) -> None:
-    """Warn, once for a set of vectors, if a tone uses the fallback dose."""
+    """Warn, once for a set of vectors, if a tone uses the fallback dose. Random vectors, a control, have no other."""
     lacking = [name for name in vectors.emotions if name in emotions and name not in vectors.doses]
-    if lacking and vectors not in _told:
+    if lacking and vectors not in _told and vectors.extraction.get("method") != "random":
         _told.add(vectors)
         warn(
             f"Not calibrated: {', '.join(lacking)}. Strength 1.0 is the fallback dose, which may be weak or strong; "

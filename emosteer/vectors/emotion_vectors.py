@@ -268,7 +268,8 @@ class EmotionVectors:
         norms = residual_norms(model, generator)
         names = [emotions] if isinstance(emotions, str) else emotions
         directions = {name: random_units(len(norms), base.hidden_size, generator) for name in names}
-        return cls(directions, norms, tuple(range(len(norms))), base)
+        extraction = {"method": "random", "seed": seed}
+        return cls(directions, norms, tuple(range(len(norms))), base, extraction=extraction)
 
     @classmethod
     def random_like(cls, vectors: EmotionVectors, *, seed: int = 0) -> EmotionVectors:

@@ -9,7 +9,6 @@ import torch
 
 import emosteer
 from emosteer.errors import InputError
-from emosteer.extraction.extractor import extract
 from emosteer.steering.recipes import Recipe
 from tests.conftest import small_concepts, talkative
 
@@ -22,7 +21,7 @@ OPTIONS = {"do_sample": True, "max_new_tokens": 12, "seed": 3, "pad_token_id": 0
 def steered():
     model, tokenizer = talkative()
     model.generation_config.eos_token_id = None
-    vectors = extract(model, tokenizer, small_concepts(), progress=False)
+    vectors = emosteer.extract(model, tokenizer, small_concepts(), progress=False)
     return emosteer.SteeredModel(model, tokenizer, vectors)
 
 
