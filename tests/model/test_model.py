@@ -509,7 +509,7 @@ def no_longer_than_20_seconds():
 @pytest.mark.usefixtures("no_longer_than_20_seconds")
 @pytest.mark.parametrize("options", [SAMPLING, GREEDY], ids=["sampled", "greedy"])
 def test_a_seed_and_prompt_lookup_decoding_go_together(steered, options):
-    options = {**options, "emotion": JOY, "min_new_tokens": None}
+    options = {**options, "emotion": JOY, "recipe": None, "min_new_tokens": None}
     message, state = "again and again and again and again", torch.get_rng_state()
     answers = {steered.chat(message, seed=4, prompt_lookup_num_tokens=3, **options) for _ in range(2)}
     assert torch.equal(torch.get_rng_state(), state)

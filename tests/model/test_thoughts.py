@@ -125,7 +125,7 @@ def test_a_tone_holds_in_the_thoughts_or_in_the_answer_alone(name, operation):
     before = SCRIPTS[name].removesuffix(ANSWER).removesuffix("\n\n")
     thoughts = len(steered.tokenizer(before, add_special_tokens=False)["input_ids"])
     whole = len(steered.tokenizer(SCRIPTS[name], add_special_tokens=False)["input_ids"])
-    asked = {"emotion": JOY, "operation": operation}
+    asked = {"emotion": JOY, "recipe": None, "operation": operation}
     told = steered_positions(steered, options, scope="thoughts", **asked)
     assert told == list(range(start, start + thoughts))
     told = steered_positions(steered, options, scope="answer", **asked)

@@ -128,6 +128,18 @@ MUTANTS = (
         "steering/test_recipes.py::test_what_a_negative_strength_avoids_stays_avoided_once_it_was_said",
     ),
     Mutant(
+        "reminder left out",
+        "if users and reminder:",
+        "if False:",
+        "steering/test_asking.py::test_the_last_message_of_the_user_ends_with_a_reminder_of_the_tone",
+    ),
+    Mutant(
+        "worst draft kept",
+        "ranked.index(max(ranked))",
+        "ranked.index(min(ranked))",
+        "steering/test_drafts.py::test_the_draft_that_is_read_as_most_in_the_tone_is_returned",
+    ),
+    Mutant(
         "vocabulary of another head",
         "kept is None or kept.state != state",
         "kept is None",
