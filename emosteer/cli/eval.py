@@ -48,7 +48,7 @@ def eval_steering(
     n_prompts: Annotated[int | None, typer.Option(min=1, help="As many prompts for everything.")] = None,
     others: Annotated[int | None, typer.Option(min=1, help="As many prompts for emotions that are not basic.")] = None,
     ways: Annotated[
-        str | None, typer.Option(help="As additive,natural; plain addition and all recipes by default.")
+        str | None, typer.Option(help="As additive,natural; by default plain addition and the recipes of one draft.")
     ] = None,
     tasks: Annotated[
         bool, typer.Option("--tasks", help="Also count which of 40 tasks are solved in each tone.")
@@ -78,7 +78,7 @@ def eval_steering(
     from emosteer._util.layout import FIGURES_OF
     from emosteer._util.own_files import require_own
     from emosteer.eval.judges import named_judge
-    from emosteer.eval.steering.evaluation import FULL, default_ways, evaluate_steering
+    from emosteer.eval.steering.evaluation import FULL, default_ways, evaluate_steering, possible_ways
     from emosteer.eval.steering.kept import evaluate_tasks
     from emosteer.eval.steering.report import JSON, notes, tables, write_report
     from emosteer.vectors.records import Record, put
@@ -94,7 +94,8 @@ def eval_steering(
     if strengths is not None:
         grid["strengths"] = parse_strengths(strengths)
     steered, answers = steered_model(model, vectors), cache or output / "cache"
-    measured, named = _ways(default_ways(steered), ways), parse_names(emotions)
+    possible, named = possible_ways(steered), parse_names(emotions)
+    measured = _ways(possible, ways) if ways else default_ways(steered)
     with interruptible(f"Finished answers are kept in {answers}; the same command goes on from there."):
         same: dict[str, Any] = {"ways": measured, "emotions": named, "language": language, "cache": answers}
         strongest = {"strength": max(grid["strengths"])} if strengths is not None else {}
@@ -181,9 +182,9 @@ def eval_alignment(
     _print(tables(report), notes(report), files)
 
 
-def _ways(known: Mapping[str, Mapping[str, Any]], names: str | None) -> Mapping[str, Mapping[str, Any]]:
-    """Return the ways of steering of these names; all if there are none."""
-    wanted = parse_names(names) or list(known)
+def _ways(known: Mapping[str, Mapping[str, Any]], names: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the ways of steering of these names."""
+    wanted = parse_names(names) or []
     if unknown := [name for name in wanted if name not in known]:
         raise InputError(
             f"There is no way of steering {unknown[0]!r} for this model.", f"There are: {', '.join(known)}."

@@ -27,7 +27,7 @@ from emosteer.cli.options import (
 )
 from emosteer.cli.printing import note, print_json, printable
 from emosteer.steering import Affect
-from emosteer.steering.recipes import BEST
+from emosteer.steering.recipes import BEST, recipe_of
 
 __all__ = ["steer"]
 
@@ -44,7 +44,8 @@ def steer(
         str | None,
         typer.Option(
             help="'natural' steers, 'asked' asks for the tone in a system message, 'asked_and_steered' does both, "
-            "'none' adds the bare dose. By default the best of them; for a base model, none.",
+            "'none' adds the bare dose. By default asked_and_steered; for a base model, none. With '_best_of_4' behind "
+            "natural or asked_and_steered, the best of four answers.",
             show_default=False,
         ),
     ] = None,
@@ -77,11 +78,18 @@ def steer(
         del told["text"]
         print_json({"model": model, "prompt": prompt, **asked, **options, **told})
     else:
-        stream = answered(prompt, stream=True, **how, **options)
-        for piece in stream:
+        stream = None
+        found = recipe_of(how["recipe"], carried=True)
+        if tone and found and found.drafts > 1:  # one of them is chosen at the end
+            answer = answered(prompt, details=True, **how, **options)
+            pieces = iter([answer.text])
+        else:
+            pieces = stream = answered(prompt, stream=True, **how, **options)
+        for piece in pieces:
             printing.out.print(printable(piece), end="", markup=False, highlight=False)
         printing.out.print()
-        if stream.answer.finish_reason != "stop":
-            note("Note", f"The answer was cut after {stream.answer.completion_tokens} tokens: see --max-new-tokens.")
+        ended = stream.answer if stream else answer
+        if ended.finish_reason != "stop":
+            note("Note", f"The answer was cut after {ended.completion_tokens} tokens: see --max-new-tokens.")
     if not tone:
         note("Note", "No tone was given, so the plain model has answered. For a tone: -e joy=0.8")

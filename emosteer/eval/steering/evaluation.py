@@ -16,7 +16,7 @@ from emosteer.eval.sampling import Cell, Control, Ways, adds, asks, decoding, ge
 from emosteer.eval.steering.measures import Measures
 from emosteer.eval.steering.results import SteeringReport
 from emosteer.eval.steering.summaries import confusion, family_confusion, kinds_of, result, scores_of, summary
-from emosteer.steering.recipes import RECIPES
+from emosteer.steering.recipes import RECIPES, recipe_of
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel
@@ -32,14 +32,21 @@ PLAIN = 4
 """Unsteered answers to each prompt, with which all others are compared."""
 
 WAYS: Ways = {"additive": {}, **{name: {"recipe": name} for name in RECIPES}}
-"""Ways of steering measured by default; the dose in the file is that of the first. A base model cannot be asked."""
+"""Ways of steering that have a name; the dose in the file is that of the first."""
 
-__all__ = ["FULL", "STRENGTHS", "WAYS", "default_ways", "evaluate_steering"]
+__all__ = ["FULL", "STRENGTHS", "WAYS", "default_ways", "evaluate_steering", "possible_ways"]
+
+
+def possible_ways(steered: SteeredModel) -> Ways:
+    """Return those of `WAYS` that a model can be steered with: one without a chat template cannot be asked."""
+    return {name: how for name, how in WAYS.items() if steered.tokenizer.chat_template or not asks(how)}
 
 
 def default_ways(steered: SteeredModel) -> Ways:
-    """Return those of `WAYS` that a model can be steered with: one without a chat template cannot be asked."""
-    return {name: how for name, how in WAYS.items() if steered.tokenizer.chat_template or not asks(how)}
+    """Return those that take no drafts, which would take several times as long."""
+    recipes = {name: recipe_of(how.get("recipe"), carried=False) for name, how in WAYS.items()}
+    slow = [name for name, recipe in recipes.items() if recipe and recipe.drafts > 1]
+    return {name: how for name, how in possible_ways(steered).items() if name not in slow}
 
 
 def evaluate_steering(
