@@ -74,9 +74,9 @@ class Recipe:
 RECIPES: Mapping[str, Recipe] = {
     "natural": Recipe(dose=1.05, bonus=1.5, plausibility=0.1),
     "asked": Recipe(dose=0.0, bonus=0.0, plausibility=0.1, asks=True),
-    "asked_and_steered": Recipe(dose=0.4, bonus=0.6, plausibility=0.1, asks=True),
+    "asked_and_steered": Recipe(dose=0.3, bonus=0.4, plausibility=0.1, asks=True),
     "natural_best_of_4": Recipe(dose=0.8, bonus=1.1, plausibility=0.1, drafts=4),
-    "asked_and_steered_best_of_4": Recipe(dose=0.4, bonus=0.6, plausibility=0.1, asks=True, drafts=4),
+    "asked_and_steered_best_of_4": Recipe(dose=0.3, bonus=0.4, plausibility=0.1, asks=True, drafts=4),
 }
 """Name → recipe. The numbers were chosen on development prompts."""
 
