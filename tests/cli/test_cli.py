@@ -169,7 +169,7 @@ def test_a_loud_tone_is_a_warning_line(run, folder):
     ("args", "says"),
     [
         (["steer", " ", "-v", "{vectors}", "-m", "{model}"], "empty"),
-        (["steer", "a" * 300, "-v", "{vectors}", "-m", "{model}"], "context ends at 256"),
+        (["steer", "a" * 1100, "-v", "{vectors}", "-m", "{model}"], "context ends at 1024"),
         (["steer", "Hi", "-m", "{model}"], "--vectors"),
         (["steer", "Hi", "-v", "{nothing}", "-m", "{model}"], "cannot be read"),
         (["steer", "Hi", "-v", "{vectors}", "-m", "{nothing}"], "There is no folder"),

@@ -176,7 +176,7 @@ def test_what_cannot_be_answered_is_an_error_that_says_why_and_the_next_is_answe
         "neither a text nor messages": request(""),
         "neither a text nor": request({"text": "Once"}),
         "A conversation is a list of messages": request(["Once"]),
-        "ends at 256": request("Once " * 100),
+        "ends at 1024": request("Once " * 300),
     }
     *answers, last = served(folder, [*wrong.values(), request("Once")])
     for why, (status, answer) in zip(wrong, answers, strict=True):
