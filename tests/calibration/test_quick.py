@@ -219,7 +219,7 @@ def test_how_a_dose_was_found():
 
 
 def test_the_fallback_is_warned_of_once_for_a_set_of_vectors(steered):
-    vectors = replace(steered.vectors, doses={"joy": Dose(0.2, (1,), (1.0,))})
+    vectors = replace(steered.vectors, extraction={}, doses={"joy": Dose(0.2, (1,), (1.0,))})
     ids = {"inputs": [[1, 2]], "max_new_tokens": 1}
 
     def told(made, tone, **how):

@@ -107,6 +107,7 @@ def test_extract_takes_emotions_and_layers(run, folder, tmp_path):
     assert vectors.extraction["method"] == "pca"
 
 
+@pytest.mark.filterwarnings("ignore:The doses could not be measured")
 def test_a_context_too_short_for_what_emotion_is_read_with_is_no_reason_to_have_no_vectors(run, folder, tmp_path):
     for part in (tiny_model(tiny_config(max_position_embeddings=64)), tiny_tokenizer()):
         part.save_pretrained(tmp_path / "model")

@@ -29,8 +29,9 @@ def folder(tmp_path_factory, reading_vectors) -> Path:
     model, tokenizer = tiny_model(tiny_config(max_position_embeddings=1024)), tiny_tokenizer()
     for part in (model, tokenizer):
         part.save_pretrained(root / "model")
-    reading_vectors.save_pretrained(root / "vectors")
-    replace(reading_vectors, doses={"joy": Dose(0.2, (1, 2), (0.5, 0.5))}).save_pretrained(root / "partly")
+    undosed = replace(reading_vectors, extraction={})
+    undosed.save_pretrained(root / "vectors")
+    replace(undosed, doses={"joy": Dose(0.2, (1, 2), (0.5, 0.5))}).save_pretrained(root / "partly")
     (root / "concepts.json").write_text(json.dumps(small_concepts().to_dict()))
     return root
 

@@ -47,7 +47,7 @@ def speaking(roomy):
 
     def make(*languages, tokenizer=None, info=None):
         vectors = emosteer.EmotionVectors.random(roomy, ["joy", "fear", "calm"], seed=1)
-        vectors = replace(vectors, extraction={"languages": list(languages)}, info=info or {})
+        vectors = replace(vectors, extraction={"method": "random", "languages": list(languages)}, info=info or {})
         return emosteer.SteeredModel(roomy, tokenizer or tiny_tokenizer(), vectors)
 
     return make
@@ -259,7 +259,8 @@ def test_a_classifier_knows_what_it_is_said_to_know(tmp_path):
 @pytest.fixture(scope="module")
 def chinese(roomy):
     """A report in Chinese without a judge who knows it, and what was warned of."""
-    vectors = replace(emosteer.EmotionVectors.random(roomy, ["joy", "hope"], seed=1), extraction={"languages": ["zh"]})
+    vectors = emosteer.EmotionVectors.random(roomy, ["joy", "hope"], seed=1)
+    vectors = replace(vectors, extraction={"method": "random", "languages": ["zh"]})
     steered = emosteer.SteeredModel(roomy, tiny_tokenizer(), vectors)
     with pytest.warns(EmosteerWarning) as warned:
         report = evaluate_steering(

@@ -578,7 +578,7 @@ def test_every_public_name_is_there_on_first_use():
     """)
     assert out.split() == [
         "emosteer.concepts.conceptset",
-        "emosteer.extraction.extractor",
+        "emosteer.calibration.extracting",
         "emosteer.layers",
         "emosteer.embedded",
     ]

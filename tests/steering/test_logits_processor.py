@@ -12,7 +12,6 @@ import gc
 import io
 import math
 import threading
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,7 +24,7 @@ from emosteer.errors import EmosteerError, IncompatibleModelError, InputError, T
 from emosteer.models import compile_stance
 from emosteer.steering.logits_processor import BIAS
 from emosteer.vectors.shipped import shipped_folder
-from tests.conftest import few, in_threads
+from tests.conftest import few, in_threads, tiny_tokenizer
 from tests.oracle import (
     ARCHITECTURES,
     STATEFUL,
@@ -231,7 +230,7 @@ def test_inside_a_block_that_steers_the_tones_add_up_and_the_limit_is_the_plain_
 @pytest.mark.parametrize("method", ["contrast", "bias"])
 def test_a_steered_model_generates_with_it(method):
     model, vectors, ids = built("llama"), made_for("llama"), some_ids(8)
-    steered = emosteer.SteeredModel(model, SimpleNamespace(pad_token_id=0), vectors)
+    steered = emosteer.SteeredModel(model, tiny_tokenizer(), vectors)
     ours = processor("llama", CALM, method=method)
     options = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": 0}
     found = steered.generate(input_ids=ids, emotion=JOY, logits_processor=LogitsProcessorList([ours]), **options)
@@ -324,7 +323,7 @@ def test_a_constraint_that_forbids_all_that_it_left_is_an_error_and_none_before_
 def test_a_row_without_a_token_is_found_at_every_door(inside):
     model, vectors, ids = built("llama"), made_for("llama"), some_ids(8, rows=2)
     ours, only = processor("llama", JOY), Only(unlikely("llama", ids[:1]))
-    steered = emosteer.SteeredModel(model, SimpleNamespace(pad_token_id=0), vectors)
+    steered = emosteer.SteeredModel(model, tiny_tokenizer(), vectors)
     short = {"input_ids": ids, "max_new_tokens": 4, "pad_token_id": 0}
     for options in ({}, {"seed": 1}, {"recipe": "natural"}):
         with pytest.raises(InputError, match="No token is left"):
