@@ -56,30 +56,36 @@ def notes(report: LanguagesReport) -> list[str]:
 
 
 def tables(report: LanguagesReport) -> list[Table]:
-    """Return tables for a terminal: the means with their intervals, then each emotion by way and language."""
-    means = bare_table(
-        ["prompts", "way", "vectors", "judge", "hit rate", "of own", "cost", "n"], "Mean of the emotions"
-    )
-    for one in report.crossings:
-        for judge in report.about["judges"][one.language] or [None] if one.emotion is None else []:
-            told = [str(values.get(judge, "–")) for values in (one.hit, one.of_own)]
-            about = [one.language, one.way or "unsteered", one.made_from or "–", judge or "–"]
-            means.add_row(*about, *told, "–" if one.cost is None else str(one.cost), str(one.n))
-    shown = [means]
+    """Return tables for a terminal, by language: the means with their intervals, then the emotions in each way."""
+    shown = []
     for language, judges in report.about["judges"].items():
-        for way in ("", *report.about["ways"]) if judges else ():
-            heads = [
-                "emotion",
-                "vectors",
-                *(f"{score}\n{judge}" for judge in judges for score in ("hit rate", "of own")),
-            ]
-            table = bare_table([*heads, "cost", "n"], f"{way or 'unsteered'}, prompts in {language}")
-            for one in report.crossings:
-                if (one.way, one.language) == (way, language) and one.emotion is not None:
-                    told = [value(values.get(judge)) for judge in judges for values in (one.hit, one.of_own)]
-                    table.add_row(one.emotion, one.made_from or "–", *told, value(one.cost), str(one.n))
-            shown.append(table)
+        shown.append(_means(report, language))
+        shown += [_emotions(report, language, way) for way in report.about["ways"]] if judges else []
     return shown
+
+
+def _means(report: LanguagesReport, language: str) -> Table:
+    heads = ["way", "vectors", "judge", "hit rate", "of own", "cost", "n"]
+    table = bare_table(heads, f"Prompts in {language}: mean of the emotions")
+    for one in report.crossings:
+        for judge in report.about["judges"][language] or ["–"]:
+            if (one.language, one.emotion) == (language, None):
+                told = [str(values.get(judge, "–")) for values in (one.hit, one.of_own)]
+                cost = "–" if one.cost is None else str(one.cost)
+                table.add_row(one.way or "unsteered", one.made_from or "–", judge, *told, cost, str(one.n))
+    return table
+
+
+def _emotions(report: LanguagesReport, language: str, way: str) -> Table:
+    judges, sets = report.about["judges"][language], [("", ""), *((way, name) for name in report.about["made_from"])]
+    heads = ["emotion", "vectors", *(f"{score}\n{judge}" for judge in judges for score in ("hit rate", "of own"))]
+    table = bare_table([*heads, "cost", "n"], f"Prompts in {language}: {way}")
+    for emotion in report.about["emotions"]:
+        for key in sets:
+            one = report.crossing(*key, language, emotion)
+            told = [value(values.get(judge)) for judge in judges for values in (one.hit, one.of_own)]
+            table.add_row(emotion, one.made_from or "unsteered", *told, value(one.cost), str(one.n))
+    return table
 
 
 def _drawn(report: LanguagesReport) -> Figure:
