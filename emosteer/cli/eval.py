@@ -88,14 +88,14 @@ def eval_steering(
         _eval_languages(
             output,
             model,
-            [*dict.fromkeys(parse_names(languages) or ())],
-            parse_names(emotions),
-            n_prompts,
-            ways,
-            judge,
-            cache,
-            seed,
-            as_json,
+            languages=[*dict.fromkeys(parse_names(languages) or ())],
+            emotions=parse_names(emotions),
+            n_prompts=n_prompts,
+            ways=ways,
+            judge=judge,
+            cache=cache,
+            seed=seed,
+            as_json=as_json,
         )
         return
 
@@ -228,6 +228,7 @@ def _refuse_beside_languages(given: Mapping[str, object]) -> None:
 def _eval_languages(
     output: Path,
     model: str,
+    *,
     languages: list[str],
     emotions: list[str] | None,
     n_prompts: int | None,

@@ -208,6 +208,7 @@ def test_the_report_is_json_a_figure_and_tables(measure, scripted, tmp_path):
         ({"emotions": []}, InputError, "not a basic emotion"),
         ({"emotions": ["anger"]}, ToneError, "anger"),
         ({"judges": []}, InputError, "no judge"),
+        ({"judges": [Words(), Words()]}, InputError, "a name of its own"),
         ({"ways": {}}, InputError, "no way"),
         ({"n_prompts": 61}, InputError, "Give 1 to 60"),
         ({"n_prompts": 0}, InputError, "Give 1 to 60"),

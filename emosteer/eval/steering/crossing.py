@@ -18,7 +18,7 @@ from emosteer.eval.judges import BASIC, Judge, judges_of
 from emosteer.eval.language import listed
 from emosteer.eval.prompts import Prompt, spread, usual_prompts
 from emosteer.eval.sampling import Cell, Ways, decoding, generate_cells
-from emosteer.eval.steering.evaluation import PLAIN, PROMPTS, possible_ways
+from emosteer.eval.steering.evaluation import PLAIN, PROMPTS, check_grid, possible_ways
 from emosteer.eval.steering.measures import Measures, Scores
 from emosteer.eval.steering.summaries import scores_of
 from emosteer.model import SteeredModel
@@ -145,8 +145,8 @@ def evaluate_languages(
     emotions, seed = tuple(dict.fromkeys(BASIC if emotions is None else emotions)), checked_seed(seed)
     if ways is None:
         ways = {name: how for name, how in possible_ways(tokenizer).items() if name in DEFAULT_WAYS}
-    if not ways or (judges is not None and not judges):
-        raise InputError("There is no way of steering, or no judge, to measure with.", "Give at least one.")
+    for asked in prompts.values():
+        check_grid(judges, emotions, ways, (1.0,), asked, len(asked), None, 1)
     speakers = {made_from: SteeredModel(model, tokenizer, of) for made_from, of in vectors.items()}
     for speaker in speakers.values():
         for emotion in emotions:
