@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emosteer._util import strict_json
-from emosteer._util.layout import CARD_FILE, CONFIG_FILE, FIGURES_OF, LIMITS, VECTORS_FILE
+from emosteer._util.layout import CARD_FILE, CONFIG_FILE, FIGURES_OF, LIMITS, MAX_RECORD, VECTORS_FILE
 from emosteer.errors import InputError
 
 _FIELDS = {  # JSON file → what only emosteer's has together
@@ -19,6 +19,7 @@ _FIELDS = {  # JSON file → what only emosteer's has together
     "calibration.json": {"schema", "exponent", "windows"},
     "steering.json": {"schema", "cells", "ways"},
     "alignment.json": {"schema", "geometry", "ceilings"},
+    "languages.json": {"schema", "crossings"},
 }
 _GGUF_KEY = struct.pack("<Q", 8) + b"emosteer"
 _HEAD = 2**16
@@ -83,7 +84,7 @@ def _is_own(path: Path) -> bool:
 
 def _fields(path: Path) -> dict[str, Any]:
     """The fields of a JSON object; none if it is something else."""
-    if path.stat().st_size > LIMITS[path.name]:
+    if path.stat().st_size > LIMITS.get(path.name, MAX_RECORD):
         return {}
     with suppress(ValueError):
         content = strict_json.loads(path.read_bytes())

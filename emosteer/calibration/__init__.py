@@ -5,7 +5,7 @@ by generated answers: the dose that costs a budget, or less where more adds no t
 """
 
 from emosteer.calibration.calibrator import calibrate
-from emosteer.calibration.extracting import extract, with_quick_doses
+from emosteer.calibration.extracting import extract, extract_languages, with_quick_doses
 from emosteer.calibration.quick import DIVERGENCE, quick_doses
 from emosteer.calibration.results import CALIBRATION_FILE, Calibration, EmotionResult, Point, Window
 
@@ -18,6 +18,7 @@ __all__ = [
     "Window",
     "calibrate",
     "extract",
+    "extract_languages",
     "quick_doses",
     "with_quick_doses",
 ]

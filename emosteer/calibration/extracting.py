@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emosteer import extraction
+from emosteer._util.layout import VECTORS_FILE
 from emosteer.calibration.quick import quick_doses
 from emosteer.concepts import ConceptSet
-from emosteer.errors import warn
+from emosteer.errors import InputError, warn
 from emosteer.model import SteeredModel
 from emosteer.models.activations import Progress
+from emosteer.models.fingerprint import base_model_of
 from emosteer.vectors.emotion_vectors import EmotionVectors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["extract", "with_quick_doses"]
+__all__ = ["extract", "extract_languages", "with_quick_doses"]
 
 
 def extract(
@@ -73,6 +76,48 @@ def extract(
         progress=progress,
     )
     return with_quick_doses(model, tokenizer, vectors, progress=progress is True)
+
+
+def extract_languages(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    languages: Sequence[str],
+    folder: Path,
+    *,
+    progress: bool = True,
+) -> dict[str, EmotionVectors]:
+    """Extract vectors from the concept set of each language, and from all of them together, each into a folder.
+
+    What is there already is not extracted again.
+
+    Args:
+        model: Any causal language model of transformers.
+        tokenizer: Its tokenizer.
+        languages: Codes of built-in concept sets.
+        folder: Where the folders of the vectors are: `vectors-en`, `vectors-zh`, `vectors-en-zh`.
+        progress: Whether to show progress on standard error.
+
+    Returns:
+        What they were made from, as `"en"` or `"en,zh"` → vectors.
+
+    Raises:
+        InputError: A folder holds vectors of another model or of other texts, or it cannot be written.
+        ConceptError: A language has no concept set.
+    """
+    sources = {made_from: ConceptSet.load(made_from) for made_from in (*languages, ",".join(languages))}
+    vectors = {}
+    for made_from, concepts in sources.items():
+        place = folder / f"vectors-{made_from.replace(',', '-')}"
+        if not (place / VECTORS_FILE).is_file():
+            extract(model, tokenizer, concepts, progress=progress).save_pretrained(place)
+        kept = EmotionVectors.from_pretrained(place)  # also new ones, so that they are the same to the digit next time
+        if (kept.base_model, kept.extraction.get("concepts_digest")) != (base_model_of(model), concepts.digest):
+            raise InputError(
+                f"{place} holds vectors of another model, or of other texts than {concepts.name}.",
+                "Name another folder, or move them away.",
+            )
+        vectors[made_from] = kept
+    return vectors
 
 
 def with_quick_doses(

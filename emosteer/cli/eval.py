@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emosteer.cli import printing
+from emosteer.cli.loading import loading
 from emosteer.cli.options import (
     CardOption,
     JsonOption,
@@ -59,6 +60,9 @@ def eval_steering(
         typer.Option(help="One that comes with emosteer, or a text-classification model; may be given many times."),
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of finished batches; OUTPUT/cache by default.")] = None,
+    languages: Annotated[
+        str | None, typer.Option(help="Measure what crosses languages instead: as en,zh.", show_default=False)
+    ] = None,
     card: CardOption = False,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
@@ -73,7 +77,28 @@ def eval_steering(
 
     Writes steering.json and the figures. With --card, the folder of the vectors gets both, their file a summary under
     `measured`, and their card is written anew from it; the directions stay as they are, byte for byte.
+
+    With --languages, vectors are extracted from the concept set of each language and of all together, into folders
+    under OUTPUT, and each of these sets steers prompts in each language, at strength 1 by the recipes natural and
+    asked_and_steered. Writes languages.json and its figure.
     """
+    if languages is not None:
+        lone = {"--vectors": vectors, "--card": card, "--full": full, "--language": language, "--strengths": strengths}
+        _refuse_beside_languages(lone | {"--others": others, "--tasks": tasks, "--seeds": seeds})
+        _eval_languages(
+            output,
+            model,
+            languages=[*dict.fromkeys(parse_names(languages) or ())],
+            emotions=parse_names(emotions),
+            n_prompts=n_prompts,
+            ways=ways,
+            judge=judge,
+            cache=cache,
+            seed=seed,
+            as_json=as_json,
+        )
+        return
+
     from emosteer._util.atomic import require_writable
     from emosteer._util.layout import FIGURES_OF
     from emosteer._util.own_files import require_own
@@ -94,7 +119,7 @@ def eval_steering(
     if strengths is not None:
         grid["strengths"] = parse_strengths(strengths)
     steered, answers = steered_model(model, vectors), cache or output / "cache"
-    possible, named = possible_ways(steered), parse_names(emotions)
+    possible, named = possible_ways(steered.tokenizer), parse_names(emotions)
     measured = _ways(possible, ways) if ways else default_ways(steered)
     with interruptible(f"Finished answers are kept in {answers}; the same command goes on from there."):
         same: dict[str, Any] = {"ways": measured, "emotions": named, "language": language, "cache": answers}
@@ -176,6 +201,76 @@ def eval_alignment(
     files = write_report(report, output)
     if folder:
         put(folder, [Record.load(output / JSON)])
+    if as_json:
+        print_json(report.to_dict())
+        return
+    _print(tables(report), notes(report), files)
+
+
+def _refuse_beside_languages(given: Mapping[str, object]) -> None:
+    """Refuse the options that say something else than --languages does.
+
+    Raises:
+        InputError: One of them is given.
+    """
+    why = {
+        "--vectors": "vectors are extracted from each language",
+        "--card": "the results are of several sets of vectors, and no card is of all",
+        "--language": "the prompts are in all of them",
+        "--tasks": "tasks are counted for one set of vectors",
+    }
+    for option, value in given.items():
+        if value:
+            reason = why.get(option, "every prompt is answered once, at strength 1, for each basic emotion")
+            raise InputError(f"{option} cannot stand beside --languages: {reason}.", "Leave one of them out.")
+
+
+def _eval_languages(
+    output: Path,
+    model: str,
+    *,
+    languages: list[str],
+    emotions: list[str] | None,
+    n_prompts: int | None,
+    ways: str | None,
+    judge: list[str] | None,
+    cache: Path | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Extract vectors in each language, and measure what each set does to text in each of them."""
+    from emosteer._util.atomic import require_writable
+    from emosteer._util.layout import FIGURES_OF
+    from emosteer._util.own_files import require_own
+    from emosteer.calibration import extract_languages
+    from emosteer.eval.judges import named_judge
+    from emosteer.eval.steering.crossing import evaluate_languages, require_crossing
+    from emosteer.eval.steering.crossing_report import JSON, notes, tables, write_report
+    from emosteer.eval.steering.evaluation import possible_ways
+    from emosteer.models.loading import load_model
+
+    require_writable(output)  # before minutes of reading and answering
+    require_own(output, [JSON, *FIGURES_OF[JSON]])
+    require("eval", "matplotlib")
+    known = [named_judge(name) for name in judge] if judge else None
+    with loading(model):
+        parts = load_model(model)
+    require_crossing(languages, emotions, n_prompts, chat=bool(parts[1].chat_template))
+    measured = _ways(possible_ways(parts[1]), ways) if ways else None
+    answers = cache or output / "cache"
+    with interruptible(f"Vectors are kept in {output}, answers in {answers}; the same command goes on from there."):
+        vectors = extract_languages(*parts, languages, output)
+        report = evaluate_languages(
+            *parts,
+            vectors,
+            judges=known,
+            emotions=emotions,
+            ways=measured,
+            n_prompts=n_prompts,
+            seed=seed,
+            cache=answers,
+        )
+    files = write_report(report, output)
     if as_json:
         print_json(report.to_dict())
         return

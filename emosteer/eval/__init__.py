@@ -5,17 +5,26 @@ from emosteer.eval.fluency import nats_per_token
 from emosteer.eval.judges import ClassifierJudge, EmbeddingJudge
 from emosteer.eval.norms import Norms, load_category_norms, load_norms
 from emosteer.eval.prompts import Prompt, load_bench, load_prompts
-from emosteer.eval.steering import SteeringReport, TaskReport, evaluate_steering, evaluate_tasks
+from emosteer.eval.steering import (
+    LanguagesReport,
+    SteeringReport,
+    TaskReport,
+    evaluate_languages,
+    evaluate_steering,
+    evaluate_tasks,
+)
 
 __all__ = [
     "AlignmentReport",
     "ClassifierJudge",
     "EmbeddingJudge",
+    "LanguagesReport",
     "Norms",
     "Prompt",
     "SteeringReport",
     "TaskReport",
     "evaluate_alignment",
+    "evaluate_languages",
     "evaluate_steering",
     "evaluate_tasks",
     "load_bench",

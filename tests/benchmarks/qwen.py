@@ -20,18 +20,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from transformers import AutoModelForCausalLM
 
 import emosteer
+from emosteer.calibration import extract_languages
 from emosteer.embedded import cache_dir
+from emosteer.eval import evaluate_languages
+from emosteer.eval.steering import crossing_report
 from emosteer.eval.steering.evaluation import default_ways, evaluate_steering
 from emosteer.eval.steering.kept import evaluate_tasks
 from emosteer.eval.steering.report import JSON, write_report
 from emosteer.models.loading import load_model
 from emosteer.reading.fit import fit_readout
 from emosteer.vectors.records import Record, put
-from tests.benchmarks.continuing import BASIC
-from tests.benchmarks.report import show
 
 MODEL_ID = "Qwen/Qwen2.5-Coder-1.5B-Instruct"
 SET = "qwen2.5-coder-1.5b-instruct-en-zh"
@@ -96,31 +98,12 @@ def steering(prompts: int, cache: Path) -> None:
 def languages(prompts: int, cache: Path) -> None:
     """English, Chinese and joint vectors, each on prompts of each language: what crosses, for every basic emotion."""
     model, tokenizer = load()
-    rows = []
-    for made_from in ("en", "zh", "en,zh"):
-        folder = cache.parent / f"vectors-{made_from.replace(',', '-')}"
-        if not folder.is_dir():
-            emosteer.extract(model, tokenizer, emosteer.ConceptSet.load(made_from)).save_pretrained(folder)
-        steered = emosteer.SteeredModel(model, tokenizer, emosteer.EmotionVectors.from_pretrained(folder))
-        for spoken in ("en", "zh"):
-            report = evaluate_steering(
-                steered,
-                ways={"natural": {"recipe": "natural"}, "asked_and_steered": {"recipe": "asked_and_steered"}},
-                emotions=BASIC,
-                strengths=(1.0,),
-                language=spoken,
-                n_prompts=prompts,
-                controls=False,
-                max_new_tokens=40,
-                cache=cache,
-            )
-            for cell in report.cells:
-                for judge, judged in cell.judged.items():
-                    if (hit := judged.get("hit")) is not None:
-                        about = {"vectors": made_from, "prompts": spoken, "way": cell.way or "plain", "judge": judge}
-                        rows.append({**about, "emotion": cell.emotion or "mean", "n": cell.n, "hit": hit.value})
-                        rows[-1]["interval"] = (hit.low, hit.high)
-    show("Languages", rows)
+    made = extract_languages(model, tokenizer, ("en", "zh"), cache.parent)
+    report = evaluate_languages(model, tokenizer, made, n_prompts=prompts, max_new_tokens=40, cache=cache)
+    for table in crossing_report.tables(report):
+        Console().print(table)
+    files = crossing_report.write_report(report, cache.parent / "report-languages")
+    print(f"Written: {', '.join(map(str, files.values()))}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from emosteer.eval.steering.summaries import confusion, family_confusion, kinds_
 from emosteer.steering.recipes import RECIPES, recipe_of
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from emosteer.model import SteeredModel
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -34,19 +36,29 @@ PLAIN = 4
 WAYS: Ways = {"additive": {}, **{name: {"recipe": name} for name in RECIPES}}
 """Ways of steering that have a name; the dose in the file is that of the first."""
 
-__all__ = ["FULL", "STRENGTHS", "WAYS", "default_ways", "evaluate_steering", "possible_ways"]
+__all__ = [
+    "FULL",
+    "PLAIN",
+    "PROMPTS",
+    "STRENGTHS",
+    "WAYS",
+    "check_grid",
+    "default_ways",
+    "evaluate_steering",
+    "possible_ways",
+]
 
 
-def possible_ways(steered: SteeredModel) -> Ways:
+def possible_ways(tokenizer: PreTrainedTokenizerBase) -> Ways:
     """Return those of `WAYS` that a model can be steered with: one without a chat template cannot be asked."""
-    return {name: how for name, how in WAYS.items() if steered.tokenizer.chat_template or not asks(how)}
+    return {name: how for name, how in WAYS.items() if tokenizer.chat_template or not asks(how)}
 
 
 def default_ways(steered: SteeredModel) -> Ways:
     """Return those that take no drafts, which would take several times as long."""
     recipes = {name: recipe_of(how.get("recipe"), carried=False) for name, how in WAYS.items()}
     slow = [name for name, recipe in recipes.items() if recipe and recipe.drafts > 1]
-    return {name: how for name, how in possible_ways(steered).items() if name not in slow}
+    return {name: how for name, how in possible_ways(steered.tokenizer).items() if name not in slow}
 
 
 def evaluate_steering(
@@ -117,7 +129,7 @@ def evaluate_steering(
     usual = usual_prompts("held_out", language, chat=bool(steered.tokenizer.chat_template)) if prompts is None else ()
     held_out = tuple(dict.fromkeys(map(as_prompt, prompts or usual)))
     n_asked = min(PROMPTS, len(held_out)) if n_prompts is None else n_prompts
-    _check(judges, emotions, ways, levels, held_out, n_asked, n_others, seeds)
+    check_grid(judges, emotions, ways, levels, held_out, n_asked, n_others, seeds)
     judges, left_out = judges_of(language, judges)
 
     core = tuple(name for name in emotions if name in BASIC) or emotions
@@ -171,7 +183,7 @@ def evaluate_steering(
     )
 
 
-def _check(
+def check_grid(
     judges: Sequence[Judge] | None,
     emotions: Sequence[str],
     ways: Ways,
@@ -181,6 +193,11 @@ def _check(
     n_others: int | None,
     seeds: int,
 ) -> None:
+    """Check that there is something to measure, and to measure it with.
+
+    Raises:
+        InputError: As for `evaluate_steering`.
+    """
     for name, values in (("judge", judges), ("emotion", emotions), ("way of steering", ways), ("prompt", prompts)):
         if values is not None and not values:
             raise InputError(f"There is no {name} to measure with.", "Give at least one.")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 JSON = "steering.json"
 
-__all__ = ["JSON", "notes", "tables", "write_report"]
+__all__ = ["JSON", "bare_table", "notes", "tables", "value", "write_report"]
 
 
 def write_report(report: SteeringReport, folder: Path) -> dict[str, Path]:
@@ -104,11 +104,11 @@ def _others(report: SteeringReport, way: WaySummary) -> Table:
     """Return how often the emotions that are not basic are heard by rank and by family."""
     judges, scores = report.about["judges"], ("top_1", "top_3", "family")
     heads = [f"{score.replace('_', ' ')}\n{judge}" for judge in judges for score in scores]
-    table = _bare(["emotion", *heads, "n"], f"{way.way}, strength {way.strength:g}: emotions that are not basic")
+    table = bare_table(["emotion", *heads, "n"], f"{way.way}, strength {way.strength:g}: emotions that are not basic")
     for emotion in _not_basic(report):
         if result := report.cell(way.way, emotion, way.strength):
             heard = [result.judged.get(judge, {}) for judge in judges]
-            table.add_row(emotion, *(_value(of.get(score)) for of in heard for score in scores), str(result.n))
+            table.add_row(emotion, *(value(of.get(score)) for of in heard for score in scores), str(result.n))
     return table
 
 
@@ -116,10 +116,10 @@ def _kinds(report: SteeringReport) -> Table:
     """Return what each way does on each kind of prompts."""
     judges = report.about["judges"]
     heads = ["way and kind", *(f"hit rate\n{judge}" for judge in judges), "cost", "cost\nasked", "topic", "n"]
-    table = _bare(heads, "Kinds of prompts, mean of the basic emotions at full strength")
+    table = bare_table(heads, "Kinds of prompts, mean of the basic emotions at full strength")
     for kind in report.kinds:
-        hits = [_value(kind.judged.get(judge, {}).get("hit")) for judge in judges]
-        costs = [_value(kind.text.get(score)) for score in ("cost", "cost_asked", "topic")]
+        hits = [value(kind.judged.get(judge, {}).get("hit")) for judge in judges]
+        costs = [value(kind.text.get(score)) for score in ("cost", "cost_asked", "topic")]
         table.add_row(f"{kind.way} {kind.kind}", *hits, *costs, str(kind.n))
     return table
 
@@ -136,10 +136,10 @@ def _reading(report: SteeringReport) -> Table:
         "coarse": "coarse",
         "coarse_change": "change",
     }
-    table = _bare(["way or control", *heads.values(), "n"], "How answers read, mean of the basic emotions")
+    table = bare_table(["way or control", *heads.values(), "n"], "How answers read, mean of the basic emotions")
     for cell in report.cells:
         if cell.emotion is None and cell.strength in (0.0, report.about["strengths"][-1]):
-            table.add_row(_name(cell), *(_value(cell.text.get(score)) for score in heads), str(cell.n))
+            table.add_row(_name(cell), *(value(cell.text.get(score)) for score in heads), str(cell.n))
     return table
 
 
@@ -149,7 +149,7 @@ def _tasks(report: SteeringReport) -> list[Table]:
         return []
     kinds = list(report.tasks.results[0].kinds)
     title = f"Tasks solved at strength {report.tasks.about['strength']:g}"
-    table = _bare(["way and emotion", "right", "of plain", *kinds, "n"], title)
+    table = bare_table(["way and emotion", "right", "of plain", *kinds, "n"], title)
     for result in report.tasks.results:
         name = f"{result.way or 'unsteered'} {result.emotion or ''}".strip()
         kept = "–" if result.kept is None else str(result.kept)
@@ -167,10 +167,10 @@ def _name(cell: CellResult) -> str:
 
 def _table(first: str, report: SteeringReport, title: str) -> Table:
     judged = [f"{figure}\n{judge}" for figure in ("hit rate", "p") for judge in report.about["judges"]]
-    return _bare([first, *judged, "cost", "loops", "topic", "n"], title)
+    return bare_table([first, *judged, "cost", "loops", "topic", "n"], title)
 
 
-def _bare(heads: Sequence[str], title: str) -> Table:
+def bare_table(heads: Sequence[str], title: str) -> Table:
     """Return a table without rows, narrow, so that a usual terminal holds one judge."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -182,10 +182,11 @@ def _row(report: SteeringReport, cell: CellResult) -> list[str]:
     """Return the cells of a row: hit rate and cost with their intervals, the others without."""
     judged = [cell.judged.get(judge, {}) for judge in report.about["judges"]]
     hits = [str(scores.get("hit", "–")) for scores in judged]
-    probabilities = [_value(scores.get("probability")) for scores in judged]
+    probabilities = [value(scores.get("probability")) for scores in judged]
     cost = str(cell.text.get("cost", "–"))
-    return [*hits, *probabilities, cost, _value(cell.text.get("loops")), _value(cell.text.get("topic")), str(cell.n)]
+    return [*hits, *probabilities, cost, value(cell.text.get("loops")), value(cell.text.get("topic")), str(cell.n)]
 
 
-def _value(estimate: Estimate | None) -> str:
+def value(estimate: Estimate | None) -> str:
+    """Return an estimate without its interval, or a dash."""
     return "–" if estimate is None else f"{estimate.value:.2f}"
