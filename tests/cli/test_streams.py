@@ -14,7 +14,7 @@ from rich.console import Console
 
 import emosteer
 from emosteer.cli import printing, streams
-from tests.conftest import small_concepts, tiny_model, tiny_tokenizer
+from tests.conftest import small_concepts, tiny_config, tiny_model, tiny_tokenizer
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
 TEXT = "so schön — 気分 🙂"
@@ -90,7 +90,7 @@ def test_streams_that_are_closed_are_opened_and_nobody_reads_the_output(monkeypa
 def folder(tmp_path_factory) -> Path:
     """A model, vectors and a concept set, all tiny."""
     root = tmp_path_factory.mktemp("streams")
-    model, tokenizer = tiny_model(), tiny_tokenizer()
+    model, tokenizer = tiny_model(tiny_config(max_position_embeddings=1024)), tiny_tokenizer()
     for part in (model, tokenizer):
         part.save_pretrained(root / "model")
     emosteer.extract(model, tokenizer, small_concepts(), progress=False).save_pretrained(root / "vectors")
