@@ -71,9 +71,9 @@ def eval_steering(
 
     By default each basic emotion is asked for at strengths 0, .25, .5, .75 and 1 on 24 held-out prompts of six kinds,
     the other emotions that a judge knows on 6, the rest at 1 only; the controls at 1 on 12. Each of this by plain
-    addition and by every recipe: with the embedded model about 5,000 answers of 32 tokens. Interrupted and started
-    again, it goes on where it was. The judges that come with emosteer know English and Chinese; for another language,
-    name one with --judge.
+    addition and by every recipe of one draft: with the embedded model about 5,000 answers of 32 tokens. Interrupted and
+    started again, it goes on where it was. The judges that come with emosteer know English and Chinese; for another
+    language, name one with --judge.
 
     Writes steering.json and the figures. With --card, the folder of the vectors gets both, their file a summary under
     `measured`, and their card is written anew from it; the directions stay as they are, byte for byte.

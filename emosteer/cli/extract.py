@@ -58,7 +58,7 @@ def extract(
 ) -> None:
     """Build emotion vectors for a model from a concept set, with doses.
 
-    A quick calibration takes seconds: strength 1.0 of every emotion then moves the model equally far. The same concept
+    By a quick calibration, strength 1.0 of every emotion moves the model equally far. The same concept
     set, calibration and measurements give the same files, byte for byte.
     """
     from emosteer.calibration import CALIBRATION_FILE

@@ -1,7 +1,7 @@
 """Drafts: of several answers that are drawn at once, the one in which the readout hears the tone most.
 
-Choosing costs next to nothing in fluency, since every draft is what the model would say: the best of n is at most log n
-nats an answer away from a single one. It costs n answers instead of one, made as one batch, and a pass that reads them.
+Every draft is what the model would say, though the one chosen is often among the less usual. It costs n answers instead
+of one, made as one batch, and a pass that reads them.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ emosteer's cache. Vectors are made from the English and the Chinese concept set 
 prompts of both languages. Everything goes on where it was interrupted, but for the reading of texts.
 
     make vectors-qwen     # extract, with a quick calibration, into vectors/: about 15 minutes on two cores
-    make bench-qwen       # what tones do and cost, into the same folder; OPTIONS="--prompts 12" for fewer
+    make bench-qwen       # what tones do and cost, and what crosses languages
     PYTHONPATH=.venv/qwen python -m tests.benchmarks.qwen {vectors,steering,languages} [--prompts 24]
 """
 
@@ -85,7 +85,7 @@ def vectors() -> None:
     made.save_pretrained(FOLDER, dtype="float16")
 
 
-def steering(prompts: int, cache: Path) -> None:
+def steering(cache: Path) -> None:
     """Measure the tones on held-out English prompts and tasks, and put the report beside the vectors."""
     steered = emosteer.SteeredModel(*load(), emosteer.EmotionVectors.from_pretrained(FOLDER))
     ways = default_ways(steered)
@@ -114,5 +114,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     if options.part == "vectors":
         vectors()
+    elif options.part == "steering":
+        steering(options.cache)
     else:
-        {"steering": steering, "languages": languages}[options.part](options.prompts, options.cache)
+        languages(options.prompts, options.cache)

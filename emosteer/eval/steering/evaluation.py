@@ -92,8 +92,7 @@ def evaluate_steering(
         judges: Judges of the emotion; by default those that come with emosteer and know the language. A judge that does
             not know the language of the prompts is left out, with a warning; without any there are no hit rates.
         emotions: Emotions to measure; all of the vectors by default.
-        ways: Name of a way of steering → options for `SteeredModel.generate`; by default plain addition and every
-            recipe that the model can be steered with.
+        ways: Name of a way of steering → options for `SteeredModel.generate`; those of `default_ways` by default.
         strengths: Strengths in calibrated doses; 0 is always measured. The summary is of the highest.
         prompts: Prompts; by default the held-out bench, in a language that has none the held-out questions, for a base
             model the held-out openings.
