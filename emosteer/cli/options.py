@@ -13,7 +13,7 @@ from emosteer._util import strict_json
 from emosteer._util.text import checked, recovered
 from emosteer.cli.loading import loading
 from emosteer.errors import InputError
-from emosteer.models.loading import EMBEDDED
+from emosteer.vectors.shipped import SETS, shipped_folder
 
 if TYPE_CHECKING:
     from emosteer.model import SteeredModel
@@ -196,12 +196,12 @@ def require_folder(folder: Path, records: Sequence[str] = (), *, kept: bool = Fa
 
 
 def require_vectors(model: str, vectors: str | None) -> None:
-    """Check that vectors are named for any model but the embedded one, which has some of its own.
+    """Check that vectors are named, or come with emosteer for this model.
 
     Raises:
         InputError: They are not.
     """
-    if vectors is None and model != EMBEDDED:
+    if vectors is None and model not in SETS:
         raise InputError(
             f"Which vectors for {model}?",
             f"Name them with --vectors, or build them: emosteer extract --model {model} --output my-vectors",
@@ -209,7 +209,7 @@ def require_vectors(model: str, vectors: str | None) -> None:
 
 
 def steered_model(model: str, vectors: str | None) -> SteeredModel:
-    """Load a model with its vectors, by default the embedded model with the shipped ones.
+    """Load a model with its vectors, by default those that come with emosteer for it.
 
     Raises:
         InputError: The model has no vectors, or cannot be loaded.
@@ -217,10 +217,10 @@ def steered_model(model: str, vectors: str | None) -> SteeredModel:
     """
     from emosteer.model import SteeredModel
     from emosteer.models.loading import load_model
-    from emosteer.vectors.shipped import shipped_folder
 
     require_vectors(model, vectors)
-    loaded = emosteer.EmotionVectors.from_pretrained(vectors or shipped_folder())  # before minutes of loading a model
+    folder = vectors or shipped_folder(SETS[model])
+    loaded = emosteer.EmotionVectors.from_pretrained(folder)  # before minutes of loading a model
     with loading(model):
         parts = load_model(model)
     return SteeredModel(*parts, loaded)
@@ -231,7 +231,7 @@ def steered_or_extracted(model: str, vectors: str | None, languages: Sequence[st
     from emosteer.model import SteeredModel
     from emosteer.models.loading import load_model
 
-    if vectors is not None or model == EMBEDDED:
+    if vectors is not None or model in SETS:
         return steered_model(model, vectors)
     concepts = emosteer.ConceptSet.load(",".join(dict.fromkeys(languages)))
     with loading(model):

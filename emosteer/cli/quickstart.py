@@ -21,7 +21,7 @@ from emosteer.cli.options import JsonOption, ModelOption, SeedOption, TokensOpti
 from emosteer.cli.printing import print_json, printable, shown
 from emosteer.embedded import MODEL_ID
 from emosteer.models.loading import EMBEDDED
-from emosteer.vectors.shipped import shipped_folder
+from emosteer.vectors.shipped import SETS, shipped_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -69,13 +69,14 @@ def quickstart(
 ) -> None:
     """Ask the small embedded model one question and read its answer plainly and in five tones.
 
-    With --model, a larger one answers; its vectors are built the first time, and kept in emosteer's cache.
+    With --model, a larger one answers, such as Qwen/Qwen2.5-Coder-1.5B-Instruct, whose vectors come with emosteer.
+    Those of any other are built the first time, and kept in emosteer's cache.
     """
     from emosteer.model import SteeredModel
     from emosteer.models.loading import load_model
     from emosteer.vectors.emotion_vectors import EmotionVectors
 
-    folder = shipped_folder() if model == EMBEDDED and not build else None
+    folder = shipped_folder(SETS[model]) if model in SETS and not build else None
     with loading(model):
         parts = load_model(model)
     if folder is None:

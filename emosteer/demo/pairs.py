@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from emosteer import ConceptSet
 from emosteer.embedded import MODEL_ID
 from emosteer.models.loading import EMBEDDED
-from emosteer.vectors.shipped import shipped_folder
+from emosteer.vectors.shipped import SETS, shipped_folder
 
 if TYPE_CHECKING:
     from emosteer import EmotionVectors
@@ -53,8 +53,8 @@ class Pair:
 
     Args:
         model: `"embedded"`, a Hub id, a folder or a GGUF file.
-        vectors: A folder, a `.safetensors` file or `user/name` on the Hub, or None for the shipped vectors. For vectors
-            from an upload, or built here, only a name.
+        vectors: A folder, a `.safetensors` file or `user/name` on the Hub, or None for the vectors that come with
+            emosteer. For vectors from an upload, or built here, only a name.
         digest: sha256 of an uploaded file.
         concepts: The texts from which the vectors are built here.
     """
@@ -66,7 +66,7 @@ class Pair:
 
     def source(self) -> str:
         """Return where the vectors are, or their name if they are only in memory."""
-        return self.vectors or str(shipped_folder())
+        return self.vectors or str(shipped_folder(SETS[self.model]))
 
     def place(self) -> str | None:
         """Return where the vectors can be read again, or None if they are only in memory."""
@@ -77,8 +77,9 @@ class Pair:
         if self.vectors is None:
             return (
                 "import emosteer\n"
-                "from emosteer.vectors.shipped import shipped_folder\n\n"
-                f"steered = emosteer.SteeredModel.from_pretrained({self.model!r}, vectors=shipped_folder())\n"
+                "from emosteer.vectors.shipped import SETS, shipped_folder\n\n"
+                f"vectors = shipped_folder(SETS[{self.model!r}])\n"
+                f"steered = emosteer.SteeredModel.from_pretrained({self.model!r}, vectors=vectors)\n"
             )
         if self.concepts is None:
             return (

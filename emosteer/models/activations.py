@@ -18,15 +18,16 @@ from emosteer.models.generation import context_length
 from emosteer.models.side_pass import side_pass
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["POOLINGS", "Activations", "Encoded", "Passage", "Progress", "collect", "encode"]
+__all__ = ["POOLINGS", "Activations", "Encoded", "Passage", "Progress", "collect", "encode", "sinks"]
 
 Pooling = Callable[["Tensor", "Tensor"], "Tensor"]
 Progress = Callable[[int, int], None]
 """Called with the number of texts read and their total; an exception that it raises ends the reading."""
+SINK = 10.0
+"""Times the median norm of a text; a token beyond outweighs the rest, as attention sinks do (20 to 190 times)."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,14 @@ def last(hidden: Tensor, content: Tensor) -> Tensor:
     return hidden[torch.arange(len(hidden), device=hidden.device), (content * positions).argmax(1)]
 
 
+def sinks(lengths: Tensor, content: Tensor) -> Tensor:
+    """Return where tokens are attention sinks by their norm, of the norms and the content: `[batch, tokens]` each."""
+    import torch
+
+    usual = lengths.masked_fill(content == 0, torch.nan).nanmedian(1, keepdim=True).values
+    return lengths > SINK * usual
+
+
 POOLINGS: dict[str, Pooling] = {"mean": mean, "last": last}
 """Poolings by name, each a function `(hidden, content) -> pooled`."""
 
@@ -93,8 +102,10 @@ def collect(
     """Read texts with the plain model, in evaluation mode, and pool the residual stream after each block.
 
     Content tokens are those of the text itself, without special tokens and without the first of the sequence, which is
-    an attention sink of exceptional norm. Texts are batched by length and pooled while the model runs, so memory grows
-    with the number of texts and layers, not with the length of the texts.
+    an attention sink of exceptional norm. Some models have more sinks, such as a first token that is repeated or the
+    word after an opening quotation mark. Each would outweigh the rest of its text, so a token with more than `SINK`
+    times the median norm of its text does not count either. Texts are batched by length and pooled while the model
+    runs, so memory grows with the number of texts and layers, not with the length of the texts.
 
     Args:
         model: Any causal language model of transformers, on any device, in any dtype.
@@ -231,19 +242,17 @@ def _pooled(
 
     columns = {layer: [column for column, other in enumerate(layers) if other == layer] for layer in layers}
     indices = torch.tensor(rows, dtype=torch.long, device="cpu")
-    on_device: dict[torch.device, Tensor] = {}
     reader = threading.get_ident()
 
     def read(layer: int, block: nn.Module, _args: Any, output: Any) -> None:
         if threading.get_ident() != reader:  # another thread is running the same model
             return
         hidden = hidden_of(output, block)
-        if hidden.device not in on_device:
-            on_device[hidden.device] = content.to(hidden.device)
-        weights = on_device[hidden.device]
         values = hidden.float()
-        pooled = pool(values, weights).cpu()
-        mean_norm = ((values.norm(dim=-1) * weights).sum(1) / weights.sum(1)).cpu()
+        lengths = values.norm(dim=-1).cpu()
+        weights = content * ~sinks(lengths, content)
+        pooled = pool(values, weights.to(values.device)).cpu()
+        mean_norm = (lengths * weights).sum(1) / weights.sum(1)
         for column in columns[layer]:
             states[indices, column] = pooled
             norms[indices, column] = mean_norm

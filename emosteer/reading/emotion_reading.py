@@ -33,8 +33,8 @@ class EmotionReading:
     Args:
         tokens: The text of each token; joined they are the text. If several tokens form a character together, such as
             an emoji, the first has its text and the others have "".
-        token_scores: Emotion → score of each token, in standard deviations of neutral text; NaN for the first token of
-            a sequence, the attention sink, and for control tokens.
+        token_scores: Emotion → score of each token, in standard deviations of neutral text; NaN for attention sinks,
+            of which the first token of a sequence is always one, and for control tokens.
         scores: Emotion → mean over tokens.
         uncertainty: Emotion → standard error of that mean, corrected for the autocorrelation of neighbouring tokens.
         valence: On the scale of human ratings, from −1 to 1, 0 being neutral text; None if the emotions have no
@@ -87,18 +87,19 @@ def read(
         InputError: The text is empty, a single token, or longer than the model's context.
     """
     ids, inside, content = encode(tokenizer, text, model, "The text")
-    scores = token_scores(readout, model, ids)[inside]
-    return reading_of(readout, tokenizer, [ids[i] for i in inside], scores, [i in set(content) for i in inside])
+    scores = token_scores(readout, model, ids)
+    counted = {i for i in content if scores[i].isfinite().all()} or {*content}
+    return reading_of(readout, tokenizer, [ids[i] for i in inside], scores[inside], [i in counted for i in inside])
 
 
 def token_scores(readout: Readout, model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
-    """Return the scores `[tokens, columns]` of one sequence of token ids, in one forward pass."""
+    """Return the scores `[tokens, columns]` of one sequence of token ids, in one forward pass; NaN for its sinks."""
     import torch
 
     read = torch.tensor([ids], dtype=torch.long, device=input_device(model))
     with side_pass(model), Trace(readout, model) as trace, torch.inference_mode():
         decoder(model)(input_ids=read, use_cache=False)
-    return trace.scores[0]
+    return trace.scores[0].masked_fill(trace.sinks[0].unsqueeze(-1), torch.nan)
 
 
 def reading_of(

@@ -89,6 +89,7 @@ def _with_error_model(
         token_scores(readout, model, encode(tokenizer, text, model, "The text").ids)[1:]
         for text in neutral[:CALIBRATION_TEXTS]
     ]
+    texts = [text[text.isfinite().all(1)] for text in texts]  # without further sinks
     tokens = torch.cat(texts)
     spread = tokens.std(0)
     means = torch.stack([text.mean(0) for text in texts])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from emosteer.errors import InputError
 from emosteer.layers import decoder_layers, hidden_of
 from emosteer.models import compile_stance
+from emosteer.models.activations import sinks
 from emosteer.models.presence import Presence, present, suspended
 from emosteer.vectors.types import Readout
 
@@ -46,6 +47,7 @@ class Trace:
         self._readout, self._model = readout, model
         self._handles: list[RemovableHandle] = []
         self._passes: list[Tensor] = []
+        self._sinks: list[Tensor] = []
         self._weights: dict[tuple[int, Any], Tensor] = {}
         self._presence = Presence(self, "monitor")
 
@@ -89,6 +91,14 @@ class Trace:
         empty = torch.empty(1, 0, len(self._readout.bias), dtype=torch.float32, device="cpu")
         return torch.cat([scores.cpu() for scores in passes], 1) if passes else empty
 
+    @property
+    def sinks(self) -> Tensor:
+        """Where the last pass had attention sinks in any of the layers: `[rows, tokens]`, on the CPU."""
+        import torch
+
+        shape = self._passes[-1].shape[:2]
+        return torch.stack([*self._sinks, torch.zeros(shape, dtype=torch.bool, device="cpu")]).any(0)
+
     def _read(self, layer: int, first: bool, module: nn.Module, args: Any, output: Any) -> None:
         traces = [owner for owner in present() if isinstance(owner, Trace) and owner._model is self._model]
         if not traces or traces[-1] is not self:
@@ -97,8 +107,12 @@ class Trace:
         key = layer, hidden.device
         if key not in self._weights:
             self._weights[key] = self._readout.weights[layer].to(hidden.device)
-        share = hidden.detach().float() @ self._weights[key]
+        values = hidden.detach().float()
+        share = values @ self._weights[key]
         if first:
             self._passes.append(share + self._readout.bias.to(share.device))
+            self._sinks.clear()
         else:
             self._passes[-1] += share.to(self._passes[-1].device)
+        if values.shape[1] > 1:  # a token alone, while a model generates, has nothing to be compared with
+            self._sinks.append(sinks(lengths := values.norm(dim=-1), lengths).cpu())

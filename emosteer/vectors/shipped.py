@@ -13,9 +13,12 @@ from emosteer.errors import InputError
 EMBEDDED_SET = "smollm2-135m-instruct-en"
 """The set made for the embedded model."""
 
+SETS = {"embedded": EMBEDDED_SET, "Qwen/Qwen2.5-Coder-1.5B-Instruct": "qwen2.5-coder-1.5b-instruct-en-zh"}
+"""Name of a model, as it is loaded by → the set made for it."""
+
 _PACKAGE = Path(__file__).parent.parent
 
-__all__ = ["EMBEDDED_SET", "shipped_folder"]
+__all__ = ["EMBEDDED_SET", "SETS", "shipped_folder"]
 
 
 def shipped_folder(name: str = EMBEDDED_SET) -> Path:

@@ -276,7 +276,7 @@ def small_quickstart(monkeypatch, tmp_path):
     monkeypatch.setattr(embedded, "load", lambda dtype=None: (model, tiny_tokenizer()))
     monkeypatch.setenv("EMOSTEER_CACHE", str(tmp_path / "cache"))
     emosteer.EmotionVectors.random(model, list(quickstart.TONES), seed=1).save_pretrained(tmp_path / "shipped")
-    monkeypatch.setattr(quickstart, "shipped_folder", lambda: tmp_path / "shipped")
+    monkeypatch.setattr(quickstart, "shipped_folder", lambda _: tmp_path / "shipped")
     return tmp_path / "cache"
 
 

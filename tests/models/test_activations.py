@@ -175,20 +175,41 @@ def test_special_tokens_inside_a_text_do_not_count(tokenizer):
     assert_close(found.norms[0], hidden.norm(dim=-1).mean(-1), rtol=1e-4, atol=0)
 
 
-def test_the_sink_does_not_count_however_large_it_is(tokenizer):
+def blown_up(rows: slice, tokens: list[int]):
+    """A tiny model in which some tokens get an exceptional norm in the last block, as sinks of real models do."""
     model = tiny_model()
-    texts = ["Qabc", "Q hello there"]
-    ids = tokenizer(texts[0]).input_ids
 
     def blow_up(_module, _args, output):
-        output[:, 0] = 1e6  # as real models do from some block on
+        output[rows, tokens] += 1e4
         return output
 
-    model.model.layers[-1].register_forward_hook(blow_up)
-    found = collect(model, tokenizer, texts, layers=[3])
+    model.model.layers[-1].mlp.register_forward_hook(blow_up)
+    return model
+
+
+def test_the_sink_does_not_count_however_large_it_is(tokenizer):
+    texts = ["Qabc", "Q hello there"]
+    found = collect(blown_up(slice(None), [0]), tokenizer, texts, layers=[3])
     assert float(found.norms.max()) < 1e3
-    hidden = read_alone(model, "model.layers", ids)[3, 1:]
+    hidden = read_alone(tiny_model(), "model.layers", tokenizer(texts[0]).input_ids)[3, 1:]
     assert_close(found.states[0, 0], hidden.mean(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+@pytest.mark.parametrize(("text", "sinks"), [("QQQ hello", [0, 1, 2]), ("Q hello", [0, 1]), ("Q hello", [0, 6])])
+def test_further_sinks_do_not_count_at_the_layers_where_they_are(text, sinks, pooling, tokenizer):
+    found = collect(blown_up(slice(1), sinks), tokenizer, [text, "A do"], layers=[2, 3], pooling=pooling)
+    hidden = read_alone(tiny_model(), "model.layers", tokenizer(text).input_ids)
+    for column, layer in enumerate((2, 3)):
+        counted = [i for i in range(1, len(text)) if layer == 2 or i not in sinks]
+        wanted = hidden[layer, counted].mean(0) if pooling == "mean" else hidden[layer, counted[-1]]
+        assert_close(found.states[0, column], wanted, rtol=1e-4, atol=1e-5)
+        assert_close(found.norms[0, column], hidden[layer, counted].norm(dim=-1).mean(), rtol=1e-4, atol=0)
+
+
+def test_a_passage_that_is_only_a_sink_is_read_all_the_same(tokenizer):
+    found = collect(blown_up(slice(None), [0, 1]), tokenizer, [Passage("Qabc", 1, 2)], layers=[3])
+    assert float(found.norms) > 1e3
 
 
 # Passages.

@@ -131,6 +131,22 @@ def test_scores_equal_those_worked_out_by_hand(pair, readout, by_hand):
         assert len(reading.tokens) == len(ids)
 
 
+def test_further_sinks_do_not_count(pair, readout, by_hand):
+    text, blocks = "QQQ hello", pair[0].model.layers
+
+    def blow_up(_module, _args, output):
+        output[:, 1:3] += 1e4  # as real models do where a first token is repeated
+        return output
+
+    hook = blocks[max(readout.weights)].mlp.register_forward_hook(blow_up)
+    try:
+        reading = read(readout, *pair, text)
+    finally:
+        hook.remove()
+    assert [i for i, score in enumerate(reading.token_scores["joy"]) if np.isnan(score)] == [0, 1, 2]
+    np.testing.assert_allclose(column(reading), by_hand.scores(pair, ids_of(pair, text))[3:].mean(0), atol=2e-3)
+
+
 def test_neutral_texts_have_mean_0_and_deviation_1(pair, readout, by_hand):
     scores = np.stack([column(read(readout, *pair, text))[:4] for text in by_hand.neutral])
     np.testing.assert_allclose(scores.mean(0), 0, atol=1e-3)

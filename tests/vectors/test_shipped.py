@@ -79,6 +79,6 @@ def test_what_emotion_is_read_with_is_what_would_be_fitted_now(shipped, embedded
     assert emosteer.SteeredModel(model, tokenizer, shipped).readout is shipped.readout
     text = tokenizer("I got the job! Then the lights went out and something breathed.")["input_ids"]
     torch.testing.assert_close(
-        token_scores(shipped.readout, model, text), token_scores(fitted, model, text), atol=1e-2, rtol=1e-3
+        token_scores(shipped.readout, model, text)[1:], token_scores(fitted, model, text)[1:], atol=1e-2, rtol=1e-3
     )
     torch.testing.assert_close(shipped.readout.inertia, fitted.inertia, atol=1e-2, rtol=1e-2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import emosteer
 from emosteer.errors import InputError
 from emosteer.vectors import shipped
 
@@ -19,5 +20,7 @@ def test_a_set_is_found_in_a_wheel_and_in_a_clone(parent, monkeypatch, tmp_path)
     assert shipped.shipped_folder("some-set") == folder
 
 
-def test_this_clone_has_the_set_of_the_embedded_model():
-    assert (shipped.shipped_folder() / "config.json").is_file()
+@pytest.mark.parametrize("model", shipped.SETS)
+def test_this_clone_has_the_sets_of_the_models_that_are_named(model):
+    vectors = emosteer.EmotionVectors.from_pretrained(shipped.shipped_folder(shipped.SETS[model]))
+    assert model in ("embedded", vectors.base_model.repo_id)
