@@ -178,7 +178,7 @@ vectors-qwen: install $(QWEN)
 bench-qwen: install $(QWEN)
 	PYTHONPATH=$(QWEN) $(BIN)/python -m tests.benchmarks.qwen steering $(OPTIONS)
 	PYTHONPATH=$(QWEN) $(BIN)/python -m tests.benchmarks.qwen drafts $(OPTIONS)
-	PYTHONPATH=$(QWEN) $(BIN)/python -m tests.benchmarks.qwen others $(OPTIONS)
+	PYTHONPATH=$(QWEN) $(BIN)/python -m tests.benchmarks.qwen strengths $(OPTIONS)
 	PYTHONPATH=$(QWEN) $(BIN)/python -m tests.benchmarks.qwen languages $(OPTIONS)
 
 # Twenty-two parts of a GGUF file, 1.1 GB.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,9 +59,8 @@ def plain_replies(steered: SteeredModel, prompts: Sequence[str | Prompt], *, tok
         InputError: A prompt cannot be used, or all answers are empty.
     """
     plain = {Cell(None, 0.0, control="unsteered"): [(prompt, 0) for prompt in prompts]}
-    answers = generate_cells(
-        steered, plain, ways={}, max_new_tokens=tokens, temperature=TEMPERATURE, seed=seed, progress=False
-    )
+    sampling: dict[str, Any] = {"max_new_tokens": tokens, "temperature": TEMPERATURE, "seed": seed}
+    answers = generate_cells(steered, plain, ways={}, scored=False, progress=False, **sampling)
     replies = [
         Reply(tuple(prompt_tokens(steered, as_prompt(one.prompt).message)), one.tokens) for one in answers if one.tokens
     ]

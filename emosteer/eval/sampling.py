@@ -99,7 +99,7 @@ class Answer:
         tokens: Generated token ids, up to the end of the sequence.
         text: The same as text.
         ended: Whether it ended before the limit.
-        nats: Nats per token under the plain model; None if it is empty.
+        nats: Nats per token under the plain model; None if it is empty, or if answers are not scored.
         nats_asked: Nats per token under the plain model that is asked for the tone; None if it is empty, if there is no
             tone, or if no way of steering asks.
     """
@@ -134,6 +134,7 @@ def generate_cells(
     temperature: float = 0.8,
     seed: int = 0,
     language: str = ENGLISH,
+    scored: bool = True,
     cache: Path | None = None,
     progress: bool | Meter = True,
 ) -> list[Answer]:
@@ -148,6 +149,7 @@ def generate_cells(
         temperature: Sampling temperature; 0 for the most probable answer.
         seed: Seed of sampling, random directions and shuffling.
         language: Language of the prompts, in which the control names an emotion.
+        scored: Whether the answers are scored, which takes about as long as giving them.
         cache: Folder that keeps finished batches. Those of a model whose weights lie elsewhere, such as on disk, are
             not kept, with a warning: it cannot be told from another.
         progress: Whether to show progress on standard error, as for `collect`; or the count that the answers are part
@@ -180,12 +182,12 @@ def generate_cells(
         for batch in batches:
             first = batch[0].cell
             options = without_asking(ways[first.way]) if first.way else {}
-            file = cache / f"{_digest(about, batch, options)}.json" if cache and about else None
+            file = cache / f"{_digest(about, batch, options, scored)}.json" if cache and about else None
             answers = _load(file, batch) if file else None
             kept = answers is not None
             if answers is None:
                 speaker = speakers[first.control == "random"]
-                answers = _answer(speaker, batch, options, sampling, _draw(batch, seed))
+                answers = _answer(speaker, batch, options, sampling, _draw(batch, seed), scored)
                 if file:
                     _save(file, answers)
             by_key.update({(answer.cell, answer.prompt, answer.seed): answer for answer in answers})
@@ -295,7 +297,12 @@ def _batches(rows: Iterator[_Row]) -> list[list[_Row]]:
 
 
 def _answer(
-    speaker: SteeredModel, batch: list[_Row], options: dict[str, Any], sampling: dict[str, Any], draw: int
+    speaker: SteeredModel,
+    batch: list[_Row],
+    options: dict[str, Any],
+    sampling: dict[str, Any],
+    draw: int,
+    scored: bool,
 ) -> list[Answer]:
     import torch
 
@@ -316,8 +323,11 @@ def _answer(
     stops = {stop} if isinstance(stop, int) else set(stop or ())
     ends = [next((i for i, token in enumerate(tokens) if token in stops), None) for tokens in output]
     replies = [tokens[:end] for tokens, end in zip(output, ends, strict=True)]
-    nats = nats_of_tokens(speaker, [row.plain for row in batch], replies)
-    again = [tokens if row.asked else [] for row, tokens in zip(batch, replies, strict=True)]
+    said, again = (
+        [tokens if scored and after else [] for tokens, after in zip(replies, afters, strict=True)]
+        for afters in ([row.plain for row in batch], [row.asked for row in batch])
+    )
+    nats = nats_of_tokens(speaker, [row.plain for row in batch], said)
     asked = nats_of_tokens(speaker, [row.asked or () for row in batch], again)
     texts = [str(tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in replies]
     return [
@@ -357,9 +367,9 @@ def _about(steered: SteeredModel, sampling: dict[str, Any], seed: int) -> dict[s
     }
 
 
-def _digest(about: dict[str, Any], batch: list[_Row], options: dict[str, Any]) -> str:
+def _digest(about: dict[str, Any], batch: list[_Row], options: dict[str, Any], scored: bool) -> str:
     meant = {**options, "recipe": _recipe(options)} if "recipe" in options else options
-    scored_after = [[row.plain, row.asked] for row in batch]
+    scored_after = [[row.plain, row.asked] for row in batch] if scored else []
     return digest_of([about, described(dict(sorted(meant.items()))), scored_after, *map(_described, batch)])[:32]
 
 

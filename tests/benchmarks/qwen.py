@@ -6,7 +6,7 @@ prompts of both languages. Everything goes on where it was interrupted, but for 
 
     make vectors-qwen     # extract, with a quick calibration, into vectors/: about 15 minutes on two cores
     make bench-qwen       # what tones do and cost, and what crosses languages
-    PYTHONPATH=.venv/qwen python -m tests.benchmarks.qwen {vectors,steering,drafts,others,languages}
+    PYTHONPATH=.venv/qwen python -m tests.benchmarks.qwen {vectors,steering,strengths,drafts,languages}
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import argparse
 import hashlib
 import importlib
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +33,7 @@ from emosteer.eval.steering import crossing_report
 from emosteer.eval.steering.evaluation import PROMPTS, WAYS, default_ways, evaluate_steering
 from emosteer.eval.steering.kept import evaluate_tasks
 from emosteer.eval.steering.report import JSON, tables, write_report
+from emosteer.eval.steering.results import SteeringReport
 from emosteer.layers import input_device
 from emosteer.models.loading import load_model
 from emosteer.reading.fit import fit_readout
@@ -105,59 +105,49 @@ def _unpack(folder: Path) -> None:
         unpacked.rename(folder)
 
 
-def vectors() -> None:
-    """Make the vectors, and save them in half precision."""
+def vectors(cache: Path) -> None:
+    """Make the vectors, and save them in half precision; a copy is for what crosses languages."""
     model, tokenizer = load()
     made = emosteer.extract(model, tokenizer, emosteer.ConceptSet.load("en,zh"))
     made = replace(made, readout=fit_readout(model, tokenizer, made))
-    made.save_pretrained(FOLDER, dtype="float16")
+    for folder in (FOLDER, cache.parent / "vectors-en-zh"):
+        made.save_pretrained(folder, dtype="float16")
 
 
-def steering(cache: Path, names: Sequence[str]) -> None:
-    """Measure the tones on held-out English prompts and tasks, and put the report beside the vectors."""
+def steering(cache: Path) -> None:
+    """Measure every way at strength 1.0 on held-out English prompts and tasks, and put it on the card."""
     steered = emosteer.SteeredModel(*load(), emosteer.EmotionVectors.from_pretrained(FOLDER))
-    ways = {name: WAYS[name] for name in names} if names else default_ways(steered)
-    report = evaluate_steering(steered, ways=ways, language="en", cache=cache)
-    if names:
-        return  # a part of the answers, for another process to find
-    tasks = evaluate_tasks(steered, ways=ways, language="en", cache=cache)
-    write_report(replace(report, tasks=tasks), cache.parent / "report-en")
+    ways = default_ways(steered)
+    report = evaluate_steering(steered, ways=ways, strengths=(1.0,), n_others=4, language="en", cache=cache)
+    words = {name: how for name, how in ways.items() if name != "additive"}
+    report = replace(report, tasks=evaluate_tasks(steered, ways=words, language="en", cache=cache))
+    _show(report, cache.parent / "report-en")
     put(FOLDER, [Record.load(cache.parent / "report-en" / JSON)])
 
 
+def strengths(cache: Path) -> None:
+    """Measure all emotions along the strength by the recipe that chats have, on enough prompts to mean something."""
+    steered = emosteer.SteeredModel(*load(), emosteer.EmotionVectors.from_pretrained(FOLDER))
+    report = evaluate_steering(
+        steered, ways={BEST: WAYS[BEST]}, n_others=20, controls=False, language="en", cache=cache
+    )
+    _show(report, cache.parent / "report-strengths")
+
+
 def drafts(cache: Path) -> None:
-    """Measure the basic emotions at strength 1.0 by the recipes that draw several drafts, beside those that do not."""
+    """Measure the basic emotions by the recipes that draw several drafts."""
     steered = emosteer.SteeredModel(*load(), emosteer.EmotionVectors.from_pretrained(FOLDER))
+    ways = {name: how for name, how in WAYS.items() if name == "asked" or name.endswith("best_of_4")}
     report = evaluate_steering(
-        steered,
-        emotions=BASIC,
-        ways={name: how for name, how in WAYS.items() if name != "additive"},
-        strengths=(1.0,),
-        n_prompts=PROMPTS,
-        language="en",
-        cache=cache,
+        steered, emotions=BASIC, ways=ways, strengths=(1.0,), controls=False, language="en", cache=cache
     )
-    for table in tables(report):
-        Console().print(table)
-    write_report(report, cache.parent / "report-drafts")
+    _show(report, cache.parent / "report-drafts")
 
 
-def others(cache: Path) -> None:
-    """Measure the emotions that are not basic on enough prompts to mean something."""
-    steered = emosteer.SteeredModel(*load(), emosteer.EmotionVectors.from_pretrained(FOLDER))
-    report = evaluate_steering(
-        steered,
-        emotions=[name for name in steered.vectors.emotions if name not in BASIC],
-        ways={BEST: WAYS[BEST]},
-        strengths=(1.0,),
-        n_prompts=PROMPTS,
-        controls=False,
-        language="en",
-        cache=cache,
-    )
+def _show(report: SteeringReport, folder: Path) -> None:
+    write_report(report, folder)
     for table in tables(report):
         Console().print(table)
-    write_report(report, cache.parent / "report-others")
 
 
 def languages(prompts: int, cache: Path) -> None:
@@ -173,18 +163,13 @@ def languages(prompts: int, cache: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=("vectors", "steering", "drafts", "others", "languages"))
-    parser.add_argument("--prompts", type=int, default=PROMPTS)
-    parser.add_argument("--ways", type=lambda names: names.split(","), default=[], help="answer only in these")
+    parser.add_argument("part", choices=("vectors", "steering", "strengths", "drafts", "languages"))
+    parser.add_argument("--prompts", type=int, default=PROMPTS, help="of each language")
     parser.add_argument("--cache", type=Path, default=cache_dir() / "benchmarks" / "qwen" / "answers")
     options = parser.parse_args()
     if options.part == "vectors":
-        vectors()
-    elif options.part == "steering":
-        steering(options.cache, options.ways)
-    elif options.part == "drafts":
-        drafts(options.cache)
-    elif options.part == "others":
-        others(options.cache)
-    else:
+        vectors(options.cache)
+    elif options.part == "languages":
         languages(options.prompts, options.cache)
+    else:
+        {"steering": steering, "strengths": strengths, "drafts": drafts}[options.part](options.cache)

@@ -98,7 +98,7 @@ def evaluate_tasks(
     plain = Cell(None, 0.0, control="unsteered")
     asked = [(task.prompt, 0) for task in tasks]
     cells = dict.fromkeys([plain, *(Cell(name, strength, way) for way in ways for name in emotions)], asked)
-    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": 0.0, "cache": cache}
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": 0.0, "scored": False, "cache": cache}
     answers = generate_cells(steered, cells, ways=ways, language=language, progress=progress, **options)
     by_cell: dict[Cell, list[bool]] = {}
     for answer, task in zip(answers, list(tasks) * len(cells), strict=True):
