@@ -14,7 +14,7 @@ VECTORS := vectors/smollm2-135m-instruct-en
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart demo docs screenshots test test-full test-browser test-torchao test-peers test-oldest test-llama-cpp test-wheel vectors calibration architectures fuzz mutants bench bench-demo bench-peers bench-gemma bench-qwen vectors-qwen bench-alignment bench-transfer clean
+.PHONY: install quickstart demo docs screenshots test test-full test-browser test-torchao test-peers test-oldest test-llama-cpp test-wheel vectors architectures fuzz mutants bench bench-demo bench-peers bench-gemma bench-qwen vectors-qwen bench-alignment bench-transfer clean
 
 install: $(INSTALLED)
 
@@ -112,15 +112,8 @@ test-wheel: install
 
 # One thread, so that the bytes are the same again; doses and results are those that were measured, which stand there.
 vectors: install
-	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output $(VECTORS) --calibration $(VECTORS)/calibration.json \
-		--measured $(VECTORS)/steering.json --measured $(VECTORS)/alignment.json
-
-# The directions as they are now, and their doses measured anew: about twenty minutes. What tones do at other doses has
-# to be measured anew too, with `emosteer eval steering --vectors $(VECTORS) --output DIR --card`.
-calibration: install
-	rm -f $(addprefix $(VECTORS)/,calibration.json steering.json dose_response.png confusion.png tone_and_cost.png)
-	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output $(VECTORS) --measured $(VECTORS)/alignment.json
-	$(BIN)/emosteer calibrate $(VECTORS)
+	OMP_NUM_THREADS=1 $(BIN)/emosteer extract --output $(VECTORS) --measured $(VECTORS)/steering.json \
+		--measured $(VECTORS)/alignment.json
 
 # Every causal language model of transformers, made small; writes the page in docs/.
 architectures: install

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 import emosteer
+from emosteer.calibration import DIVERGENCE
 from emosteer.embedded import MODEL_ID
 from emosteer.errors import EmosteerWarning
 from emosteer.reading.emotion_reading import token_scores
 from emosteer.reading.fit import fit_readout
 from emosteer.vectors.records import Record, put
+from emosteer.vectors.shipped import SETS, shipped_folder
 
 FOLDER = Path("vectors") / "smollm2-135m-instruct-en"
 
@@ -40,11 +42,13 @@ def test_the_card_shows_every_emotion_and_front_matter(shipped):
     assert all(f"\n| {name} | " in card for name in shipped.emotions)
 
 
-def test_every_dose_is_the_calibrated_one_that_the_record_beside_it_gives(shipped):
-    record = emosteer.Calibration.load(FOLDER / "calibration.json")
-    assert record.apply(shipped).doses == shipped.doses
-    assert set(shipped.doses) == set(shipped.emotions)
-    assert all(0 < dose.cost <= dose.budget + 1e-3 for dose in shipped.doses.values())
+def test_strength_1_moves_the_model_by_the_same_in_every_emotion_of_both_sets(shipped):
+    other = emosteer.EmotionVectors.from_pretrained(shipped_folder(SETS["Qwen/Qwen2.5-Coder-1.5B-Instruct"]))
+    for vectors in (shipped, other):
+        assert set(vectors.doses) == set(vectors.emotions)
+        for dose in vectors.doses.values():
+            assert dose.calibration == "quick"
+            assert dose.divergence == pytest.approx(DIVERGENCE, rel=0.01)
 
 
 def test_file_card_and_reports_beside_them_are_what_the_reports_make(tmp_path):
