@@ -28,7 +28,7 @@ QUEUE = 64
 
 Kind = TypeVar("Kind")
 
-__all__ = ["BusyError", "Engine", "Ended", "Event", "Running"]
+__all__ = ["BusyError", "Ended", "Engine", "Event", "Running"]
 
 _log = logging.getLogger(__name__)
 

@@ -65,7 +65,9 @@ class Plan:
 
         ones = torch.ones_like(positions)
         scopes = {"all": ones, "prompt": positions < 0, "generated": positions >= 0}
-        columns = [(ones if schedule is None else schedule(positions)) * scopes[scope] for scope, schedule in self.curves]
+        columns = [
+            (ones if schedule is None else schedule(positions)) * scopes[scope] for scope, schedule in self.curves
+        ]
         return torch.stack(columns, -1)
 
     @property
