@@ -96,7 +96,9 @@ class Batch:
             )
 
     def _run(self, ids: Tensor, mask: Tensor, cache: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-        options: dict[str, Any] = {"attention_mask": mask, "use_cache": True, **cache}
+        options: dict[str, Any] = {"use_cache": True, **cache}
+        if self._joining:  # else there is no padding, and recurrent models may take a mask for that of this pass
+            options["attention_mask"] = mask
         if "position_ids" in self._takes:
             options["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         if "logits_to_keep" in self._takes:

@@ -57,6 +57,6 @@ class Metrics:
                 lines += [f"# HELP emosteer_{name}_total {about}", f"# TYPE emosteer_{name}_total counter"]
                 for value, count in sorted(self._counts[name].items()):
                     lines.append(f'emosteer_{name}_total{{{label}="{value.translate(_ESCAPED)}"}} {count}')
-        for name, (about, value) in gauges.items():
-            lines += [f"# HELP emosteer_{name} {about}", f"# TYPE emosteer_{name} gauge", f"emosteer_{name} {value:g}"]
+        for name, (about, now) in gauges.items():
+            lines += [f"# HELP emosteer_{name} {about}", f"# TYPE emosteer_{name} gauge", f"emosteer_{name} {now:g}"]
         return "\n".join(lines) + "\n"

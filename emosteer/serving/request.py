@@ -72,7 +72,9 @@ class ToneRequest:
         if self.curve is None:
             return None
         kind, numbers = self.curve
-        return keyframes(dict(numbers)) if kind == "keyframes" else {"decay": decay, "window": window}[kind](*numbers)
+        if kind == "keyframes":
+            return keyframes(dict(numbers))
+        return decay(*numbers) if kind == "decay" else window(*numbers)
 
     @property
     def canonical(self) -> str:
