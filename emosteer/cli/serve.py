@@ -63,21 +63,20 @@ def serve(
 
     names = parse_names(allow)
     rules = Rules(max_strength, names, parse(default) if default else ToneRequest())
-    listening = _bound(host, port)
-    from emosteer.serving.app import create_app
-    from emosteer.serving.engine import Engine
+    with _bound(host, port) as listening:
+        from emosteer.serving.app import create_app
+        from emosteer.serving.engine import Engine
 
-    steered = steered_model(model, vectors)
-    if unknown := [name for name in names or () if name not in steered.vectors.emotions]:
-        raise InputError(f"The vectors have no emotion {unknown[0]!r:.60}.", "emosteer info lists them.")
-    app = create_app(
-        Engine(steered, rows=rows, queue=queue), name=model, api_key=api_key, rules=rules, most_tokens=max_tokens
-    )
-    address = f"http://{host if ':' not in host else f'[{host}]'}:{listening.getsockname()[1]}"
-    printing.err.print(f"{engine.value} serves {model} at {address}/v1 (Ctrl-C ends it).", soft_wrap=True)
-    if api_key is None and host not in (LOOPBACK, "::1", "localhost"):
-        printing.note("Note", "Anyone who reaches this address can use the model: see --api-key.")
-    _run(app, listening, connections=2 * (rows + queue))
+        steered = steered_model(model, vectors)
+        if unknown := [name for name in names or () if name not in steered.vectors.emotions]:
+            raise InputError(f"The vectors have no emotion {unknown[0]!r:.60}.", "emosteer info lists them.")
+        running = Engine(steered, rows=rows, queue=queue)
+        app = create_app(running, name=model, api_key=api_key, rules=rules, most_tokens=max_tokens)
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        printing.err.print(f"{engine.value} serves {model} at {address}/v1 (Ctrl-C ends it).", soft_wrap=True)
+        if api_key is None and host not in (LOOPBACK, "::1", "localhost"):
+            printing.note("Note", "Anyone who reaches this address can use the model: see --api-key.")
+        _run(app, listening, connections=2 * (rows + queue))
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -85,8 +84,12 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         (family, *_, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+        except BaseException:
+            listening.close()
+            raise
     except OSError as error:
         raise InputError(
             f"{host}, port {port} cannot be listened at ({error.strerror}).", "Name others with --host and --port."
