@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,7 +23,7 @@ GRACE = 5
 __all__ = ["serve"]
 
 
-class EngineName(str, Enum):
+class EngineName(StrEnum):
     """What runs the model."""
 
     transformers = "transformers"
@@ -56,7 +56,7 @@ def serve(
         typer.Option(help="Tone of requests that name none, as 'joy=0.5' or JSON.", show_default=False),
     ] = None,
 ) -> None:
-    """Answer requests as OpenAI's server does, each in a tone of its own; on this machine only, unless told otherwise."""
+    """Answer requests as OpenAI's server does, each in a tone of its own; on this machine only by default."""
     require("serve", "starlette", "uvicorn")
     require_vectors(model, vectors)
     from emosteer.serving import Rules, ToneRequest, parse
@@ -73,6 +73,7 @@ def serve(
         running = Engine(steered, rows=rows, queue=queue)
         app = create_app(running, name=model, api_key=api_key, rules=rules, most_tokens=max_tokens)
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        listening.listen()  # so that whoever reads the next line can connect
         printing.err.print(f"{engine.value} serves {model} at {address}/v1 (Ctrl-C ends it).", soft_wrap=True)
         if api_key is None and host not in (LOOPBACK, "::1", "localhost"):
             printing.note("Note", "Anyone who reaches this address can use the model: see --api-key.")

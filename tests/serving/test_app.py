@@ -270,7 +270,9 @@ def test_the_counters(client):
     assert counted["emosteer_running"] == counted["emosteer_queue_length"] == 0
     text = client.get("/metrics")
     assert text.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert all(re.fullmatch(r'(# (HELP|TYPE) .+|\w+(\{\w+="[^"]*"\})? [\d.e+]+)', line) for line in text.text.splitlines())
+    assert all(
+        re.fullmatch(r'(# (HELP|TYPE) .+|\w+(\{\w+="[^"]*"\})? [\d.e+]+)', line) for line in text.text.splitlines()
+    )
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -289,9 +291,11 @@ def test_a_client_that_hangs_up_frees_its_row(steered, stream):
 
 
 def test_a_body_that_arrives_too_slowly_is_refused(steered):
-    with listening(create_app(Engine(steered), name="tiny", slowest_body=0.3)) as server:
-        with socket.create_connection((server.host, server.port)) as connection:
-            connection.sendall(f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{".encode())
-            begun = time.monotonic()
-            assert b"408" in connection.recv(100)
-            assert time.monotonic() - begun < 20
+    with (
+        listening(create_app(Engine(steered), name="tiny", slowest_body=0.3)) as server,
+        socket.create_connection((server.host, server.port)) as connection,
+    ):
+        connection.sendall(f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{".encode())
+        begun = time.monotonic()
+        assert b"408" in connection.recv(100)
+        assert time.monotonic() - begun < 20

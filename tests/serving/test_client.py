@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -33,7 +32,12 @@ def client(steered):
 
 def said(client, tone, **options):
     reply = client.chat.completions.create(
-        model="tiny", messages=HELLO, temperature=0, max_tokens=8, extra_body={"vllm_xargs": {"emosteer": tone}}, **options
+        model="tiny",
+        messages=HELLO,
+        temperature=0,
+        max_tokens=8,
+        extra_body={"vllm_xargs": {"emosteer": tone}},
+        **options,
     )
     if not options:
         return reply.choices[0].message.content
@@ -117,25 +121,22 @@ def listener():
 @pytest.mark.embedded
 def test_the_command_serves_the_embedded_model():
     """Its address, its key from the environment, an answer in a tone, and its end by Ctrl-C."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "emosteer", "serve", "--port", "0"],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "EMOSTEER_API_KEY": "secret"},
-    )
-    try:
-        line = process.stderr.readline()
-        assert "serves embedded at http://127.0.0.1:" in line
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        body = {"messages": HELLO, "emotion": {"joy": 0.8}, "temperature": 0, "seed": 0, "max_tokens": 8}
-        asked = urllib.request.Request(
-            f"{line.split(' at ')[1].split(' ')[0]}/chat/completions",
-            json.dumps(body).encode(),
-            {"Authorization": "Bearer secret", "Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(asked, timeout=300) as response:
-            assert json.load(response)["choices"][0]["message"]["content"]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) in (0, 130)
-    finally:
-        process.kill()
+    command = [sys.executable, "-m", "emosteer", "serve", "--port", "0"]
+    key = {**os.environ, "EMOSTEER_API_KEY": "secret"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=key) as process:
+        try:
+            line = process.stderr.readline()
+            assert "serves embedded at http://127.0.0.1:" in line
+            body = {"messages": HELLO, "emotion": {"joy": 0.8}, "temperature": 0, "seed": 0, "max_tokens": 8}
+            asked = urllib.request.Request(
+                f"{line.split(' at ')[1].split(' ')[0]}/chat/completions",
+                json.dumps(body).encode(),
+                {"Authorization": "Bearer secret", "Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(asked, timeout=300) as response:
+                assert json.load(response)["choices"][0]["message"]["content"]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) in (0, 130)
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()

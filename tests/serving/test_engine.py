@@ -15,7 +15,6 @@ from emosteer.errors import EmosteerWarning, InputError
 from emosteer.serving.batch import most_rows
 from emosteer.serving.engine import BusyError, Engine
 from emosteer.serving.rows import Row
-from tests.conftest import few, talkative, tiny_config
 from tests.serving.conftest import TONES, Heard, alone, job, until
 
 TEXTS = ("Hello", "How was your morning today?", "x", "What else do you know about the sea and the sky?")
@@ -50,9 +49,9 @@ def test_recipes_hold_for_their_row_alone(steered):
 def test_a_seeded_row_draws_what_it_would_alone(steered):
     drawn = {"temperature": 0.8, "top_p": 0.9, "top_k": 40}
     with Engine(steered) as engine:
-        heard = [
-            Heard(engine, job(steered, TEXTS[i % 4], "joy=1", 15, seed=i // 2, **drawn)) for i in range(6)
-        ] + [Heard(engine, job(steered, TEXTS[1], "", 15))]
+        heard = [Heard(engine, job(steered, TEXTS[i % 4], "joy=1", 15, seed=i // 2, **drawn)) for i in range(6)] + [
+            Heard(engine, job(steered, TEXTS[1], "", 15))
+        ]
         texts = [one.answer()[0] for one in heard]
     twins = [alone(steered, TEXTS[i % 4], "joy=1", 15, seed=i // 2, do_sample=True, **drawn).text for i in range(6)]
     assert texts == [*twins, alone(steered, TEXTS[1], "", 15).text]

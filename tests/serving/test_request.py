@@ -61,7 +61,12 @@ def test_equal_tones_are_equal_bytes(ways, canonical):
 
 
 def test_a_digest_tells_tones_scopes_recipes_and_vectors_apart():
-    tones = ["joy=1", "joy=1.01", '{"emotion": {"joy": 1}, "scope": "prompt"}', '{"emotion": {"joy": 1}, "recipe": null}']
+    tones = [
+        "joy=1",
+        "joy=1.01",
+        '{"emotion": {"joy": 1}, "scope": "prompt"}',
+        '{"emotion": {"joy": 1}, "recipe": null}',
+    ]
     digests = {parse(tone).digest(vectors) for tone in tones for vectors in ("a", "b")}
     assert len(digests) == 8
     assert all(len(digest) <= 128 and digest.isalnum() for digest in digests)
@@ -132,7 +137,26 @@ def test_rules_are_checked():
             Rules(strength=strength)
 
 
-ANYTHING = (None, True, 0, -1, 1.5, 10**400, math.nan, math.inf, "", "joy", "joy=", "=", "\x00", "😀", [], [1], {}, {"a": 1})
+ANYTHING = (
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    10**400,
+    math.nan,
+    math.inf,
+    "",
+    "joy",
+    "joy=",
+    "=",
+    "\x00",
+    "😀",
+    [],
+    [1],
+    {},
+    {"a": 1},
+)
 ANYTHING += ([[[]]], {"emotion": {}}, "9" * 50, "all", "natural", {"ramp": 1}, ["joy", 1], {"joy": {"joy": 1}})
 
 
@@ -171,20 +195,18 @@ def bad(draw: random.Random):
 
 def test_whatever_is_written_is_a_tone_or_one_clean_error():
     """2,000 tones, most of them wrong; what is taken has a canonical form, numbers within reach and known emotions."""
-    draw, refused, rules = random.Random(0), 0, Rules()
+    draw, refusals, rules = random.Random(0), [], Rules()
     for _ in range(2000):
-        written = bad(draw)
         try:
-            asked = parse(written)
+            asked = parse(bad(draw))
             rules.check(asked, KNOWN)
         except ToneError as error:
-            refused += 1
-            assert 10 < len(str(error)) < 400, written
-            assert str(error).endswith((".", '"joy=0.8"}}', "in that text.")), str(error)
+            refusals.append(str(error))
         else:
             assert parse(asked.canonical).canonical == asked.canonical
             assert all(abs(strength) <= 10 for _, strength in asked.emotions)
-    assert 1200 < refused < 2000
+    assert 1200 < len(refusals) < 2000
+    assert all(10 < len(said) < 400 and said.endswith((".", "in that text.")) for said in refusals)
 
 
 @pytest.mark.parametrize("size", [10_000, 10_000_000])
