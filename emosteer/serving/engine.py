@@ -218,12 +218,17 @@ class Engine:
         try:
             with tones.adding(together([row.deltas() for row in rows], self.steered.model.device)):
                 scores = self._batch.step([row.last for row in rows])
-            for i, (running, row) in enumerate(zip(self._running, rows, strict=True)):
-                self._take(running, row, scores[i : i + 1])
         except Exception as error:  # out of memory, for example
             failed, self._running = self._running, []
             self._batch.keep([])
             self._fail(failed, error)
+            return
+        for i, (running, row) in enumerate(zip(self._running, rows, strict=True)):
+            try:
+                self._take(running, row, scores[i : i + 1])
+            except Exception as error:  # of this request alone
+                running.gone = True
+                self._fail([running], error)
 
     def _take(self, running: Running, row: Row, scores: Any) -> None:
         piece = row.take(scores)

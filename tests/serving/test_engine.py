@@ -120,9 +120,12 @@ def test_an_error_is_of_its_request_alone(steered, monkeypatch):
     with Engine(steered) as engine:
         with monkeypatch.context() as patch:
             patch.setattr(Row, "take", take)
+            beside = Heard(engine, job(steered, "Hello", "joy=1", 40))
+            beside.event()
             broken = Heard(engine, job(steered, "x", "", 7))
             with pytest.raises(RuntimeError, match="broken"):
                 broken.answer()
+            assert beside.answer()[1].tokens == 40
         too_loud = job(steered, "x", "joy=10", recipe=emosteer.steering.recipes.RECIPES["natural"])
         with pytest.raises(emosteer.EmosteerError, match="takes up to"):
             Heard(engine, too_loud).answer()
