@@ -14,7 +14,7 @@ VECTORS := vectors/smollm2-135m-instruct-en
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart demo docs screenshots test test-full test-browser test-torchao test-peers test-oldest test-llama-cpp test-wheel vectors architectures fuzz mutants bench bench-demo bench-peers bench-gemma bench-qwen vectors-qwen bench-alignment bench-transfer clean
+.PHONY: install quickstart demo serve docs screenshots test test-full test-browser test-torchao test-peers test-oldest test-llama-cpp test-wheel vectors architectures fuzz mutants bench bench-demo bench-peers bench-gemma bench-qwen vectors-qwen bench-alignment bench-transfer clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,10 @@ quickstart: install
 
 demo: install
 	$(BIN)/emosteer demo $(if $(PORT),--port $(PORT)) $(OPTIONS)
+
+# A server as OpenAI's, with a tone in every request: OPTIONS="--model … --api-key …".
+serve: install
+	$(BIN)/emosteer serve $(if $(PORT),--port $(PORT)) $(OPTIONS)
 
 # The documentation as a site, in build/docs; warnings are errors.
 docs: install $(SITE)

@@ -38,7 +38,7 @@ _HOME = {
     "steer": "emosteer.steering",
     "transfer": "emosteer.extraction.transfer",
 }
-_ROOMS = ("embedded", "eval", "export", "hub", "importing", "layers", "schedules")
+_ROOMS = ("embedded", "eval", "export", "hub", "importing", "layers", "schedules", "serving")
 
 __all__ = [
     "Affect",

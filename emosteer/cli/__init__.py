@@ -20,6 +20,7 @@ from emosteer.cli import (
     info,
     quickstart,
     read,
+    serve,
     steer,
     streams,
     transfer,
@@ -47,6 +48,7 @@ for command in (
     hub.push,
     hub.pull,
     demo.demo,
+    serve.serve,
 ):
     app.command()(command)
 app.command("list")(hub.list_)

@@ -14,6 +14,7 @@ import torch
 
 from emosteer import Affect, SteeredModel
 from emosteer._util import strict_json
+from emosteer._util.fields import number, value_of
 from emosteer.errors import InputError
 from emosteer.models.generation import MAX_NEW_TOKENS, context_length, option, text_prompt
 from emosteer.steering.asking import with_request
@@ -67,9 +68,9 @@ class EndpointHandler:
         inputs = data.get("inputs")
         if not isinstance(inputs, (str, list)) or not inputs:
             raise InputError("The inputs are neither a text nor messages.", 'As "Once" or [{"role": …, "content": …}].')
-        emotion, recipe = _tone(asked), _one_of(asked, "recipe", str)
-        seed = _number(asked, "seed", *WHOLE_NUMBERS["seed"])
-        variables = _one_of(asked, "chat_template_kwargs", dict)
+        emotion, recipe = _tone(asked), value_of(asked, "recipe", str)
+        seed = number(asked, "seed", *WHOLE_NUMBERS["seed"])
+        variables = value_of(asked, "chat_template_kwargs", dict)
         model, tokenizer, vectors = self.steered.model, self.steered.tokenizer, self.steered.vectors
         named = None if recipe == "none" else recipe or (DEFAULT if isinstance(inputs, list) else None)
         if isinstance(inputs, list):
@@ -87,13 +88,13 @@ class EndpointHandler:
     def _options(self, asked: Mapping[str, Any], tokens: int) -> dict[str, Any]:
         """Return the options for `generate`. The answer is limited to the rest of the context."""
         room = context_length(self.steered.model) - tokens
-        limit = _number(asked, "max_new_tokens", 1, self.most_tokens)
+        limit = number(asked, "max_new_tokens", 1, self.most_tokens)
         if limit is None:
             limit = min(option(self.steered.model, {}, "max_new_tokens") or MAX_NEW_TOKENS, self.most_tokens)
-        numbers = {name: _number(asked, name, *bounds) for name, bounds in (NUMBERS | WHOLE_NUMBERS).items()}
+        numbers = {name: number(asked, name, *bounds) for name, bounds in (NUMBERS | WHOLE_NUMBERS).items()}
         del numbers["seed"]
         options = {name: value for name, value in numbers.items() if value is not None}
-        sampled = _one_of(asked, "do_sample", bool)
+        sampled = value_of(asked, "do_sample", bool)
         if sampled is None and any(name in asked for name in SAMPLING):
             sampled = True
         if sampled is not None:
@@ -111,24 +112,3 @@ def _tone(asked: Mapping[str, Any]) -> Any:
     if not (emotion is None or isinstance(emotion, Mapping)):
         raise InputError(f"The emotion is {emotion!r:.60}, expected an object.", 'As {"joy": 0.8}.')
     return Affect(point.get("valence", 0.0), point.get("arousal", 0.0)) if point else emotion
-
-
-def _one_of(asked: Mapping[str, Any], name: str, kind: type) -> Any:
-    """Return a parameter of a type, or None if it is absent."""
-    value = asked.get(name)
-    if value is not None and not isinstance(value, kind):
-        expected = {bool: "true or false", str: "a name", dict: "an object"}[kind]
-        raise InputError(f"{name} is {value!r:.60}, expected {expected}.")
-    return value
-
-
-def _number(asked: Mapping[str, Any], name: str, least: float, most: float) -> Any:
-    """Return a parameter within its bounds, or None if it is absent. Integer bounds require an integer."""
-    value = asked.get(name)
-    if value is None:
-        return None
-    kinds = (int,) if isinstance(least, int) else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
-        expected = "a whole number" if kinds == (int,) else "a number"
-        raise InputError(f"{name} is {value!r:.60}, expected {expected} from {least} to {most}.")
-    return value

@@ -259,12 +259,7 @@ class Steering:
         import torch
 
         positions = torch.arange(-answer, steered.shape[1] - answer, dtype=torch.float32, device="cpu")
-        ones = torch.ones_like(positions)
-        scopes = {"all": ones, "prompt": positions < 0, "generated": positions >= 0}
-        columns = [
-            (ones if schedule is None else schedule(positions)) * scopes[scope] for scope, schedule in self.plan.curves
-        ]
-        return steered.unsqueeze(-1) * torch.stack(columns, -1)
+        return steered.unsqueeze(-1) * self.plan.gains(positions)
 
     def _after(self, layer: int, module: nn.Module, args: Any, output: Any) -> Any:
         """Apply the operation to a block's output."""

@@ -59,6 +59,17 @@ class Plan:
         """Whether every token is steered alike."""
         return all(curve == Curve() for curve in self.curves)
 
+    def gains(self, positions: Tensor) -> Tensor:
+        """Return the gain of each column `[tokens, columns]` at positions relative to the answer's first token."""
+        import torch
+
+        ones = torch.ones_like(positions)
+        scopes = {"all": ones, "prompt": positions < 0, "generated": positions >= 0}
+        columns = [
+            (ones if schedule is None else schedule(positions)) * scopes[scope] for scope, schedule in self.curves
+        ]
+        return torch.stack(columns, -1)
+
     @property
     def deltas(self) -> dict[int, Tensor]:
         """The delta that each layer adds to a token at full gain: layer → `[d_model]`, or `[rows, d_model]`."""

@@ -39,6 +39,7 @@ PARSED = {
     "calibrate ": "asks the model for 2,000 answers",
     "demo": "serves until it is stopped",
     "eval ": "asks for 2,000 answers, or reads thousands of words",
+    "serve": "serves until it is stopped",
     "extract --output my-vectors --calibration ": "takes records of the embedded model's own vectors",
 }
 """How commands begin that are only parsed, and why."""
@@ -47,10 +48,13 @@ COMPILED = {
     "evaluate_steering(": "asks the model for 2,000 answers",
     "evaluate_alignment(": "reads thousands of words",
     "emosteer.calibrate(": "asks the model for hundreds of answers",
+    "OpenAI(": "asks a server",
+    "client.chat.": "asks a server",
 }
 """What Python blocks hold that are only compiled, and why. Their imports run, and keywords are checked."""
 
 FOREIGN = {
+    "curl": "asks a server",
     "hf": "the Hub client's own",
     "llama-server": "llama.cpp's own",
 }

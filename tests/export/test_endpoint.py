@@ -163,7 +163,7 @@ def test_what_cannot_be_answered_is_an_error_that_says_why_and_the_next_is_answe
         "The emotion is 'joy', expected an object": request(emotion="joy"),
         "either emotions or valence": request(emotion={"joy": 1.0}, valence=0.5),
         "There is no recipe 'magic'": request(recipe="magic"),
-        "recipe is ['natural'], expected a name": request(recipe=["natural"]),
+        "recipe is ['natural'], expected a text": request(recipe=["natural"]),
         "There is no parameter 'max_length'": request(max_length=9),
         "max_new_tokens is 1025, expected a whole number from 1 to 1024": request(max_new_tokens=1025),
         "max_new_tokens is True": request(max_new_tokens=True),
