@@ -6,7 +6,7 @@ prompts of both languages. Everything goes on where it was interrupted, but for 
 
     make vectors-qwen     # extract, with a quick calibration, into vectors/: about 15 minutes on two cores
     make bench-qwen       # what tones do and cost, and what crosses languages
-    PYTHONPATH=.venv/qwen python -m tests.benchmarks.qwen {vectors,steering,strengths,drafts,languages}
+    PYTHONPATH=.venv/qwen python -m tests.benchmarks.qwen {vectors,answers,steering,strengths,drafts,languages}
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from transformers import AutoModelForCausalLM
 
 import emosteer
 from emosteer.calibration import extract_languages
+from emosteer.cli.quickstart import answers
 from emosteer.embedded import cache_dir
 from emosteer.eval import evaluate_languages
 from emosteer.eval.judges import BASIC
@@ -150,6 +151,13 @@ def _show(report: SteeringReport, folder: Path) -> None:
         Console().print(table)
 
 
+def answer() -> None:
+    """Print what `emosteer quickstart` answers with this model."""
+    steered = emosteer.SteeredModel(*load(), emosteer.EmotionVectors.from_pretrained(FOLDER))
+    for one in answers(steered, max_new_tokens=60):
+        print(f"{one.emotion or 'plain'} → {one.text}\n")
+
+
 def languages(prompts: int, cache: Path) -> None:
     """English, Chinese and joint vectors, each on prompts of each language: what crosses, for every basic emotion."""
     model, tokenizer = load()
@@ -163,12 +171,14 @@ def languages(prompts: int, cache: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=("vectors", "steering", "strengths", "drafts", "languages"))
+    parser.add_argument("part", choices=("vectors", "answers", "steering", "strengths", "drafts", "languages"))
     parser.add_argument("--prompts", type=int, default=PROMPTS, help="of each language")
     parser.add_argument("--cache", type=Path, default=cache_dir() / "benchmarks" / "qwen" / "answers")
     options = parser.parse_args()
     if options.part == "vectors":
         vectors(options.cache)
+    elif options.part == "answers":
+        answer()
     elif options.part == "languages":
         languages(options.prompts, options.cache)
     else:
