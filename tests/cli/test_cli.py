@@ -56,6 +56,7 @@ def test_the_commands_are_those_that_work():
         "import_",
         "transfer",
         "demo",
+        "serve",
     }
 
 

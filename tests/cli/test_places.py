@@ -14,6 +14,7 @@ from emosteer.models import loading
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
 
 SHIPPED = Path("vectors/smollm2-135m-instruct-en")
+CALIBRATION = Path("tests/golden/calibration.json")
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,13 @@ def called(name: str, saved: Path, output: Path) -> list[str]:
     return [part.replace("{saved}", str(saved)) for part in COMMANDS[name]] + ["-o", str(output)]
 
 
+def with_records(parent: Path) -> Path:
+    """A folder of vectors with every record that there can be beside them."""
+    folder = shutil.copytree(SHIPPED, parent / "mine")
+    shutil.copy(CALIBRATION, folder)
+    return folder
+
+
 @pytest.mark.usefixtures("unloaded")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_models_folder_is_no_place_for_vectors(command_line, saved, tmp_path, name):
@@ -77,7 +85,7 @@ def test_a_models_folder_is_no_place_for_vectors(command_line, saved, tmp_path, 
 @pytest.mark.usefixtures("unloaded")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_records_are_not_left_beside_other_vectors(command_line, saved, tmp_path, name):
-    folder = shutil.copytree(SHIPPED, tmp_path / "mine")
+    folder = with_records(tmp_path)
     before = contents(folder)
     lost = "steering.json and alignment.json" if name == "calibrate" else "calibration.json and steering.json and"
     refused(command_line(*called(name, saved, folder)), f"holds {lost}")
@@ -86,7 +94,7 @@ def test_records_are_not_left_beside_other_vectors(command_line, saved, tmp_path
 
 @pytest.mark.usefixtures("unloaded")
 def test_records_that_are_written_anew_are_replaced(command_line, saved, tmp_path):
-    folder = shutil.copytree(SHIPPED, tmp_path / "mine")
+    folder = with_records(tmp_path)
     given = [part for name in ("steering", "alignment") for part in ("--measured", folder / f"{name}.json")]
     for doses in (["--calibrate"], ["--calibration", folder / "calibration.json"]):
         with pytest.raises(AssertionError, match="a model is loaded"):

@@ -258,7 +258,7 @@ def test_measures_stand_with_their_intervals_and_controls(tab, tmp_path):
 def test_the_map_of_the_shipped_vectors(tab):
     text = tab.measured(Pair())
     assert text.count("Glasgow Norms") == 1
-    assert "0.70 [0.56, 0.79]; control 0.07" in text
+    assert "0.72 [0.59, 0.80]; control 0.08" in text
     assert "Warriner et al. 2013 (34 emotions, texts in en)" in text
     assert not re.search("warriner|nrcvad|cvaw_zh", text)
     assert "correlation of people's ratings" in text

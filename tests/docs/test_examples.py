@@ -31,7 +31,7 @@ from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
 from tests.docs.pages import PAGES, ROOT, blocks, commands, inline_commands
 from tests.loopback import LoopbackHub, connected
 
-SHIPPED = "vectors/smollm2-135m-instruct-en"
+SHIPPED = [f"vectors/{name}" for name in shipped.SETS.values()]
 TOKENS = 8  # longest answer here
 TEXTS = 4  # of each kind in a built-in concept set here
 
@@ -83,7 +83,7 @@ def workplace(tmp_path, monkeypatch, tiny, tiny_vectors):
     where = tmp_path / "workplace"
     where.mkdir()
     monkeypatch.chdir(where)
-    for folder in (SHIPPED, "my-vectors"):
+    for folder in (*SHIPPED, "my-vectors"):
         tiny_vectors.save_pretrained(folder)
     for file, emotion in (("happy.gguf", "joy"), ("sad.gguf", "sadness"), ("vectors.gguf", "joy")):
         write_gguf(tiny_vectors, {emotion: 1.0}, file)

@@ -387,10 +387,10 @@ def test_whatever_model_a_repository_holds_it_is_left_alone(site, alice, vectors
 
 
 def test_records_of_somebody_else_are_not_replaced(site, alice, tmp_path):
-    site.create(NAME, {"calibration.json": b"theirs"})
-    with pytest.raises(HubError, match=r"holds something else: calibration\.json"):
+    site.create(NAME, {"steering.json": b"theirs"})
+    with pytest.raises(HubError, match=r"holds something else: steering\.json"):
         storage.push(storage.files_to_push(SHIPPED), NAME)
-    assert site.repositories[NAME].files()["calibration.json"] == b"theirs"
+    assert site.repositories[NAME].files()["steering.json"] == b"theirs"
 
 
 @pytest.mark.parametrize(

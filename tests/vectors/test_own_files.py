@@ -15,11 +15,13 @@ import torch
 from emosteer import Calibration, EmotionVectors
 from emosteer._util.atomic import write_folder
 from emosteer._util.own_files import is_own, require_own
+from emosteer.calibration.results import sample_of
 from emosteer.errors import EmosteerWarning, InputError
 from emosteer.vectors.records import Record, put
 from tests.conftest import tiny_model
 
 SHIPPED = Path("vectors/smollm2-135m-instruct-en")
+CALIBRATION = Path("tests/golden/calibration.json")  # of all emotions, by answers
 MODEL_CARD = "---\nlibrary_name: transformers\nlicense: mit\n---\n\n# A model\n"
 
 
@@ -110,7 +112,7 @@ def test_records_replace_nothing_of_anybody_else(tmp_path):
         put(folder, [record])
     (tmp_path / "calibration.json").write_text('{"camera": 1}')
     with pytest.raises(InputError, match=r"calibration\.json is there and is not emosteer's"):
-        Calibration.load(SHIPPED).save(tmp_path)
+        Calibration.load(CALIBRATION).save(tmp_path)
     assert contents(folder) == before
     assert (tmp_path / "calibration.json").read_text() == '{"camera": 1}'
 
@@ -119,19 +121,25 @@ def test_records_replace_nothing_of_anybody_else(tmp_path):
 
 
 def test_vectors_of_other_doses_are_not_saved_beside_a_calibration(plain, tmp_path):
-    folder = shutil.copytree(SHIPPED, tmp_path / "mine")
-    shipped, before = EmotionVectors.from_pretrained(folder), contents(folder)
-    for other in (plain, replace(shipped, doses={}), shipped.scale(2)):
+    folder, record = tmp_path / "mine", Calibration.load(CALIBRATION)
+    vectors = replace(EmotionVectors.from_pretrained(SHIPPED), measured={})
+    sampled = {name: sample_of(vectors, name, record.layers, record.weights) for name in record.emotions}
+    of_these = {name: replace(result, sample=sampled[name]) for name, result in record.emotions.items()}
+    record = replace(record, emotions=of_these)
+    calibrated = record.apply(vectors)
+    calibrated.save_pretrained(folder)
+    record.save(folder)
+    before = contents(folder)
+    for other in (plain, replace(calibrated, doses={}), calibrated.scale(2)):
         with pytest.raises(InputError, match=r"calibration\.json is the record of other doses.*move it"):
             other.save_pretrained(folder)
         assert contents(folder) == before
-    shipped.select(["joy", "calm"]).save_pretrained(folder)  # whose doses they are
+    calibrated.select(["joy", "calm"]).save_pretrained(folder)  # whose doses they are
     assert (folder / "calibration.json").read_bytes() == before["calibration.json"]
 
 
 def test_reports_on_other_vectors_go_with_those(plain, tmp_path):
     folder = shutil.copytree(SHIPPED, tmp_path / "mine")
-    (folder / "calibration.json").unlink()
     (folder / "notes.txt").write_text("mine")
     kept = EmotionVectors.from_pretrained(folder)
     alignment = {"alignment": kept.measured["alignment"]}

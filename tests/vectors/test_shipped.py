@@ -51,18 +51,24 @@ def test_strength_1_moves_the_model_by_the_same_in_every_emotion_of_both_sets(sh
             assert dose.divergence == pytest.approx(DIVERGENCE, rel=0.01)
 
 
-def test_file_card_and_reports_beside_them_are_what_the_reports_make(tmp_path):
+@pytest.mark.parametrize(("name", "dtype"), [*zip(SETS.values(), ("float32", "float16"), strict=True)])
+def test_file_card_and_reports_beside_them_are_what_the_reports_make(name, dtype, tmp_path):
     """What was measured, taken out and put in again from the reports and figures that stand there."""
-    folder = shutil.copytree(FOLDER, tmp_path / "again")
+    source = shipped_folder(name)
+    folder = shutil.copytree(source, tmp_path / "again")
     bare = replace(emosteer.EmotionVectors.from_pretrained(folder), measured={})
+    reports = [file for file in ("steering.json", "alignment.json") if (source / file).exists()]
     (folder / "README.md").unlink()
-    with pytest.warns(EmosteerWarning, match=r"Removed .* steering\.json, dose_response\.png.* alignment\.json"):
-        bare.save_pretrained(folder)
+    with pytest.warns(
+        EmosteerWarning, match=r"Removed .* steering\.json, dose_response\.png.*" + ".*".join(reports[1:])
+    ):
+        bare.save_pretrained(folder, dtype=dtype)
     assert "## What strength" not in (folder / "README.md").read_text()
-    put(folder, [Record.load(FOLDER / "steering.json"), Record.load(FOLDER / "alignment.json")])
-    for file in FOLDER.iterdir():
+    put(folder, [Record.load(source / file) for file in reports])
+    for file in source.iterdir():
         assert (folder / file.name).read_bytes() == file.read_bytes(), file.name  # else run `make vectors`
-    assert (FOLDER / "steering.json").stat().st_size < 500_000
+    assert (source / "steering.json").stat().st_size < 1_500_000
+    assert sum(file.stat().st_size for file in source.iterdir()) < 12_000_000
 
 
 @pytest.mark.embedded
