@@ -219,7 +219,7 @@ def steered_model(model: str, vectors: str | None) -> SteeredModel:
     from emosteer.models.loading import load_model
 
     require_vectors(model, vectors)
-    folder = vectors or shipped_folder(SETS[model])
+    folder = shipped_folder(SETS[model]) if vectors is None else vectors
     loaded = emosteer.EmotionVectors.from_pretrained(folder)  # before minutes of loading a model
     with loading(model):
         parts = load_model(model)

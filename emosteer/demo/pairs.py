@@ -66,7 +66,7 @@ class Pair:
 
     def source(self) -> str:
         """Return where the vectors are, or their name if they are only in memory."""
-        return self.vectors or str(shipped_folder(SETS[self.model]))
+        return str(shipped_folder(SETS[self.model])) if self.vectors is None else self.vectors
 
     def place(self) -> str | None:
         """Return where the vectors can be read again, or None if they are only in memory."""
