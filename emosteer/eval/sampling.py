@@ -149,7 +149,7 @@ def generate_cells(
         temperature: Sampling temperature; 0 for the most probable answer.
         seed: Seed of sampling, random directions and shuffling.
         language: Language of the prompts, in which the control names an emotion.
-        scored: Whether the answers are scored, which takes about as long as giving them.
+        scored: Whether to say how surprising the answers are.
         cache: Folder that keeps finished batches. Those of a model whose weights lie elsewhere, such as on disk, are
             not kept, with a warning: it cannot be told from another.
         progress: Whether to show progress on standard error, as for `collect`; or the count that the answers are part
@@ -323,11 +323,9 @@ def _answer(
     stops = {stop} if isinstance(stop, int) else set(stop or ())
     ends = [next((i for i, token in enumerate(tokens) if token in stops), None) for tokens in output]
     replies = [tokens[:end] for tokens, end in zip(output, ends, strict=True)]
-    said, again = (
-        [tokens if scored and after else [] for tokens, after in zip(replies, afters, strict=True)]
-        for afters in ([row.plain for row in batch], [row.asked for row in batch])
-    )
+    said = replies if scored else [[] for _ in replies]
     nats = nats_of_tokens(speaker, [row.plain for row in batch], said)
+    again = [tokens if row.asked else [] for row, tokens in zip(batch, said, strict=True)]
     asked = nats_of_tokens(speaker, [row.asked or () for row in batch], again)
     texts = [str(tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in replies]
     return [

@@ -33,7 +33,7 @@ def load(name: str) -> emosteer.SteeredModel:
     if name == "qwen":
         from tests.benchmarks import qwen
 
-        return emosteer.SteeredModel(*qwen.load(), emosteer.EmotionVectors.from_pretrained(qwen.FOLDER))
+        return qwen.load_steered()
     from tests.benchmarks import gemma
 
     parts = gemma.load()

@@ -31,7 +31,7 @@ def answers(cache: Path, way: str) -> dict[tuple[str, str], str]:
         for answer in json.loads(file.read_bytes())["answers"]:
             cell, prompt = answer["cell"], answer["prompt"]
             of_way = (cell["way"], cell["strength"], cell["control"]) == (way, 1.0, None)
-            if of_way and cell["emotion"] in BASIC and isinstance(prompt, dict):
+            if of_way and cell["emotion"] in BASIC and answer["nats"] is not None:  # else it solves a task
                 asked = "\n".join(filter(None, (prompt["system"], prompt["text"])))
                 found[cell["emotion"]].setdefault(asked, answer["text"])
     judges = Judges()

