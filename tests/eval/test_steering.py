@@ -347,7 +347,6 @@ def test_the_report_holds_the_grid_and_agrees_with_a_recount(steered, calls, tmp
 
 
 def test_the_cost_is_held_against_the_one_in_the_file(steered):
-    from dataclasses import replace
 
     told = {"joy": 0.0, "fear": 9.0}
     doses = {name: replace(steered.vectors.dose(name), cost=cost) for name, cost in told.items()}
